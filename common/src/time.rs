@@ -125,6 +125,36 @@ impl Hlc {
     }
 }
 
+/// How a pretend clock runs: it showed `start` when the real clock showed `real_start_ms`, and runs
+/// `speed` times as fast. Exists only in builds for demo and tests.
+#[cfg(feature = "scaled-clock")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// What the pretend clock showed at the start.
+    pub start: UtcMs,
+    /// What the real clock showed then, in UTC milliseconds.
+    pub real_start_ms: i64,
+    /// Pretend milliseconds per real millisecond, above 0.
+    pub speed: f64,
+}
+
+#[cfg(feature = "scaled-clock")]
+impl Scale {
+    /// What the pretend clock shows when the real one shows `real_ms`.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "milliseconds of a replayed day fit")]
+    pub fn pretend(&self, real_ms: i64) -> UtcMs {
+        UtcMs(self.start.0 + ((real_ms - self.real_start_ms) as f64 * self.speed) as i64)
+    }
+
+    /// How long `pretend_ms` last in real milliseconds.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a replayed day fit")]
+    pub fn real_ms(&self, pretend_ms: u64) -> f64 {
+        pretend_ms as f64 / self.speed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,63 @@
+//! Entries: what writers say in a document.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::actor::{Actor, NotAnActor};
+use crate::time::{Hlc, UtcMs};
+
+/// The key of an entry: its writer and the writer's count in this document, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey {
+    /// Who wrote it.
+    pub actor: Actor,
+    /// The how-manieth of this writer in this document.
+    pub n: u32,
+}
+
+impl fmt::Display for EntryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.actor, self.n)
+    }
+}
+
+impl FromStr for EntryKey {
+    type Err = NotAnActor;
+
+    fn from_str(text: &str) -> Result<Self, NotAnActor> {
+        let refuse = || NotAnActor(text.to_owned());
+        let (actor, n) = text.rsplit_once('-').ok_or_else(refuse)?;
+        let key = Self { actor: actor.parse()?, n: n.parse().map_err(|_| refuse())? };
+        if key.to_string() == text { Ok(key) } else { Err(refuse()) }
+    }
+}
+
+impl Serialize for EntryKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntryKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// One entry with the head that all entries share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry<T> {
+    /// Keys of the entries that the writer had seen and that no other seen entry had superseded.
+    /// This alone is "before"; two entries neither of which reaches the other are concurrent.
+    pub after: Vec<EntryKey>,
+    /// When it was written, by the writer's wall clock. For display and for values the fold compares, never for order.
+    pub at: UtcMs,
+    /// The writer's hybrid logical clock: breaks the last tie, nothing else.
+    pub hlc: Hlc,
+    /// The person or rule on whose behalf the device wrote it, for display.
+    pub by: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub says: T,
+}

@@ -1,0 +1,331 @@
+//! What a dispatch waits for.
+//!
+//! In: an order, the facts held, the limits of its class. Out: one [`GateResult`] per gate, each
+//! pass, fail or unknown, with every input and its age. Unknown is a value: a fact that is missing
+//! or older than its limit never passes and never fails a gate.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fact::{Fact, FactKey, FactValue, Facts, Source},
+    id::DocumentId,
+    order::{LineQuantity, Order},
+    time::{Moment, UtcMs},
+};
+
+/// The things a dispatch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// The WMS confirms every line as pickable.
+    Inventory,
+    /// The TMS says the vehicle can carry it.
+    Capacity,
+    /// The carrier accepted.
+    Carrier,
+    /// The customer is not on credit hold and has headroom for the value.
+    Credit,
+    /// The planned door is free, or the planned vehicle stands there.
+    Dock,
+    /// The papers are complete.
+    Documents,
+    /// Every unit was scanned on the staging lane.
+    Cargo,
+    /// No open case blocks this dispatch.
+    NoBlockingCase,
+}
+
+impl GateKind {
+    /// Every gate, in the order in which pages show them.
+    pub const ALL: [Self; 8] = [
+        Self::Inventory,
+        Self::Capacity,
+        Self::Carrier,
+        Self::Credit,
+        Self::Dock,
+        Self::Documents,
+        Self::Cargo,
+        Self::NoBlockingCase,
+    ];
+
+    /// The system that answers it.
+    #[must_use]
+    pub fn source(self) -> Source {
+        match self {
+            Self::Inventory => Source::Wms,
+            Self::Capacity | Self::Carrier => Source::Tms,
+            Self::Credit => Source::Erp,
+            Self::Dock | Self::Documents | Self::Cargo => Source::Depot,
+            Self::NoBlockingCase => Source::Hub,
+        }
+    }
+
+    /// The word for it on pages, in logs and in the bundle.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inventory => "inventory",
+            Self::Capacity => "capacity",
+            Self::Carrier => "carrier",
+            Self::Credit => "credit",
+            Self::Dock => "dock",
+            Self::Documents => "documents",
+            Self::Cargo => "cargo",
+            Self::NoBlockingCase => "no_blocking_case",
+        }
+    }
+}
+
+/// How old the facts behind a gate may be, in milliseconds, counted from the fact's own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgeLimits {
+    /// While everything is reachable.
+    pub normal_ms: u64,
+    /// Under a lease, when the source or the hub is not. Stands in the signed lease.
+    pub under_lease_ms: u64,
+}
+
+/// Which of the two age limits applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// [`AgeLimits::normal_ms`].
+    Normal,
+    /// [`AgeLimits::under_lease_ms`].
+    UnderLease,
+}
+
+impl AgeLimits {
+    /// The limit for `strictness`, in milliseconds.
+    #[must_use]
+    pub fn limit_ms(&self, strictness: Strictness) -> u64 {
+        match strictness {
+            Strictness::Normal => self.normal_ms,
+            Strictness::UnderLease => self.under_lease_ms,
+        }
+    }
+}
+
+/// Whether a gate lets a dispatch through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum GateState {
+    /// It does.
+    Pass,
+    /// It does not, and fresh facts say why.
+    Fail {
+        /// For people.
+        reason: String,
+    },
+    /// It cannot be known.
+    Unknown {
+        /// What is wrong with the facts.
+        why: UnknownWhy,
+    },
+}
+
+/// Why a gate is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownWhy {
+    /// No fact has come in.
+    Missing,
+    /// The newest fact is older than its limit, or its age cannot be known.
+    Stale,
+    /// Facts contradict each other.
+    Conflicting,
+}
+
+/// One gate as it was weighed, with all it was based on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateResult {
+    /// Which gate.
+    pub gate: GateKind,
+    /// What came out.
+    #[serde(flatten)]
+    pub state: GateState,
+    /// How old its facts were allowed to be, in milliseconds.
+    pub limit_ms: u64,
+    /// The facts it rests on.
+    pub inputs: Vec<GateInput>,
+}
+
+/// One fact as a gate saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateInput {
+    /// What it is about.
+    pub key: FactKey,
+    /// What is held to be so.
+    pub value: FactValue,
+    /// Who said so.
+    pub source: Source,
+    /// When it was so.
+    pub at: UtcMs,
+    /// Its age when the gate was weighed, in milliseconds; `None` if unknown.
+    pub age_ms: Option<u64>,
+}
+
+impl GateResult {
+    /// Whether the gate lets the dispatch through.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.state == GateState::Pass
+    }
+
+    /// A short sentence for people: what is wrong, or that nothing is.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match &self.state {
+            GateState::Pass => format!("{} is met", self.gate.as_str()),
+            GateState::Fail { reason } => reason.clone(),
+            GateState::Unknown { why: UnknownWhy::Missing } => {
+                format!("nothing known of {} from {}", self.gate.as_str(), self.gate.source().as_str())
+            }
+            GateState::Unknown { why: UnknownWhy::Stale } => {
+                format!("what {} said of {} is too old", self.gate.source().as_str(), self.gate.as_str())
+            }
+            GateState::Unknown { why: UnknownWhy::Conflicting } => {
+                format!("facts about {} contradict each other", self.gate.as_str())
+            }
+        }
+    }
+}
+
+/// What the gates of one dispatch are weighed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The order, in the version to be released.
+    pub order: &'a Order,
+    /// What this dispatch shall carry of it.
+    pub load: &'a [LineQuantity],
+    /// The facts held.
+    pub facts: &'a Facts,
+    /// Open cases that block this dispatch.
+    pub blocking_cases: &'a [DocumentId],
+    /// When it is asked.
+    pub now: &'a Moment,
+}
+
+/// Weighs one gate under the age limit `limit_ms`.
+///
+/// Pure: the same question gives the same answer.
+#[must_use]
+pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResult {
+    let order = question.order;
+    let mut scale = Scale { question, limit_ms, inputs: Vec::new(), why: None };
+    let refusal = match gate {
+        GateKind::Inventory => scale.each_line(|line| FactKey::Inventory { order: order.id.clone(), line }, |q, value| {
+            match value {
+                FactValue::Inventory { confirmed } if *confirmed < q.quantity => {
+                    Some(format!("line {}: {} of {} {} can be picked", q.line, confirmed, q.quantity, q.product))
+                }
+                _ => None,
+            }
+        }),
+        GateKind::Cargo => scale.each_line(|line| FactKey::Cargo { order: order.id.clone(), line }, |q, value| {
+            match value {
+                FactValue::Cargo { staged, .. } if *staged != q.quantity => {
+                    Some(format!("line {}: {} of {} {} are staged", q.line, staged, q.quantity, q.product))
+                }
+                _ => None,
+            }
+        }),
+        GateKind::Capacity => scale.one(FactKey::Capacity { order: order.id.clone() }, |value| match value {
+            FactValue::Capacity { sufficient: false, .. } => Some(format!("{} cannot carry this load", order.vehicle)),
+            FactValue::Capacity { vehicle: Some(vehicle), .. } if *vehicle != order.vehicle => {
+                Some(format!("capacity was reckoned for {vehicle}, the order names {}", order.vehicle))
+            }
+            _ => None,
+        }),
+        GateKind::Carrier => scale.one(FactKey::Carrier { order: order.id.clone() }, |value| match value {
+            FactValue::Carrier { accepted: false, carrier } => Some(format!("carrier {carrier} declined")),
+            _ => None,
+        }),
+        GateKind::Credit => {
+            let value_minor = order.value_minor(question.load);
+            scale.one(FactKey::Credit { customer: order.customer.id.clone() }, |value| match value {
+                FactValue::Credit { on_hold: true, .. } => Some(format!("{} is on credit hold", order.customer.name)),
+                FactValue::Credit { headroom_minor, .. } if *headroom_minor < value_minor => Some(format!(
+                    "{} has credit for {headroom_minor}, the load is worth {value_minor} (minor units of {})",
+                    order.customer.name, order.currency
+                )),
+                _ => None,
+            })
+        }
+        GateKind::Dock => scale.one(FactKey::Dock { door: order.door.clone() }, |value| match value {
+            FactValue::Dock { occupied: Some(true), vehicle, .. } if vehicle.as_ref() != Some(&order.vehicle) => {
+                Some(match vehicle {
+                    Some(other) => format!("door {} is taken by {other}", order.door),
+                    None => format!("door {} is taken by an unknown vehicle", order.door),
+                })
+            }
+            _ => None,
+        }),
+        GateKind::Documents => scale.one(FactKey::Documents { order: order.id.clone() }, |value| match value {
+            FactValue::Documents { complete: false } => Some("papers are not complete".to_owned()),
+            _ => None,
+        }),
+        GateKind::NoBlockingCase => match question.blocking_cases {
+            [] => None,
+            cases => Some(format!("{} open case(s) block it", cases.len())),
+        },
+    };
+    // A fact that is fresh and says no outweighs one that is missing: the dispatch cannot leave either way,
+    // and the reason is worth more to a person than "unknown".
+    let state = match (refusal, scale.why) {
+        (Some(reason), _) => GateState::Fail { reason },
+        (None, Some(why)) => GateState::Unknown { why },
+        (None, None) => GateState::Pass,
+    };
+    GateResult { gate, state, limit_ms, inputs: scale.inputs }
+}
+
+/// Gathers the inputs of one gate and the worst that is wrong with their ages.
+struct Scale<'a> {
+    question: &'a Question<'a>,
+    limit_ms: u64,
+    inputs: Vec<GateInput>,
+    why: Option<UnknownWhy>,
+}
+
+impl Scale<'_> {
+    /// Looks up one fact and judges it if it is fresh.
+    fn one(&mut self, key: FactKey, refuse: impl Fn(&FactValue) -> Option<String>) -> Option<String> {
+        let Some(fact) = self.question.facts.get(&key) else {
+            self.why = Some(UnknownWhy::Missing);
+            return None;
+        };
+        let age_ms = self.note(fact);
+        if age_ms.is_none_or(|age| age > self.limit_ms) {
+            self.why.get_or_insert(UnknownWhy::Stale);
+            return None;
+        }
+        refuse(&fact.report.value)
+    }
+
+    fn each_line(
+        &mut self,
+        key: impl Fn(u16) -> FactKey,
+        refuse: impl Fn(&LineQuantity, &FactValue) -> Option<String>,
+    ) -> Option<String> {
+        let load = self.question.load;
+        let mut refusal = None;
+        for quantity in load {
+            let this = self.one(key(quantity.line), |value| refuse(quantity, value));
+            refusal = refusal.or(this);
+        }
+        refusal
+    }
+
+    fn note(&mut self, fact: &Fact) -> Option<u64> {
+        let age_ms = fact.age_ms(self.question.now);
+        self.inputs.push(GateInput {
+            key: fact.report.key.clone(),
+            value: fact.report.value.clone(),
+            source: fact.report.source,
+            at: fact.report.at,
+            age_ms,
+        });
+        age_ms
+    }
+}

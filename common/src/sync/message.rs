@@ -1,0 +1,163 @@
+//! What travels. Values with tags inside travel as their JSON text, so that a reader of another
+//! version can keep what it does not know; the envelope is postcard.
+
+use serde::{Deserialize, Serialize};
+
+use super::cursor::{Cursor, Lane, LedgerEpoch};
+use crate::{
+    id::{DocumentId, DocumentKind, Hash32},
+    seal::Sealed,
+};
+
+/// Something a device tells the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upward {
+    /// A change of a document, raw.
+    Chunk {
+        /// Which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The change's bytes.
+        bytes: Vec<u8>,
+    },
+    /// A decision, signed by the device: a [`crate::decision::DecisionRecord`].
+    Decision(Sealed),
+    /// A [`crate::fact::Report`] as JSON: a fact of the depot's own that others need.
+    Fact(String),
+    /// How the device is: a [`DeviceStatus`] as JSON.
+    Status(String),
+}
+
+/// How a device is, for the hub's fleet view. Newer replaces older.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// When, by the device's clock.
+    pub at: crate::time::UtcMs,
+    /// Readings stored since the store was made.
+    pub readings: u64,
+    /// Repeats dropped since the store was made.
+    pub duplicates: u64,
+    /// Messages in quarantine.
+    pub quarantined: u64,
+    /// Records that wait to be pushed.
+    pub outbox: u64,
+    /// The program's version.
+    pub version: String,
+    /// Where its vehicle was last, for vehicles.
+    pub position: Option<crate::geo::Point>,
+}
+
+/// The outbox in order, from a device to the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Which life of the device's outbox the numbers count in.
+    pub outbox_epoch: u64,
+    /// Records with their numbers, rising.
+    pub records: Vec<(u64, Upward)>,
+}
+
+/// How far the hub has taken the outbox. Sent only after the commit that it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushReply {
+    /// The last number taken or rejected.
+    pub taken_through: u64,
+    /// Records that were not let in; they are taken through all the same.
+    pub rejected: Vec<Rejection>,
+    /// The last number that the hub's newest backup covers; up to here the device may forget.
+    pub kept_through: u64,
+}
+
+/// A record that the hub did not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Its number.
+    pub number: u64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What is new for this device?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// How far the device has got; the default before the first answer.
+    pub cursor: Cursor,
+    /// How long the hub may wait for something new, in milliseconds of its clock.
+    pub wait_ms: u32,
+    /// Whether only the recall lane is wanted: the first question after a reconnect.
+    pub recalls_only: bool,
+}
+
+/// What is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullReply {
+    /// The next page.
+    Page {
+        /// Items by lane, in order of position within a lane.
+        items: Vec<FeedItem>,
+        /// Where the device stands once it has committed them.
+        cursor: Cursor,
+        /// Whether more waits.
+        more: bool,
+    },
+    /// The cursor counts in another life of the ledger. Start again in this one, and push again
+    /// what the hub may have forgotten.
+    OtherEpoch(LedgerEpoch),
+}
+
+/// One item of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedItem {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its position in the ledger.
+    pub position: u64,
+    /// What it says.
+    pub says: Downward,
+}
+
+/// Something the hub tells a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Downward {
+    /// An [`crate::order::Order`] as JSON; replaces older versions.
+    Order(String),
+    /// A [`crate::fact::Report`] as JSON.
+    Fact(String),
+    /// A [`crate::lease::Lease`], signed by the hub.
+    Lease(Sealed),
+    /// A change of a document, raw.
+    Chunk {
+        /// Which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The change's bytes.
+        bytes: Vec<u8>,
+    },
+    /// A receipted [`crate::decision::ChainHead`], signed by the hub: up to here a cut chain would show.
+    Anchor(Sealed),
+    /// How long ago each source was heard: a map from [`crate::fact::Source`] to UTC milliseconds, as JSON.
+    Sources(String),
+}
+
+impl Downward {
+    /// The lane it belongs to when nothing more urgent is known of it.
+    #[must_use]
+    pub fn usual_lane(&self) -> Lane {
+        match self {
+            Self::Order(_) | Self::Fact(_) | Self::Lease(_) => Lane::Orders,
+            Self::Chunk { .. } => Lane::Documents,
+            Self::Anchor(_) | Self::Sources(_) => Lane::Rest,
+        }
+    }
+
+    /// What makes two items the same, within one scope.
+    #[must_use]
+    pub fn hash(&self) -> Hash32 {
+        match self {
+            Self::Chunk { bytes, .. } => Hash32::of(bytes),
+            Self::Order(json) | Self::Fact(json) | Self::Sources(json) => Hash32::of(json.as_bytes()),
+            Self::Lease(sealed) | Self::Anchor(sealed) => sealed.hash(),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The two ends of the exchange as plain state: what to ask next, what an answer means.
+
+use super::{
+    cursor::{Cursor, Lane, LedgerEpoch},
+    message::{FeedItem, Pull, PullReply, Push, PushReply, Upward},
+};
+
+/// Most records or items in one message.
+pub const BATCH_MAX: usize = 500;
+/// Most bytes of records or items in one message, before packing.
+pub const BATCH_MAX_BYTES: usize = 256 * 1024;
+
+/// The device's end.
+///
+/// It holds no record and no cursor of its own truth: both are in the store, and the caller tells
+/// the session what was committed. A crash between commit and answer repeats an exchange, no more.
+#[derive(Debug, Clone)]
+pub struct DeviceSession {
+    cursor: Cursor,
+    outbox_epoch: u64,
+    push_in_flight: Option<u64>,
+    pull_in_flight: bool,
+    recalls_known: bool,
+}
+
+/// What a pull brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pulled {
+    /// Commit the items with the cursor in one transaction, then call [`DeviceSession::committed`].
+    Items {
+        /// What is new.
+        items: Vec<FeedItem>,
+        /// Where the device stands once they are committed.
+        cursor: Cursor,
+        /// Whether to ask again at once.
+        more: bool,
+    },
+    /// The hub's ledger began another life: commit this cursor and push everything again.
+    StartAgain(Cursor),
+}
+
+/// An answer that does not fit what was asked. It is dropped, and the question asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// Nothing was asked.
+    #[error("an answer came that nothing had asked for")]
+    Unasked,
+    /// The hub says it took records that were never sent.
+    #[error("hub says it took records through {taken}, sent were {sent}")]
+    BeyondSent {
+        /// What the hub says.
+        taken: u64,
+        /// The last record sent.
+        sent: u64,
+    },
+}
+
+impl DeviceSession {
+    /// A session that goes on from what the store holds.
+    #[must_use]
+    pub fn resume(cursor: Cursor, outbox_epoch: u64) -> Self {
+        Self { cursor, outbox_epoch, push_in_flight: None, pull_in_flight: false, recalls_known: false }
+    }
+
+    /// The next push of `waiting` (numbers rising), or `None` while one is in flight or nothing waits.
+    ///
+    /// Takes at most [`BATCH_MAX`] records and [`BATCH_MAX_BYTES`], but always at least one.
+    pub fn next_push(&mut self, waiting: impl IntoIterator<Item = (u64, Upward)>) -> Option<Push> {
+        if self.push_in_flight.is_some() {
+            return None;
+        }
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        for (number, record) in waiting.into_iter().take(BATCH_MAX) {
+            bytes += record.weight();
+            if bytes > BATCH_MAX_BYTES && !records.is_empty() {
+                break;
+            }
+            records.push((number, record));
+        }
+        let last = records.last()?.0;
+        self.push_in_flight = Some(last);
+        Some(Push { outbox_epoch: self.outbox_epoch, records })
+    }
+
+    /// Takes the answer to the push in flight; the store may mark everything through the returned number.
+    /// # Errors
+    /// [`SessionError`]; the push is no longer in flight and is sent again.
+    pub fn pushed(&mut self, reply: &PushReply) -> Result<u64, SessionError> {
+        let sent = self.push_in_flight.take().ok_or(SessionError::Unasked)?;
+        if reply.taken_through > sent {
+            return Err(SessionError::BeyondSent { taken: reply.taken_through, sent });
+        }
+        Ok(reply.taken_through)
+    }
+
+    /// The next pull, or `None` while one is in flight. The first after a start or a lost line asks
+    /// for recalls alone and does not wait.
+    pub fn next_pull(&mut self, wait_ms: u32) -> Option<Pull> {
+        if self.pull_in_flight {
+            return None;
+        }
+        self.pull_in_flight = true;
+        let recalls_only = !self.recalls_known;
+        Some(Pull { cursor: self.cursor, wait_ms: if recalls_only { 0 } else { wait_ms }, recalls_only })
+    }
+
+    /// Takes the answer to the pull in flight.
+    /// # Errors
+    /// [`SessionError::Unasked`].
+    pub fn pulled(&mut self, reply: PullReply) -> Result<Pulled, SessionError> {
+        if !std::mem::take(&mut self.pull_in_flight) {
+            return Err(SessionError::Unasked);
+        }
+        Ok(match reply {
+            PullReply::Page { items, cursor, more } => Pulled::Items { items, cursor, more },
+            PullReply::OtherEpoch(epoch) => Pulled::StartAgain(Cursor::start(epoch)),
+        })
+    }
+
+    /// The store has committed what a pull brought. `more` is what the page said: while recalls
+    /// are still coming, they are not all known.
+    pub fn committed(&mut self, cursor: Cursor, more: bool) {
+        let same_epoch = cursor.epoch == self.cursor.epoch || self.cursor.epoch == LedgerEpoch::default();
+        self.cursor = cursor;
+        if !self.recalls_known && same_epoch && !more {
+            self.recalls_known = true;
+        }
+    }
+
+    /// A request failed: nothing is in flight, and recalls may have been missed.
+    pub fn line_lost(&mut self) {
+        self.push_in_flight = None;
+        self.pull_in_flight = false;
+        self.recalls_known = false;
+    }
+
+    /// A push alone failed: it is sent again.
+    pub fn push_failed(&mut self) {
+        self.push_in_flight = None;
+    }
+
+    /// Whether every recall up to the last contact is known. While the line is up and this is
+    /// false, no release may leave.
+    #[must_use]
+    pub fn recalls_known(&self) -> bool {
+        self.recalls_known
+    }
+
+    /// Where the device stands.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+}
+
+impl Upward {
+    /// Its bytes in a message, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        16 + match self {
+            Self::Chunk { bytes, .. } => bytes.len() + 20,
+            Self::Decision(sealed) => sealed.body.len() + sealed.signature.len(),
+            Self::Fact(json) | Self::Status(json) => json.len(),
+        }
+    }
+}
+
+/// The hub's end of a pull: which rows a page takes.
+///
+/// The hub keeps no session per device. It asks its store for the rows of each lane after the
+/// cursor, most urgent lane first, and offers them here until the page is full.
+#[derive(Debug, Clone)]
+pub struct HubPage {
+    cursor: Cursor,
+    items: Vec<FeedItem>,
+    bytes: usize,
+    full: bool,
+}
+
+impl HubPage {
+    /// Begins a page after `pull`'s cursor.
+    /// # Errors
+    /// The reply to send at once, when the cursor counts in another life of the ledger.
+    pub fn begin(pull: &Pull, epoch: LedgerEpoch) -> Result<Self, PullReply> {
+        if pull.cursor.epoch == epoch {
+            Ok(Self { cursor: pull.cursor, items: Vec::new(), bytes: 0, full: false })
+        } else {
+            Err(PullReply::OtherEpoch(epoch))
+        }
+    }
+
+    /// The lanes to read for `pull`, in order, each with the position after which to read.
+    #[must_use]
+    pub fn lanes(pull: &Pull) -> Vec<(Lane, u64)> {
+        let wanted = if pull.recalls_only { &Lane::ALL[..1] } else { &Lane::ALL[..] };
+        wanted.iter().map(|lane| (*lane, pull.cursor.positions[lane.index()])).collect()
+    }
+
+    /// Offers the next row of a lane, `weight` bytes heavy. False when the page is full; the rest waits.
+    pub fn offer(&mut self, item: FeedItem, weight: usize) -> bool {
+        let over = self.items.len() >= BATCH_MAX || self.bytes + weight > BATCH_MAX_BYTES;
+        if self.full || (over && !self.items.is_empty()) {
+            self.full = true;
+            return false;
+        }
+        self.bytes += weight;
+        self.cursor.pass(item.lane, item.position);
+        self.items.push(item);
+        true
+    }
+
+    /// Passes rows of `lane` through `position` that are not for this device (its own chunks).
+    pub fn skip(&mut self, lane: Lane, position: u64) {
+        if !self.full {
+            self.cursor.pass(lane, position);
+        }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The reply.
+    #[must_use]
+    pub fn finish(self) -> PullReply {
+        PullReply::Page { items: self.items, cursor: self.cursor, more: self.full }
+    }
+}

@@ -1,0 +1,101 @@
+//! The frame around every message: one byte of version, then postcard in zstd.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The protocol this code speaks. A change that an older reader could not read raises it.
+pub const PROTOCOL: u8 = 1;
+/// Most bytes of a frame as it travels.
+pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
+/// Most bytes of a frame's content.
+pub const CONTENT_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why a frame cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The other side speaks another protocol. Upgrade the older side.
+    #[error("frame of protocol {found}; this side speaks {PROTOCOL}; upgrade the older side")]
+    Version {
+        /// What the frame says.
+        found: u8,
+    },
+    /// There are no bytes.
+    #[error("empty frame")]
+    Empty,
+    /// Too many bytes, as it travels or unpacked.
+    #[error("frame is larger than allowed ({limit} bytes)")]
+    TooLarge {
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// Not a frame of this protocol.
+    #[error("frame cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Writes `message` as a frame.
+/// # Errors
+/// [`FrameError::TooLarge`]: send less at once.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
+    let content = postcard::to_stdvec(message).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    if content.len() > CONTENT_MAX_BYTES {
+        return Err(FrameError::TooLarge { limit: CONTENT_MAX_BYTES });
+    }
+    let packed = zstd::bulk::compress(&content, 3).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let mut frame = Vec::with_capacity(packed.len() + 1);
+    frame.push(PROTOCOL);
+    frame.extend_from_slice(&packed);
+    if frame.len() > FRAME_MAX_BYTES { Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES }) } else { Ok(frame) }
+}
+
+/// Reads a frame; unpacks no more than [`CONTENT_MAX_BYTES`], whatever it claims.
+/// # Errors
+/// [`FrameError`].
+pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
+    let (version, packed) = frame.split_first().ok_or(FrameError::Empty)?;
+    if *version != PROTOCOL {
+        return Err(FrameError::Version { found: *version });
+    }
+    if frame.len() > FRAME_MAX_BYTES {
+        return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES });
+    }
+    let content = zstd::bulk::decompress(packed, CONTENT_MAX_BYTES)
+        .map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let (message, rest) = postcard::take_from_bytes(&content).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    if rest.is_empty() { Ok(message) } else { Err(FrameError::Unreadable("bytes after the message".to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{Cursor, Pull};
+
+    fn pull() -> Pull {
+        Pull { cursor: Cursor::default(), wait_ms: 30_000, recalls_only: true }
+    }
+
+    #[test]
+    fn a_frame_of_another_version_says_which_and_what_to_do() {
+        let mut frame = encode(&pull()).unwrap();
+        assert_eq!(decode::<Pull>(&frame), Ok(pull()));
+        frame[0] = 9;
+        let refused = decode::<Pull>(&frame).unwrap_err();
+        assert_eq!(refused.to_string(), "frame of protocol 9; this side speaks 1; upgrade the older side");
+    }
+
+    #[test]
+    fn a_frame_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() {
+        let bomb = zstd::bulk::compress(&vec![0u8; CONTENT_MAX_BYTES + 1], 3).unwrap();
+        let mut frame = vec![PROTOCOL];
+        frame.extend(bomb);
+        assert!(frame.len() < 10_000);
+        assert!(matches!(decode::<Pull>(&frame), Err(FrameError::Unreadable(_))));
+    }
+
+    #[test]
+    fn every_shorter_frame_is_refused() {
+        let frame = encode(&pull()).unwrap();
+        for length in 0..frame.len() {
+            assert!(decode::<Pull>(&frame[..length]).is_err(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs the stand-in WMS as a program of its own.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use gatehouse_tests::standin::{
+    events::{Sender, SenderOptions, System},
+    wire,
+};
+use tracing_subscriber::EnvFilter;
+
+/// A pretend warehouse management system for the Gatehouse demo and tests: tells the hub how many units can be picked.
+///
+/// It sends each fact as a CloudEvent to /v1/events of the hub, in order per order number, and tries again until the
+/// hub answers 2xx. What the hub refuses (4xx but 429) goes to a list to be read. It has no clock of its own: how old
+/// a fact is says whoever gives it the fact. Everything is held in memory and gone when it ends.
+#[derive(Parser)]
+#[command(
+    name = "gatehouse-standin-wms",
+    after_help = "Examples:
+  gatehouse-standin-wms --hub http://127.0.0.1:8080 --token TOKEN
+      listens on 127.0.0.1:8092 for facts
+  curl 127.0.0.1:8092/admin/facts -d '[{\"order\":\"SO-1\",\"line\":1,\"confirmed\":4,\"at\":\"2030-05-01T08:00:00Z\"}]'
+      says something; the same again sends nothing, another value or time sends a new event
+  curl 127.0.0.1:8092/admin/reconfirm -d '{\"at\":\"2030-05-01T12:00:00Z\",\"orders\":null}'
+      says all of it again as of noon; a list of order numbers in place of null says only those
+  curl 127.0.0.1:8092/admin/faults -d '{\"down\":true}'
+      sends nothing until {\"down\":false}; meanwhile the queue grows
+  curl 127.0.0.1:8092/admin/status
+      how many wait, were taken, were refused; /admin/rejected shows those with the hub's answer
+
+When it is ready it prints one line, for example:
+  {\"ready\":\"127.0.0.1:8092\"}"
+)]
+struct Arguments {
+    /// Loopback address and port to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8092", value_parser = wire::loopback)]
+    listen: SocketAddr,
+    /// Where the hub is; /v1/events is added
+    #[arg(long, value_name = "URL")]
+    hub: String,
+    /// Bearer token that the hub gave this integration
+    #[arg(long, env = "GATEHOUSE_STANDIN_WMS_TOKEN", hide_env_values = true)]
+    token: String,
+    /// Longest wait between two tries of one event, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    retry_wait_max_ms: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let sender = Sender::new(SenderOptions {
+        system: System::Wms,
+        hub: arguments.hub,
+        token: arguments.token,
+        retry_wait_max: Duration::from_millis(arguments.retry_wait_max_ms),
+    })?;
+    let listen = arguments.listen;
+    wire::serve_until_stopped(listen, sender.router()).await.with_context(|| format!("serving on {listen}"))
+}
