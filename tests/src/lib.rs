@@ -1,1 +1,7 @@
-//! placeholder
+//! The pretend world, stand-ins for what surrounds the product, and the demo.
+//!
+//! Nothing here ships. The product never depends on this package.
+
+pub mod broker;
+pub mod mosquitto;
+pub mod standin;

@@ -1,8 +1,10 @@
 //! A real mosquitto for tests, on a free port, in a directory that goes away with it.
 //!
 //! In: nothing but an installed `mosquitto`. Out: its address.
-//! Its configuration drops nothing and saves each change to disk at once (the defaults queue 1,000
-//! messages a client and save every half hour), so what it acknowledged survives [`Mosquitto::stop_hard`].
+//! Its configuration drops nothing and saves after each change (the defaults queue 1,000 messages a
+//! client and save every half hour). Yet mosquitto acknowledges a message just before it saves it, and
+//! does not sync the disk: killed in the very moment of the last PUBACK it was seen to keep 499 of 500.
+//! A test that counts what survives [`Mosquitto::stop_hard`] waits [`Mosquitto::SAVE_WAIT`] first.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -27,6 +29,9 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
+    /// After so long without traffic, everything it acknowledged is in its database.
+    pub const SAVE_WAIT: Duration = Duration::from_millis(500);
+
     /// Starts one, or gives `None` when mosquitto is not installed.
     /// # Errors
     /// When it is installed but does not come up in ten seconds; the text holds the end of its log.
@@ -125,7 +130,8 @@ impl Drop for Mosquitto {
 /// The program, also where a user's PATH often does not lead.
 fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"].map(PathBuf::from));
+    let places =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"].map(PathBuf::from));
     places.map(|place| place.join("mosquitto")).find(|program| program.is_file())
 }
 

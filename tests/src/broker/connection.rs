@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rumqttc::mqttbytes::v4::{Connect, ConnAck, ConnectReturnCode, LastWill, Packet, PubAck, Publish, SubAck, UnsubAck};
+use rumqttc::mqttbytes::v4::{
+    ConnAck, Connect, ConnectReturnCode, LastWill, Packet, PubAck, Publish, SubAck, UnsubAck,
+};
 use rumqttc::mqttbytes::{Error, Protocol, QoS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -318,7 +320,11 @@ fn understand(
 
 fn check(publish: &Publish, claim: &Claim) -> Result<(), End> {
     if publish.qos == QoS::ExactlyOnce {
-        warn!(client.id = claim.client_id, topic = publish.topic, "the test broker does not speak QoS 2 and closes the connection; publish with QoS 1");
+        warn!(
+            client.id = claim.client_id,
+            topic = publish.topic,
+            "the test broker does not speak QoS 2 and closes the connection; publish with QoS 1"
+        );
         return Err(End::Broken("published with QoS 2".to_owned()));
     }
     if !topic_is_valid(&publish.topic) {

@@ -259,7 +259,10 @@ impl Sessions {
         }
         if self.retained_bytes + message.bytes() > self.options.retained_bytes_max {
             self.retained_refused += 1;
-            tracing::warn!(topic = message.topic, "the budget for retained messages is used up; this one is delivered now but not kept for later subscribers");
+            tracing::warn!(
+                topic = message.topic,
+                "the budget for retained messages is used up; this one is delivered now but not kept for later subscribers"
+            );
             return;
         }
         self.retained_bytes += message.bytes();

@@ -532,7 +532,7 @@ pub fn read_customer(id: String, mut body: Fields, held: Option<&Customer>) -> R
 /// 400 that names the field: each kind asks for what it cannot do without.
 pub fn read_effect(seq: u64, received_at: Timestamp, mut body: Fields) -> Result<Effect, Problem> {
     let kind = body.word("kind")?;
-    let missing = |name: &str| Err(Problem::malformed(name, format!("is missing; this kind of effect needs it")));
+    let missing = |name: &str| Err(Problem::malformed(name, "is missing; this kind of effect needs it"));
     for name in needs(kind) {
         if !body.has(name) {
             return missing(name);

@@ -184,7 +184,6 @@ impl Erp {
     }
 
     /// Everything it answers.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/orders", get(orders))

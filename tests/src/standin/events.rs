@@ -275,7 +275,6 @@ impl Sender {
     }
 
     /// Everything it answers.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/admin/facts", get(facts).post(post_facts))
