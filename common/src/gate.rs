@@ -214,22 +214,24 @@ pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResu
     let order = question.order;
     let mut scale = Scale { question, limit_ms, inputs: Vec::new(), why: None };
     let refusal = match gate {
-        GateKind::Inventory => scale.each_line(|line| FactKey::Inventory { order: order.id.clone(), line }, |q, value| {
-            match value {
+        GateKind::Inventory => scale.each_line(
+            |line| FactKey::Inventory { order: order.id.clone(), line },
+            |q, value| match value {
                 FactValue::Inventory { confirmed } if *confirmed < q.quantity => {
                     Some(format!("line {}: {} of {} {} can be picked", q.line, confirmed, q.quantity, q.product))
                 }
                 _ => None,
-            }
-        }),
-        GateKind::Cargo => scale.each_line(|line| FactKey::Cargo { order: order.id.clone(), line }, |q, value| {
-            match value {
+            },
+        ),
+        GateKind::Cargo => scale.each_line(
+            |line| FactKey::Cargo { order: order.id.clone(), line },
+            |q, value| match value {
                 FactValue::Cargo { staged, .. } if *staged != q.quantity => {
                     Some(format!("line {}: {} of {} {} are staged", q.line, staged, q.quantity, q.product))
                 }
                 _ => None,
-            }
-        }),
+            },
+        ),
         GateKind::Capacity => scale.one(FactKey::Capacity { order: order.id.clone() }, |value| match value {
             FactValue::Capacity { sufficient: false, .. } => Some(format!("{} cannot carry this load", order.vehicle)),
             FactValue::Capacity { vehicle: Some(vehicle), .. } if *vehicle != order.vehicle => {

@@ -142,7 +142,11 @@ pub struct Scale {
 impl Scale {
     /// What the pretend clock shows when the real one shows `real_ms`.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "milliseconds of a replayed day fit")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "milliseconds of a replayed day fit"
+    )]
     pub fn pretend(&self, real_ms: i64) -> UtcMs {
         UtcMs(self.start.0 + ((real_ms - self.real_start_ms) as f64 * self.speed) as i64)
     }

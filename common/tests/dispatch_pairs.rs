@@ -1,6 +1,8 @@
 //! Who wins when depot and hub acted apart: the rows of the table of concurrent pairs that this
 //! version settles, each as a sentence, each folded on both sides and in both orders of arrival.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure report")]
+
 use gatehouse_common::{
     decision::Mode,
     dispatch::{DispatchState, DispatchView, Evidence, HoldReason, Says, document_id, fold},
@@ -25,8 +27,7 @@ impl Side {
         self.clock += 1_000;
         let (entries, _) = self.document.entries::<Says>();
         let after = gatehouse_common::document::History::new(entries).heads();
-        let entry =
-            Entry { after, at: UtcMs(self.clock), hlc: Hlc { ms: self.clock, n: 0 }, by: "test".into(), says };
+        let entry = Entry { after, at: UtcMs(self.clock), hlc: Hlc { ms: self.clock, n: 0 }, by: "test".into(), says };
         let (keys, _) = self.document.append(&self.actor, &[entry]).unwrap();
         keys.into_iter().next().unwrap()
     }

@@ -1,6 +1,8 @@
 //! Any interleaving, repetition and reordering of any number of replicas' changes gives one state;
 //! damaged and forged chunks change nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure report")]
+
 use gatehouse_common::{
     case::{CaseState, CaseType, Says, fold},
     document::{Actor, Applied, Chunk, Document, Entry, History, gate::inspect},

@@ -1,5 +1,7 @@
 //! Gates, leases and the decision chain, in a dispatcher's terms.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure report")]
+
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
@@ -95,8 +97,7 @@ fn a_late_report_never_undoes_a_newer_one() {
 fn a_door_taken_by_another_vehicle_fails_and_by_its_own_passes() {
     let dock = |vehicle: &str| {
         let key = FactKey::Dock { door: "3".parse().unwrap() };
-        let value =
-            FactValue::Dock { occupied: Some(true), open: None, vehicle: Some(vehicle.parse().unwrap()) };
+        let value = FactValue::Dock { occupied: Some(true), open: None, vehicle: Some(vehicle.parse().unwrap()) };
         facts(vec![(key, value, 1_000)])
     };
     assert_eq!(state(GateKind::Dock, &dock("V1"), 1_000, 1), GateState::Pass);

@@ -81,10 +81,7 @@ pub fn lacks_authority(actor: &Actor, says: &Says, case_type: CaseType, site: &S
     match says {
         Says::Moved { to: CaseState::Closed, .. } => Some("only the hub may close a case"),
         Says::Moved { to: CaseState::Resolved, auto_cleared: false, .. }
-            if matches!(
-                case_type,
-                CaseType::CreditHold | CaseType::PolicyViolation | CaseType::ReconDiscrepancy
-            ) =>
+            if matches!(case_type, CaseType::CreditHold | CaseType::PolicyViolation | CaseType::ReconDiscrepancy) =>
         {
             Some("only the hub may resolve a case of finance or policy")
         }

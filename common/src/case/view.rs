@@ -84,7 +84,9 @@ pub fn fold(document: &Document) -> Option<CaseView> {
     let opened = history
         .iter()
         .filter(|(key, entry)| match &entry.says {
-            Says::Opened { case_type, site, .. } => lacks_authority(&key.actor, &entry.says, *case_type, site).is_none(),
+            Says::Opened { case_type, site, .. } => {
+                lacks_authority(&key.actor, &entry.says, *case_type, site).is_none()
+            }
             _ => false,
         })
         .min_by_key(|(key, entry)| (entry.at, *key))?;

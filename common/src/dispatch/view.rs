@@ -162,10 +162,7 @@ impl<'a> Folding<'a> {
     }
 
     /// Of the physical facts that `pick` recognises, the one with the earliest evidence.
-    fn earliest(
-        &self,
-        pick: impl Fn(&'a Says) -> Option<(&'a [LineQuantity], UtcMs)>,
-    ) -> Option<Physical> {
+    fn earliest(&self, pick: impl Fn(&'a Says) -> Option<(&'a [LineQuantity], UtcMs)>) -> Option<Physical> {
         self.valid
             .iter()
             .filter_map(|(key, entry)| pick(&entry.says).map(|(load, at)| (at, *key, load)))
@@ -327,8 +324,7 @@ impl<'a> Folding<'a> {
     fn is_ready(&self) -> bool {
         let moves = self.keys(|s| matches!(s, Says::Ready | Says::Held { .. } | Says::Terms { .. }));
         let latest = self.history.latest(&moves);
-        !latest.is_empty()
-            && latest.iter().all(|key| self.history.get(key).is_some_and(|e| e.says == Says::Ready))
+        !latest.is_empty() && latest.iter().all(|key| self.history.get(key).is_some_and(|e| e.says == Says::Ready))
     }
 
     /// Whether the depot acknowledged after every cancellation and hold that it is about.

@@ -1,8 +1,6 @@
 //! The document itself, over Automerge.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{
     ActorId, Automerge, Change, ObjId, ObjType, ReadDoc, Value,

@@ -58,8 +58,8 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     if frame.len() > FRAME_MAX_BYTES {
         return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES });
     }
-    let content = zstd::bulk::decompress(packed, CONTENT_MAX_BYTES)
-        .map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let content =
+        zstd::bulk::decompress(packed, CONTENT_MAX_BYTES).map_err(|e| FrameError::Unreadable(e.to_string()))?;
     let (message, rest) = postcard::take_from_bytes(&content).map_err(|e| FrameError::Unreadable(e.to_string()))?;
     if rest.is_empty() { Ok(message) } else { Err(FrameError::Unreadable("bytes after the message".to_owned())) }
 }
