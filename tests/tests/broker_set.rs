@@ -5,6 +5,9 @@
 //! received and not acknowledged, and keeps, as an agent does, only what it has acknowledged; one is
 //! slow; one is away the whole time and returns at the end.
 
+// Helpers outside of test functions fail loudly too: a panic here is the failure report.
+#![allow(clippy::expect_used, clippy::panic)]
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
