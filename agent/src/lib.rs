@@ -1,1 +1,17 @@
-//! placeholder
+//! One depot or one vehicle: listens, decides, remembers, shows, tells the hub.
+//!
+//! The rooms: `intake` takes messages in, `driver` hands them to `core`, `core` decides without
+//! touching clock, disk or network, `store` commits what it decided, `sync` tells the hub, `page`
+//! shows people. `wiring` puts them together; `config` says how.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod driver;
+pub mod intake;
+pub mod page;
+pub mod store;
+pub mod sync;
+pub mod tasks;
+pub mod wiring;

@@ -1,6 +1,6 @@
 //! The pretend world, stand-ins for what surrounds the product, and the demo.
 //!
-//! Nothing here ships. The product never depends on this package.
+//! Nothing here ships. The product never depends on this package. `demo` is not built yet.
 
 pub mod broker;
 pub mod mosquitto;

@@ -1,0 +1,261 @@
+//! The command line: what can be asked of the program and what it answers.
+//!
+//! Ends with 0 when all went well, 1 when something failed, 2 when configuration or command line
+//! must be corrected.
+
+use std::{
+    io::{IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    clock::Clock,
+    config::{self, Config, ConfigError},
+    page,
+    store::{Reader, Status},
+    wiring,
+};
+
+/// One depot or one vehicle: listens to its sensors, decides which orders may leave, remembers,
+/// shows it on a page, and tells the hub.
+///
+/// First steps: write a configuration (examples are in firmware-config/), look it over with
+/// `gatehouse-agent check-config --config agent.toml`, make the device's key and tell it to the hub
+/// with `gatehouse-agent public-key --config agent.toml`, then `gatehouse-agent run --config
+/// agent.toml` and open the address of its page in a browser. Neither broker nor hub need be there.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse-agent", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs until it is told to stop (SIGTERM or Ctrl-C).
+    ///
+    /// Logs go to standard error; the environment variable GATEHOUSE_LOG sets how much, such as
+    /// `debug` or `info,gatehouse_agent::intake=debug`.
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        clock: ClockOptions,
+    },
+    /// Looks a configuration over and tells every problem at once. Opens no port.
+    CheckConfig {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Tells how the agent is, from its store; works while it runs and while it does not.
+    Status {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reads a PIN from standard input and prints its argon2 hash for `pin_argon2` of [[operators]].
+    ///
+    /// For example: `printf 2468 | gatehouse-agent hash-pin`
+    HashPin,
+    /// Prints the device's public key, for `gatehouse-hub devices add`. Makes the key at first use.
+    PublicKey {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration, a TOML file. Paths in it count from its own directory.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Options of a pretend clock. A release is built without them.
+#[derive(Debug, Default, Args)]
+struct ClockOptions {
+    /// What the pretend clock showed at the start, such as 2015-03-10T06:00:00Z.
+    #[cfg(feature = "scaled-clock")]
+    #[arg(long, value_name = "RFC3339", requires_all = ["clock_real_start", "clock_speed"])]
+    clock_start: Option<gatehouse_common::time::UtcMs>,
+    /// What the real clock showed then, in milliseconds since 1970.
+    #[cfg(feature = "scaled-clock")]
+    #[arg(long, value_name = "UNIX_MS", requires = "clock_start")]
+    clock_real_start: Option<i64>,
+    /// How many times as fast it runs.
+    #[cfg(feature = "scaled-clock")]
+    #[arg(long, value_name = "X", requires = "clock_start", value_parser = speed)]
+    clock_speed: Option<f64>,
+}
+
+#[cfg(feature = "scaled-clock")]
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if speed.is_finite() && speed > 0.0 { Ok(speed) } else { Err("must be above 0".to_owned()) }
+}
+
+impl ClockOptions {
+    #[cfg(feature = "scaled-clock")]
+    fn clock(&self) -> Clock {
+        match (self.clock_start, self.clock_real_start, self.clock_speed) {
+            (Some(start), Some(real_start_ms), Some(speed)) => {
+                Clock::scaled(gatehouse_common::time::Scale { start, real_start_ms, speed })
+            }
+            _ => Clock::system(),
+        }
+    }
+
+    #[cfg(not(feature = "scaled-clock"))]
+    fn clock(&self) -> Clock {
+        Clock::system()
+    }
+}
+
+/// Does what was asked.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Run { config, clock } => run(&config.config, &clock.clock()),
+        Command::CheckConfig { config } => check_config(&config.config),
+        Command::Status { config, json } => status(&config.config, json),
+        Command::HashPin => hash_pin(),
+        Command::PublicKey { config } => public_key(&config.config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gatehouse-agent: {error:#}");
+            let by_configuration = error.downcast_ref::<ConfigError>().is_some();
+            ExitCode::from(if by_configuration { 2 } else { 1 })
+        }
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    // Not wrapped in a context: the exit code depends on the error's type.
+    Ok(config::load(path)?)
+}
+
+fn run(path: &Path, clock: &Clock) -> anyhow::Result<()> {
+    let config = load(path)?;
+    let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(wiring::run(config, clock.clone()))
+}
+
+fn check_config(path: &Path) -> anyhow::Result<()> {
+    let config = load(path)?;
+    say(&format!(
+        "{} is in order: {} {} of {}, {} topic filter(s), {} operator(s), {}, page on {}",
+        path.display(),
+        if config.device.vehicle.is_some() { "vehicle unit" } else { "gateway" },
+        config.device.id,
+        config.device.site,
+        config.topics.len(),
+        config.operators.len(),
+        config.hub.as_ref().map_or_else(|| "no hub".to_owned(), |hub| format!("hub at {}", hub.url)),
+        config.page.listen,
+    ))
+}
+
+fn status(path: &Path, json: bool) -> anyhow::Result<()> {
+    let config = load(path)?;
+    let status = Reader::open(&config.store_path).and_then(|store| store.status()).with_context(|| {
+        format!("no status: {} holds no store yet; start the agent once", config.store_path.display())
+    })?;
+    if json { say(&serde_json::to_string_pretty(&status)?) } else { say(&in_words(&status)) }
+}
+
+fn in_words(status: &Status) -> String {
+    let count = |name: &str| status.counters.get(name).copied().unwrap_or(0);
+    let mut lines = vec![
+        format!("device      {} of {}", status.device, status.site),
+        format!(
+            "hub         {}{}",
+            if status.line.up { "connected" } else { "not connected" },
+            status.line.heard.as_ref().map_or(String::new(), |heard| format!(", last heard {}", heard.wall)),
+        ),
+        format!(
+            "readings    {} stored, {} repeats dropped, {} in quarantine, {} conflicts",
+            count("readings_stored"),
+            count("duplicates_dropped"),
+            count("quarantined"),
+            count("conflicts"),
+        ),
+        format!("decisions   {}", status.decisions),
+        format!("to report   {} records wait, {} were not let in", status.outbox, status.rejected),
+        match &status.lease {
+            None => "lease       none".to_owned(),
+            Some(row) => format!(
+                "lease       {} until {}, {} of {} used (minor units)",
+                row.lease.id, row.lease.expires_at, row.used.value_minor, row.lease.value_ceiling_minor
+            ),
+        },
+    ];
+    lines.extend(status.sources.iter().map(|s| format!("source      {} last heard {}", s.source, s.heard)));
+    lines.join("\n")
+}
+
+fn hash_pin() -> anyhow::Result<()> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("type the PIN, then Enter and Ctrl-D");
+    }
+    let mut pin = String::new();
+    std::io::stdin().take(1024).read_to_string(&mut pin).context("the PIN cannot be read from standard input")?;
+    say(&page::hash_pin(pin.trim_end_matches(['\r', '\n']))?)
+}
+
+fn public_key(path: &Path) -> anyhow::Result<()> {
+    let config = load(path)?;
+    say(&config::key::load_or_make(&config.device.key_file)?.public().to_string())
+}
+
+/// Prints a line; a reader that has closed its end (`| head`) is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITH_CLOCK: [&str; 10] = [
+        "gatehouse-agent",
+        "run",
+        "--config",
+        "agent.toml",
+        "--clock-start",
+        "2015-03-10T06:00:00Z",
+        "--clock-real-start",
+        "0",
+        "--clock-speed",
+        "60",
+    ];
+
+    #[cfg(not(feature = "scaled-clock"))]
+    #[test]
+    fn a_release_refuses_the_options_of_a_pretend_clock() {
+        let refused = Cli::try_parse_from(WITH_CLOCK).unwrap_err().to_string();
+        assert!(refused.contains("--clock-start"), "{refused}");
+    }
+
+    #[cfg(feature = "scaled-clock")]
+    #[test]
+    fn a_demo_takes_the_options_of_a_pretend_clock_together_or_not_at_all() {
+        assert!(Cli::try_parse_from(WITH_CLOCK).is_ok());
+        assert!(Cli::try_parse_from(&WITH_CLOCK[..6]).is_err());
+        assert!(Cli::try_parse_from(&WITH_CLOCK[..4]).is_ok());
+    }
+}

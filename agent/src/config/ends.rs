@@ -1,0 +1,169 @@
+//! The ends that the agent speaks with: broker, hub, page.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use gatehouse_common::seal::PublicKey;
+
+use super::read::{Problem, Section};
+
+/// `[mqtt]`
+#[derive(Clone)]
+pub struct MqttConfig {
+    /// `host`: the broker's name or address.
+    pub host: String,
+    /// `port`: default 1883.
+    pub port: u16,
+    /// `client_id`: the broker keeps the session under it, so it must stay the same over restarts
+    /// and belong to one agent only. Default `gatehouse-` and the device's id.
+    pub client_id: String,
+    /// `username`, where the broker asks for one.
+    pub username: Option<String>,
+    /// The content of `password_file`, without a newline at its end.
+    pub password: Option<String>,
+    /// `payload_max_bytes`: a longer message is put into quarantine. Default 256 KiB.
+    pub payload_max_bytes: usize,
+    /// `packet_max_bytes`: a longer packet breaks the connection, and the broker sends it again
+    /// for ever. Must be more than the broker's `message_size_limit`. Default 32 MiB.
+    pub packet_max_bytes: usize,
+}
+
+impl std::fmt::Debug for MqttConfig {
+    // The password stays out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MqttConfig({}@{}:{})", self.client_id, self.host, self.port)
+    }
+}
+
+/// `[hub]`
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// `url`: where the hub answers, without a path.
+    pub url: String,
+    /// `public_key`: what `gatehouse-hub public-key` prints. Answers signed by another key are refused.
+    pub public_key: PublicKey,
+}
+
+/// `[page]`
+#[derive(Debug, Clone)]
+pub struct PageConfig {
+    /// `listen`: address and port. Default `127.0.0.1:8321`.
+    pub listen: SocketAddr,
+}
+
+/// Default of `payload_max_bytes`.
+const PAYLOAD_MAX_BYTES: usize = 256 * 1024;
+/// Default of `packet_max_bytes`.
+const PACKET_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// The most that an MQTT packet can be.
+const PACKET_CEILING_BYTES: usize = 268_435_455;
+
+impl MqttConfig {
+    pub(super) fn read(section: &mut Section, device: Option<&str>, problems: &mut Vec<Problem>) -> Option<Self> {
+        let host: Option<String> = section.required("host", "name the broker, such as \"127.0.0.1\"", problems);
+        let port = section.optional("port", "give a number from 1 to 65535", problems).unwrap_or(1883);
+        let client_id: Option<String> = section.optional("client_id", "give a name as text", problems);
+        let username = section.optional("username", "give a name as text", problems);
+        let password_file = section.optional_path("password_file", problems);
+        let in_line = section.has("password");
+        let payload_max_bytes =
+            section.optional("payload_max_bytes", "give bytes", problems).unwrap_or(PAYLOAD_MAX_BYTES);
+        let packet_max_bytes =
+            section.optional("packet_max_bytes", "give bytes", problems).unwrap_or(PACKET_MAX_BYTES);
+        if in_line {
+            let _: Option<toml::Value> = section.optional("password", "", problems);
+            problems.push(section.problem(
+                "password",
+                "is a secret in the configuration",
+                "put it alone into a file and name that as password_file",
+            ));
+        }
+        section.finish(problems);
+        if packet_max_bytes <= payload_max_bytes || packet_max_bytes > PACKET_CEILING_BYTES {
+            problems.push(section.problem(
+                "packet_max_bytes",
+                format!("is {packet_max_bytes}"),
+                format!("must be more than payload_max_bytes ({payload_max_bytes}) and at most {PACKET_CEILING_BYTES}"),
+            ));
+        }
+        let client_id = client_id.or_else(|| device.map(|device| format!("gatehouse-{device}")));
+        if client_id.as_deref().is_some_and(|id| id.is_empty() || id.starts_with(' ')) {
+            problems.push(section.problem(
+                "client_id",
+                "is empty or begins with a space",
+                "the broker keeps the session under it; give a name that stays",
+            ));
+        }
+        let password = password_file.and_then(|path| read_secret(section, &path, problems));
+        if password.is_some() && username.is_none() {
+            problems.push(section.problem("username", "is missing", "a password needs a user name"));
+        }
+        Some(Self { host: host?, port, client_id: client_id?, username, password, payload_max_bytes, packet_max_bytes })
+    }
+}
+
+fn read_secret(section: &Section, path: &PathBuf, problems: &mut Vec<Problem>) -> Option<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            problems.push(section.problem(
+                "password_file",
+                format!("{} cannot be read: {error}", path.display()),
+                "make a file that holds the password alone, readable by the agent",
+            ));
+            None
+        }
+    }
+}
+
+impl HubConfig {
+    pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
+        let url: Option<String> = section.required("url", "give the hub's address, such as \"https://hub.example\"", problems);
+        let public_key =
+            section.required("public_key", "copy what `gatehouse-hub public-key` prints", problems);
+        section.finish(problems);
+        let url = url?.trim_end_matches('/').to_owned();
+        if let Err(what) = usable_url(&url) {
+            problems.push(section.problem("url", what, "use https://HOST, or http:// on this machine itself"));
+            return None;
+        }
+        Some(Self { url, public_key: public_key? })
+    }
+}
+
+/// Exchanges are signed, not hidden: without TLS they stay on this machine.
+fn usable_url(url: &str) -> Result<(), String> {
+    let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url:?} is not a URL: {error}"))?;
+    if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() {
+        return Err("has a path".to_owned());
+    }
+    let host = parsed.host_str().unwrap_or_default();
+    let is_loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match parsed.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback => Ok(()),
+        "http" => Err(format!("would send orders and credit to {host} in the clear")),
+        other => Err(format!("{other}:// is not spoken")),
+    }
+}
+
+impl PageConfig {
+    pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
+        let listen: Option<SocketAddr> =
+            section.optional("listen", "give address and port, such as \"127.0.0.1:8321\"", problems);
+        section.finish(problems);
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8321)));
+        if !listen.ip().is_loopback() {
+            problems.push(section.problem(
+                "listen",
+                format!("{} is reachable from outside, and PINs would travel unencrypted", listen.ip()),
+                "listen on 127.0.0.1 and put a proxy that speaks TLS before it; TLS of its own comes later",
+            ));
+            return None;
+        }
+        Some(Self { listen })
+    }
+}

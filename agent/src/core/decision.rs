@@ -1,0 +1,232 @@
+//! What goes out of the core: records to be written in one transaction, then effects.
+
+use gatehouse_common::{
+    document::Chunk,
+    fact::{Fact, FactKey},
+    gate::GateResult,
+    geo::Point,
+    id::{DecisionId, DocumentId, DocumentKind, Hash32, LeaseId},
+    lease::LeaseUse,
+    order::Order,
+    reading::Reading,
+    seal::Sealed,
+    sync::{Cursor, Rejection},
+    time::{Moment, UtcMs},
+};
+
+use super::input::Receipt;
+
+/// What follows from one input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// To be written, all or none.
+    pub records: Vec<Record>,
+    /// To be done once the records are on disk.
+    pub effects: Vec<Effect>,
+    /// The answer to a tap, to be given once the records are on disk.
+    pub answer: Option<Result<TapDone, TapRefused>>,
+}
+
+/// One thing to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// A reading: ground.
+    Reading {
+        /// What was sent.
+        reading: Reading,
+        /// When it came in.
+        received: Moment,
+    },
+    /// A reading came again, byte for byte. Counted, not kept.
+    Duplicate,
+    /// Something that could not be used: ground.
+    Quarantine {
+        /// Where it came from: a topic, or `hub/...` for items of the feed.
+        topic: String,
+        /// Why, for people.
+        reason: String,
+        /// SHA-256 of the whole payload.
+        payload_hash: Hash32,
+        /// Bytes of the whole payload.
+        size: u64,
+        /// Its first bytes.
+        head: Vec<u8>,
+        /// When it came in.
+        at: UtcMs,
+        /// Whether it is another payload under an id already used.
+        conflict: bool,
+    },
+    /// The newest fact under its key.
+    Fact(Fact),
+    /// No fact stands under this key any more.
+    FactGone(FactKey),
+    /// The newest version of an order.
+    Order(Order),
+    /// A change of a document: the chunk is ground, the rest is derived from it.
+    Chunk {
+        /// Which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The change.
+        chunk: Chunk,
+        /// Whether this device wrote it; its own chunks go to the hub.
+        own: bool,
+        /// The document after it.
+        after: Folded,
+    },
+    /// A signed decision: ground. It goes to the hub.
+    Decision {
+        /// Its place in the chain.
+        position: u64,
+        /// Epoch of the chain.
+        epoch: u32,
+        /// Its name.
+        id: DecisionId,
+        /// Its text and signature.
+        sealed: Sealed,
+    },
+    /// A lease came in: ground.
+    LeaseReceived {
+        /// Its name.
+        id: LeaseId,
+        /// Its text and the hub's signature.
+        sealed: Sealed,
+        /// When.
+        received: Moment,
+    },
+    /// What was used of a lease so far, and whether it was closed.
+    LeaseUsed {
+        /// Which lease.
+        id: LeaseId,
+        /// The total.
+        used: LeaseUse,
+        /// Whether nothing more is released under it.
+        closed: bool,
+    },
+    /// State of a rule; it must never be newer or older than the readings it came from.
+    Rule {
+        /// Which rule and subject.
+        key: String,
+        /// The state as JSON.
+        body: String,
+    },
+    /// A rule's state is no longer needed.
+    RuleGone {
+        /// Which rule and subject.
+        key: String,
+    },
+    /// The gates of a dispatch as last weighed, for the page.
+    Gates {
+        /// Which dispatch.
+        dispatch: DocumentId,
+        /// All of them.
+        gates: Vec<GateResult>,
+    },
+    /// How far the hub's feed is taken.
+    Cursor(Cursor),
+    /// A receipt of the hub for the head of the decision chain.
+    Anchor(Sealed),
+    /// The hub has taken the outbox this far.
+    OutboxTaken {
+        /// The last number taken or rejected.
+        through: u64,
+        /// Not let in.
+        rejected: Vec<Rejection>,
+        /// Rows through here may be forgotten.
+        kept_through: u64,
+    },
+    /// Everything kept in the outbox is to be pushed again.
+    OutboxAgain,
+    /// How this device is, to be told to the hub; the store fills in its counters. Replaces one not yet pushed.
+    Status {
+        /// When.
+        at: UtcMs,
+        /// Where its vehicle was last, for vehicles.
+        position: Option<Point>,
+    },
+}
+
+/// A document as it stands after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folded {
+    /// Hashes of its latest changes, sorted.
+    pub heads: Vec<Hash32>,
+    /// Its view as JSON; `null` while nobody has opened it.
+    pub view: String,
+    /// The whole document.
+    pub snapshot: Vec<u8>,
+}
+
+/// Something to be done after the commit. Each may be repeated without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// These messages are on disk: tell the broker.
+    Acknowledge(Vec<Receipt>),
+    /// Pages that show this are out of date.
+    Changed(Change),
+    /// Something waits in the outbox.
+    PushNow,
+}
+
+/// What changed, for live pages.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Change {
+    /// A dispatch: its state, its gates or its alarms.
+    Dispatch {
+        /// Which.
+        document: DocumentId,
+    },
+    /// A case.
+    Case {
+        /// Which.
+        document: DocumentId,
+    },
+    /// What doors and vehicles say.
+    Facts,
+    /// The line to the hub, the lease or the age of a source.
+    Status,
+    /// Something went to quarantine.
+    Quarantine,
+}
+
+/// A tap was done and is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TapDone {
+    /// The decision made, if the tap made one.
+    pub decision: Option<DecisionId>,
+    /// One sentence for the person.
+    pub message: String,
+}
+
+/// A tap was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TapRefused {
+    /// There is no such dispatch or case here.
+    #[error("nothing is known here under {0}")]
+    NotFound(DocumentId),
+    /// The role may not do this.
+    #[error("role {role} may not do this; ask {allowed}")]
+    Role {
+        /// The role they acted in.
+        role: String,
+        /// Who may.
+        allowed: String,
+    },
+    /// The reason is too short.
+    #[error("a reason of at least {min_chars} characters is needed")]
+    Reason {
+        /// The least length.
+        min_chars: usize,
+    },
+    /// Policy asks for two persons.
+    #[error("{0} needs two people; not available yet")]
+    TwoPersons(String),
+    /// It makes no sense as things stand.
+    #[error("{0}")]
+    State(String),
+    /// The agent could not write it down; nothing was done. Try again.
+    #[error("could not be written down; try again")]
+    NotCommitted,
+}

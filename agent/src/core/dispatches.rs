@@ -1,0 +1,208 @@
+//! Dispatch documents: planned from orders, written to, read back.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    decision::{DecidedBy, DecisionKind, DecisionRecord, LeaseCharge, Mode},
+    dispatch::{DispatchState, DispatchView, Says, document_id, fold},
+    document::{Chunk, Document, DocumentError, Entry, EntryKey, History},
+    gate::GateResult,
+    id::{DecisionId, DocumentId, DocumentKind, Hash32, OrderId},
+    order::{LineQuantity, Order, OrderStatus},
+    time::{Hlc, Moment},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Core, Dispatch,
+    decision::{Change, Effect, Folded, Record},
+};
+use gatehouse_common::document::Actor;
+
+/// Appends `says` to `document`, each after the one before, as one change.
+pub(super) fn append<T: Serialize + DeserializeOwned>(
+    document: &mut Document,
+    actor: &Actor,
+    hlc: &mut Hlc,
+    now: &Moment,
+    by: &str,
+    says: Vec<T>,
+) -> Result<Chunk, DocumentError> {
+    let (entries, _) = document.entries::<T>();
+    let written = entries.keys().filter(|key| key.actor == *actor).map(|key| key.n).max().unwrap_or(0);
+    let mut after = History::new(entries).heads();
+    let mut made = Vec::with_capacity(says.len());
+    for (n, says) in (written + 1..).zip(says) {
+        *hlc = hlc.tick(now.wall);
+        made.push(Entry { after, at: now.wall, hlc: *hlc, by: by.to_owned(), says });
+        after = vec![EntryKey { actor: actor.clone(), n }];
+    }
+    document.append(actor, &made).map(|(_, chunk)| chunk)
+}
+
+/// A document as it is stored after a change.
+pub(super) fn folded<V: Serialize>(document: &Document, view: Option<&V>) -> Folded {
+    let view = view.map(serde_json::to_string).and_then(Result::ok).unwrap_or_else(|| "null".to_owned());
+    Folded { heads: document.heads(), view, snapshot: document.save() }
+}
+
+/// What goes into the record of a decision about a dispatch.
+pub(super) struct Ruling<'a> {
+    pub kind: DecisionKind,
+    pub mode: Option<Mode>,
+    pub dispatch: DocumentId,
+    pub order: Option<(OrderId, u64)>,
+    pub load: Vec<LineQuantity>,
+    pub gates: Vec<GateResult>,
+    pub lease: Option<LeaseCharge>,
+    pub by: DecidedBy,
+    pub reason: String,
+    pub now: &'a Moment,
+}
+
+impl Core {
+    /// Makes a decision about a dispatch.
+    pub(super) fn rule_on(&mut self, ruling: Ruling<'_>) -> Option<DecisionId> {
+        let (device, site, bundle) =
+            (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
+        self.decide(|id| DecisionRecord {
+            v: 1,
+            id,
+            device,
+            site,
+            epoch: 0,
+            position: 0,
+            previous: Hash32::ZERO,
+            kind: ruling.kind,
+            mode: ruling.mode,
+            dispatch: Some(ruling.dispatch),
+            order: ruling.order,
+            load: ruling.load,
+            gates: ruling.gates,
+            bundle,
+            lease: ruling.lease,
+            by: ruling.by,
+            reason: ruling.reason,
+            at: ruling.now.clone(),
+        })
+    }
+
+    /// Says something of a dispatch, as one change.
+    pub(super) fn say(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {
+        let Some(held) = self.dispatches.get_mut(&id) else { return };
+        let chunk = match append(&mut held.document, &self.actor, &mut self.hlc, now, by, says) {
+            Ok(chunk) => chunk,
+            Err(e) => {
+                tracing::error!(document.id = %id, "nothing could be written into dispatch {id}: {e}");
+                return;
+            }
+        };
+        held.view = fold(&held.document);
+        let after = folded(&held.document, held.view.as_ref());
+        let kind = DocumentKind::Dispatch;
+        self.out.records.push(Record::Chunk { document: id, kind, chunk, own: true, after });
+        self.out.effects.push(Effect::PushNow);
+        self.changed(Change::Dispatch { document: id });
+        self.touched.insert(id);
+    }
+
+    /// The dispatches of an order from this depot, first occurrence first.
+    pub(super) fn dispatches_of(&self, order: &OrderId) -> Vec<(DocumentId, &DispatchView)> {
+        let mut found: Vec<(DocumentId, &DispatchView)> = self
+            .dispatches
+            .iter()
+            .filter_map(|(id, d)| Some((*id, d.view.as_ref()?)))
+            .filter(|(_, v)| v.order == *order && v.site == self.profile.site)
+            .collect();
+        found.sort_by_key(|(_, v)| v.occurrence);
+        found
+    }
+
+    /// What of an order has not left, lines with nothing left out.
+    pub(super) fn remainder(&self, order: &Order) -> Vec<LineQuantity> {
+        let mut left: BTreeMap<u16, u32> = BTreeMap::new();
+        for (_, view) in self.dispatches_of(&order.id) {
+            for line in view.departed.iter().flat_map(|d| &d.load) {
+                let sum = left.entry(line.line).or_default();
+                *sum = sum.saturating_add(line.quantity);
+            }
+        }
+        let mut rest = order.quantities();
+        for line in &mut rest {
+            line.quantity = line.quantity.saturating_sub(left.get(&line.line).copied().unwrap_or(0));
+        }
+        rest.retain(|line| line.quantity > 0);
+        rest
+    }
+
+    /// Plans what an order asks for: its first dispatch, a changed plan while nothing was released, or a next
+    /// dispatch for what earlier ones left behind.
+    pub(super) fn plan(&mut self, now: &Moment, order_id: &OrderId) {
+        let Some(order) = self.orders.get(order_id).cloned() else { return };
+        if !self.profile.is_gateway() || order.site != self.profile.site || order.status == OrderStatus::Cancelled {
+            return;
+        }
+        let load = self.remainder(&order);
+        if load.is_empty() {
+            return;
+        }
+        let known = self.dispatches_of(order_id);
+        let active = known.iter().find(|(_, v)| !v.state.is_over_at_depot());
+        let (id, occurrence) = match active {
+            Some((id, view)) => {
+                let open = matches!(view.state, DispatchState::Planned | DispatchState::Ready | DispatchState::Held);
+                let newer = order.version > view.order_version;
+                if !open || view.release.is_some() || !newer || !differs(&order, &load, view) {
+                    return;
+                }
+                (*id, view.occurrence)
+            }
+            None => {
+                let occurrence = known.last().map_or(1, |(_, v)| v.occurrence + 1);
+                (document_id(&order.id, &order.site, occurrence), occurrence)
+            }
+        };
+        if let std::collections::btree_map::Entry::Vacant(place) = self.dispatches.entry(id) {
+            match Document::new() {
+                Ok(document) => {
+                    place.insert(Dispatch { document, view: None, gates: Vec::new() });
+                }
+                Err(e) => {
+                    tracing::error!(order.id = %order.id, "no dispatch can be planned for order {}: {e}", order.id);
+                    return;
+                }
+            }
+        }
+        self.counts.edit(order.id.as_str(), |c| c.shrink_to(&load));
+        self.recount(now, &order.id);
+        let planned = Says::Planned {
+            order: order.id.clone(),
+            order_version: order.version,
+            site: order.site.clone(),
+            occurrence,
+            vehicle: order.vehicle.clone(),
+            carrier: order.carrier.clone(),
+            door: order.door.clone(),
+            load,
+            planned_departure: order.planned_departure,
+        };
+        self.say(now, id, "rule plan", vec![planned]);
+    }
+
+    /// Writes the counts of an order anew as facts, where some were scanned.
+    pub(super) fn recount(&mut self, now: &Moment, order: &OrderId) {
+        let Some(counts) = self.counts.get(order.as_str()) else { return };
+        let scanned: Vec<u16> = counts.staged.keys().copied().collect();
+        for line in scanned {
+            self.cargo_changed(now, order, line, now.wall, "recounted when the load changed".to_owned());
+        }
+    }
+}
+
+fn differs(order: &Order, load: &[LineQuantity], view: &DispatchView) -> bool {
+    load != view.load
+        || order.vehicle != view.vehicle
+        || order.carrier != view.carrier
+        || order.door != view.door
+        || order.planned_departure != view.planned_departure
+}

@@ -1,0 +1,233 @@
+//! What the hub tells: orders, facts, leases, changes of documents. Recalls are obeyed as they are read.
+
+use std::collections::BTreeSet;
+
+use gatehouse_common::{
+    decision::{DecidedBy, DecisionKind},
+    dispatch::{DispatchState, DispatchView, HoldReason, Says},
+    document::{Applied, Chunk, Document, Entry, EntryKey, gate::inspect},
+    fact::{Fact, FactKey, Report},
+    id::{DocumentId, DocumentKind, OrderId},
+    order::{Order, OrderStatus},
+    sync::{Cursor, Downward, FeedItem},
+    time::{Hlc, Moment, UtcMs},
+};
+
+use super::{
+    Case, Core, Dispatch,
+    decision::{Change, Record},
+    dispatches::{Ruling, folded},
+};
+use crate::store::RecallAlarm;
+
+impl Core {
+    pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) {
+        let mut orders = BTreeSet::new();
+        for item in items {
+            match item.says {
+                Downward::Order(json) => orders.extend(self.take_order(now, &json)),
+                Downward::Fact(json) => self.take_report(now, &json),
+                Downward::Lease(sealed) => self.take_lease(now, &sealed),
+                Downward::Chunk { document, kind, bytes } => match kind {
+                    DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
+                    DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
+                },
+                Downward::Anchor(sealed) => self.out.records.push(Record::Anchor(sealed)),
+                Downward::Sources(json) => self.take_sources(now, &json),
+            }
+        }
+        self.cursor = cursor;
+        self.out.records.push(Record::Cursor(cursor));
+        // Plans come after every item: a page may hold an order and the documents of its earlier dispatches.
+        for order in orders {
+            self.plan(now, &order);
+            self.touch_order(&order);
+        }
+    }
+
+    fn take_order(&mut self, now: &Moment, json: &str) -> Option<OrderId> {
+        let order: Order = match serde_json::from_str(json) {
+            Ok(order) => order,
+            Err(e) => {
+                self.refuse_item(now, "order", format!("order cannot be read: {e}"), json.as_bytes());
+                return None;
+            }
+        };
+        let id = order.id.clone();
+        if self.orders.get(&id).is_some_and(|held| held.version >= order.version) {
+            return Some(id);
+        }
+        self.out.records.push(Record::Order(order.clone()));
+        self.orders.insert(id.clone(), order);
+        Some(id)
+    }
+
+    fn take_report(&mut self, now: &Moment, json: &str) {
+        let report: Report = match serde_json::from_str(json) {
+            Ok(report) => report,
+            Err(e) => return self.refuse_item(now, "fact", format!("fact cannot be read: {e}"), json.as_bytes()),
+        };
+        match &report.key {
+            FactKey::Inventory { order, .. } | FactKey::Capacity { order } | FactKey::Carrier { order } => {
+                self.touch_order(&order.clone());
+            }
+            FactKey::Credit { customer } => {
+                let theirs = self.orders.values().filter(|o| o.customer.id == *customer).map(|o| o.id.clone());
+                for order in theirs.collect::<Vec<_>>() {
+                    self.touch_order(&order);
+                }
+            }
+            // The depot's own sensors know its doors, papers and goods better than anyone.
+            FactKey::Dock { .. } | FactKey::Documents { .. } | FactKey::Cargo { .. } => return,
+        }
+        let fact = Fact { report, received: now.clone() };
+        if self.facts.take(fact.clone()) {
+            self.out.records.push(Record::Fact(fact));
+        }
+    }
+
+    fn take_sources(&mut self, now: &Moment, json: &str) {
+        match serde_json::from_str::<std::collections::BTreeMap<String, UtcMs>>(json) {
+            Ok(sources) => {
+                self.sources = sources;
+                self.write_rule("sources", &self.sources.clone());
+                self.changed(Change::Status);
+            }
+            Err(e) => self.refuse_item(now, "sources", format!("ages of sources cannot be read: {e}"), json.as_bytes()),
+        }
+    }
+
+    fn take_dispatch_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) -> Option<OrderId> {
+        let mut document = self.document_for(now, self.dispatches.get(&id).map(|d| &d.document).cloned(), bytes)?;
+        let chunk = self.admit(now, &mut document, bytes)?;
+        let before = self.view(id).cloned();
+        let view = gatehouse_common::dispatch::fold(&document);
+        let after = folded(&document, view.as_ref());
+        self.hear_clock(now, document.entries::<Says>().0.values());
+        let gates = self.dispatches.get(&id).map(|d| d.gates.clone()).unwrap_or_default();
+        self.dispatches.insert(id, Dispatch { document, view: view.clone(), gates });
+        let kind = DocumentKind::Dispatch;
+        self.out.records.push(Record::Chunk { document: id, kind, chunk, own: false, after });
+        self.changed(Change::Dispatch { document: id });
+        self.touched.insert(id);
+        let view = view?;
+        if let Some(before) = before {
+            self.obey(now, id, &before, &view);
+        }
+        Some(view.order)
+    }
+
+    fn take_case_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) {
+        let held = self.cases.get(&id).map(|c| &c.document).cloned();
+        let Some(mut document) = self.document_for(now, held, bytes) else { return };
+        let Some(chunk) = self.admit(now, &mut document, bytes) else { return };
+        let view = gatehouse_common::case::fold(&document);
+        let after = folded(&document, view.as_ref());
+        self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
+        if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
+            self.touched.insert(dispatch);
+        }
+        self.cases.insert(id, Case { document, view });
+        self.out.records.push(Record::Chunk { document: id, kind: DocumentKind::Case, chunk, own: false, after });
+        self.changed(Change::Case { document: id });
+    }
+
+    fn document_for(&mut self, now: &Moment, held: Option<Document>, bytes: &[u8]) -> Option<Document> {
+        match held.map_or_else(Document::new, Ok) {
+            Ok(document) => Some(document),
+            Err(e) => {
+                self.refuse_item(now, "chunk", e.to_string(), bytes);
+                None
+            }
+        }
+    }
+
+    /// Lets a chunk in through the gate; what is not let in goes to quarantine and stops nothing.
+    fn admit(&mut self, now: &Moment, document: &mut Document, bytes: &[u8]) -> Option<Chunk> {
+        let admitted = inspect(bytes)
+            .map_err(|e| e.to_string())
+            .and_then(|seen| document.admit(bytes, &seen).map(|applied| (seen, applied)).map_err(|e| e.to_string()));
+        match admitted {
+            Ok((_, Applied::Known)) => None,
+            Ok((seen, Applied::New | Applied::Waiting)) => Some(Chunk { hash: seen.hash, bytes: bytes.to_vec() }),
+            Err(why) => {
+                self.refuse_item(now, "chunk", why, bytes);
+                None
+            }
+        }
+    }
+
+    /// Takes the clocks of others into account, as far as they are believable.
+    fn hear_clock<'a, T: 'a>(&mut self, now: &Moment, entries: impl Iterator<Item = &'a Entry<T>>) {
+        let latest: Option<Hlc> = entries.map(|e| e.hlc).max();
+        if let Some(latest) = latest {
+            (self.hlc, _) = self.hlc.observe(latest, now.wall);
+        }
+    }
+
+    /// Takes a release back at once when the hub's word ended it.
+    fn obey(&mut self, now: &Moment, id: DocumentId, before: &DispatchView, after: &DispatchView) {
+        if !self.profile.is_gateway() || !released(before) || released(after) || after.state.is_over_at_depot() && after.cancelled.is_none() {
+            return;
+        }
+        if after.state.has_left() {
+            return;
+        }
+        let Some((entry, why)) = self.recall_of(id, after) else { return };
+        let order = self.orders.get(&after.order).map(|o| (o.id.clone(), o.version));
+        let decision = self.rule_on(Ruling {
+            kind: DecisionKind::Recall,
+            mode: None,
+            dispatch: id,
+            order,
+            load: before.release.as_ref().map(|r| r.load.clone()).unwrap_or_default(),
+            gates: Vec::new(),
+            lease: None,
+            by: DecidedBy::Hub { entry: entry.to_string() },
+            reason: why.clone(),
+            now,
+        });
+        self.counts.edit(after.order.as_str(), |c| c.shrink_to(&after.load));
+        self.recount(now, &after.order);
+        let alarm = RecallAlarm { at: now.wall, why: why.clone() };
+        self.rules.edit(&id.to_string(), |r| r.alarm = Some(alarm));
+        if after.cancelled.is_none() {
+            // Until the gates are met again: else the old release would stand once the hub lifts its hold.
+            let held = Says::Held { reason: HoldReason::Gate, why, cases: Vec::new(), decision };
+            self.say(now, id, "rule recall", vec![held]);
+        }
+    }
+
+    /// The hub's entry that ended a release, with its reason.
+    fn recall_of(&self, id: DocumentId, view: &DispatchView) -> Option<(EntryKey, String)> {
+        let (entries, _) = self.dispatches.get(&id)?.document.entries::<Says>();
+        let newest_terms = entries
+            .iter()
+            .filter_map(|(key, e)| match &e.says {
+                Says::Terms { order_version, why, .. } => Some((*order_version, key.clone(), why.clone())),
+                _ => None,
+            })
+            .max_by_key(|(version, ..)| *version)
+            .map(|(_, key, why)| (key, why));
+        if let Some(key) = &view.cancelled {
+            let why = entries.get(key).map(|e| match &e.says {
+                Says::Cancelled { why, .. } => why.clone(),
+                _ => String::new(),
+            });
+            return Some((key.clone(), why.unwrap_or_default()));
+        }
+        let hold = view.holds.iter().find(|h| h.key.actor != self.actor).map(|h| (h.key.clone(), h.why.clone()));
+        hold.or(newest_terms)
+    }
+
+    /// Whether the ERP still wants an order, as far as is known here.
+    pub(super) fn is_wanted(&self, order: &OrderId) -> bool {
+        self.orders.get(order).is_some_and(|o| o.status == OrderStatus::Released)
+    }
+}
+
+/// Whether a release stands and the goods are still here.
+fn released(view: &DispatchView) -> bool {
+    let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
+    here && view.release.is_some() && !view.stop_departure
+}

@@ -1,0 +1,152 @@
+//! The lease held: taken in, used up, closed with a statement of its use.
+
+use gatehouse_common::{
+    case::CaseType,
+    decision::{DecidedBy, DecisionKind, DecisionRecord, LeaseCharge},
+    gate::GateKind,
+    id::{DocumentId, Hash32},
+    lease::{HeldLease, Lease, LeaseRefusal, LeaseUse},
+    order::{LineQuantity, Order},
+    seal::Sealed,
+    time::Moment,
+};
+
+use super::{
+    Core,
+    decision::{Change, Record},
+};
+
+impl Core {
+    pub(super) fn take_lease(&mut self, now: &Moment, sealed: &Sealed) {
+        let read: Result<Lease, _> = match &self.profile.hub_key {
+            Some(key) => sealed.open(key),
+            None => sealed.peek(),
+        };
+        let lease = match read {
+            Ok(lease) => lease,
+            Err(e) => return self.refuse_item(now, "lease", format!("lease: {e}"), sealed.body.as_bytes()),
+        };
+        if lease.site != self.profile.site || !self.profile.is_gateway() {
+            let why = format!("lease {} is for {}, not for this device", lease.id, lease.site);
+            return self.refuse_item(now, "lease", why, sealed.body.as_bytes());
+        }
+        if let Some(held) = &self.lease
+            && (held.lease.id == lease.id || held.lease.granted_at > lease.granted_at)
+        {
+            return;
+        }
+        self.close_lease(now, "a newer lease took its place");
+        let id = lease.id.clone();
+        self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: now.clone() });
+        self.lease = Some(HeldLease { lease, received: now.clone(), used: LeaseUse::default() });
+        self.look_at_all = true;
+        self.changed(Change::Status);
+    }
+
+    /// Closes the lease once its time is over.
+    pub(super) fn expire_lease(&mut self, now: &Moment) {
+        let over = self.lease.as_ref().is_some_and(|l| matches!(l.left_ms(now), Err(LeaseRefusal::Expired(_))));
+        if over {
+            self.close_lease(now, "its time is over");
+        }
+    }
+
+    /// States what was used; the rest is the hub's again.
+    fn close_lease(&mut self, now: &Moment, why: &str) {
+        let Some(held) = self.lease.take() else { return };
+        let charge = LeaseCharge { lease: held.lease.id.clone(), used: held.used.clone() };
+        let (device, site, bundle) =
+            (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
+        self.decide(|id| DecisionRecord {
+            v: 1,
+            id,
+            device,
+            site,
+            epoch: 0,
+            position: 0,
+            previous: Hash32::ZERO,
+            kind: DecisionKind::LeaseClosed,
+            mode: None,
+            dispatch: None,
+            order: None,
+            load: Vec::new(),
+            gates: Vec::new(),
+            bundle,
+            lease: Some(charge),
+            by: DecidedBy::Rule { rule: "lease".to_owned() },
+            reason: format!("lease {} closed: {why}", held.lease.id),
+            at: now.clone(),
+        });
+        self.out.records.push(Record::LeaseUsed { id: held.lease.id, used: held.used, closed: true });
+        self.changed(Change::Status);
+    }
+
+    /// How old facts may be under the lease.
+    pub(super) fn lease_limit_ms(&self, gate: GateKind, otherwise: u64) -> u64 {
+        self.lease.as_ref().and_then(|l| l.lease.age_limit_ms.get(&gate).copied()).unwrap_or(otherwise)
+    }
+
+    /// What a release would use beyond what earlier releases of the same dispatch used of this lease.
+    fn wanted(&self, dispatch: DocumentId, order: &Order, load: &[LineQuantity]) -> LeaseUse {
+        let all = LeaseUse::of(order, load);
+        let charged = self.rules.get(&dispatch.to_string()).and_then(|r| r.charged.as_ref());
+        match (charged, &self.lease) {
+            (Some((id, before)), Some(held)) if *id == held.lease.id => beyond(&all, before),
+            _ => all,
+        }
+    }
+
+    /// Whether the lease admits a release.
+    pub(super) fn lease_admits(
+        &self,
+        now: &Moment,
+        dispatch: DocumentId,
+        order: &Order,
+        load: &[LineQuantity],
+    ) -> Result<(), LeaseRefusal> {
+        let held = self.lease.as_ref().ok_or(LeaseRefusal::None)?;
+        held.admits(&self.profile.site, &self.wanted(dispatch, order, load), now)
+    }
+
+    /// Uses the lease for a release, whether or not it admits it: what leaves is counted.
+    pub(super) fn charge(&mut self, dispatch: DocumentId, order: &Order, load: &[LineQuantity]) -> Option<LeaseCharge> {
+        let wanted = self.wanted(dispatch, order, load);
+        let held = self.lease.as_mut()?;
+        held.used.add(&wanted);
+        let (id, used) = (held.lease.id.clone(), held.used.clone());
+        self.rules.edit(&dispatch.to_string(), |rule| match &mut rule.charged {
+            Some((lease, before)) if *lease == id => before.add(&wanted),
+            charged => *charged = Some((id.clone(), wanted.clone())),
+        });
+        self.out.records.push(Record::LeaseUsed { id: id.clone(), used, closed: false });
+        self.changed(Change::Status);
+        Some(LeaseCharge { lease: id, used: wanted })
+    }
+}
+
+/// What `all` is more than `before`, in each part; never below nothing.
+fn beyond(all: &LeaseUse, before: &LeaseUse) -> LeaseUse {
+    let minor = |a: i64, b: i64| a.saturating_sub(b).max(0);
+    LeaseUse {
+        value_minor: minor(all.value_minor, before.value_minor),
+        credit_minor: all
+            .credit_minor
+            .iter()
+            .map(|(who, n)| (who.clone(), minor(*n, before.credit_minor.get(who).copied().unwrap_or(0))))
+            .collect(),
+        stock: all
+            .stock
+            .iter()
+            .map(|(what, n)| (what.clone(), n.saturating_sub(before.stock.get(what).copied().unwrap_or(0))))
+            .collect(),
+    }
+}
+
+/// The case that a refused lease opens.
+pub(super) fn case_of(refusal: &LeaseRefusal) -> CaseType {
+    match refusal {
+        LeaseRefusal::Credit { .. } => CaseType::CreditHold,
+        LeaseRefusal::Stock { .. } => CaseType::InvUnconfirmed,
+        _ => CaseType::FeedStale,
+    }
+}

@@ -1,0 +1,460 @@
+//! The quiet room: decides what follows from what happened.
+//!
+//! In: a moment and an [`Input`]. Out: a [`Decision`]: records to be written in one transaction and
+//! effects to be performed after it. Never reads a clock, a disk or a socket and draws no random
+//! number: the same inputs at the same moments give the same decisions, byte for byte, also when
+//! the core is loaded anew from the store between any two of them.
+
+mod cases;
+pub mod decision;
+mod dispatches;
+mod feed;
+pub mod input;
+mod leases;
+mod physical;
+mod readings;
+mod readiness;
+pub mod signals;
+pub mod state;
+mod taps;
+mod vehicle;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatehouse_common::{
+    bundle::Bundle,
+    case::CaseView,
+    decision::{ChainHead, DecisionRecord},
+    dispatch::DispatchView,
+    document::{Actor, ActorKind, Document},
+    fact::Facts,
+    gate::GateResult,
+    geo::Geofence,
+    id::{DecisionId, DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    lease::HeldLease,
+    order::Order,
+    seal::{PrivateKey, PublicKey, Sealed},
+    sync::Cursor,
+    time::{Hlc, Moment, UtcMs},
+};
+
+use crate::store::{LineSeen, Snapshot};
+use decision::{Change, Decision, Effect, Record};
+use input::{Input, Line};
+use state::{CaseSlot, Counts, DispatchRule, DoorState, Table, VehicleState};
+
+/// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
+const LOOK_EVERY_MS: u64 = 30_000;
+/// How often this device tells the hub how it is, in milliseconds.
+const STATUS_EVERY_MS: i64 = 300_000;
+
+/// What this agent is.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The device.
+    pub device: DeviceId,
+    /// Its depot.
+    pub site: SiteId,
+    /// The vehicle it rides in; `None` for a depot's gateway.
+    pub vehicle: Option<VehicleId>,
+    /// The depot's yard. Without one no vehicle is seen to leave by its position.
+    pub yard: Option<Geofence>,
+    /// Signs decisions.
+    pub key: PrivateKey,
+    /// The hub's key, once known; leases signed by another are refused.
+    pub hub_key: Option<PublicKey>,
+    /// The rules in force.
+    pub bundle: Bundle,
+}
+
+impl Profile {
+    /// Whether it decides for a depot.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.vehicle.is_none()
+    }
+}
+
+/// A dispatch in memory.
+#[derive(Debug, Clone)]
+struct Dispatch {
+    document: Document,
+    view: Option<DispatchView>,
+    gates: Vec<GateResult>,
+}
+
+/// A case in memory.
+#[derive(Debug, Clone)]
+struct Case {
+    document: Document,
+    view: Option<CaseView>,
+}
+
+/// Decides. One per agent, owned by the driver.
+#[derive(Debug, Clone)]
+pub struct Core {
+    profile: Profile,
+    actor: Actor,
+    chain: ChainHead,
+    hlc: Hlc,
+    facts: Facts,
+    orders: BTreeMap<OrderId, Order>,
+    dispatches: BTreeMap<DocumentId, Dispatch>,
+    cases: BTreeMap<DocumentId, Case>,
+    lease: Option<HeldLease>,
+    doors: Table<DoorState>,
+    vehicles: Table<VehicleState>,
+    counts: Table<Counts>,
+    rules: Table<DispatchRule>,
+    slots: Table<CaseSlot>,
+    line: LineSeen,
+    /// Just started: whether the line is up is not known yet.
+    starting: bool,
+    sources: BTreeMap<String, UtcMs>,
+    status_at: Option<UtcMs>,
+    cursor: Cursor,
+    out: Decision,
+    touched: BTreeSet<DocumentId>,
+    look_at_all: bool,
+}
+
+impl Core {
+    /// A core that goes on from what the store holds.
+    ///
+    /// A document that cannot be read is left out and said in the log; the hub sends it again.
+    #[must_use]
+    pub fn load(profile: Profile, snapshot: Snapshot) -> Self {
+        let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
+        let actor = Actor {
+            kind,
+            site: profile.site.clone(),
+            device: profile.device.clone(),
+            epoch: snapshot.actor_epoch,
+        };
+        let mut core = Self {
+            actor,
+            chain: snapshot.chain,
+            hlc: Hlc::default(),
+            facts: Facts::default(),
+            orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
+            dispatches: BTreeMap::new(),
+            cases: BTreeMap::new(),
+            lease: None,
+            doors: Table::new("door"),
+            vehicles: Table::new("vehicle"),
+            counts: Table::new("counts"),
+            rules: Table::new("dispatch"),
+            slots: Table::new("case"),
+            line: LineSeen::default(),
+            starting: false,
+            sources: BTreeMap::new(),
+            status_at: None,
+            cursor: snapshot.cursor,
+            out: Decision::default(),
+            touched: BTreeSet::new(),
+            look_at_all: false,
+            profile,
+        };
+        for fact in snapshot.facts {
+            core.facts.take(fact);
+        }
+        for (key, body) in &snapshot.rules {
+            core.take_rule(key, body);
+        }
+        for stored in snapshot.documents {
+            core.take_document(stored.document, stored.kind, &stored.snapshot);
+        }
+        for (dispatch, gates) in snapshot.gates {
+            if let Some(held) = core.dispatches.get_mut(&dispatch) {
+                held.gates = gates;
+            }
+        }
+        for lease in snapshot.leases {
+            match lease.sealed.peek() {
+                Ok(granted) => {
+                    core.lease = Some(HeldLease { lease: granted, received: lease.received, used: lease.used });
+                }
+                Err(e) => tracing::error!(lease.id = %lease.id, "lease {} cannot be read: {e}", lease.id),
+            }
+        }
+        core
+    }
+
+    fn take_rule(&mut self, key: &str, body: &str) {
+        let taken = self.doors.take(key, body)
+            || self.vehicles.take(key, body)
+            || self.counts.take(key, body)
+            || self.rules.take(key, body)
+            || self.slots.take(key, body);
+        if taken {
+            return;
+        }
+        let read = match key {
+            "line" => serde_json::from_str(body).map(|line| self.line = line),
+            "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
+            "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
+            "status" => serde_json::from_str(body).map(|at| self.status_at = at),
+            _ => Ok(()),
+        };
+        if let Err(e) = read {
+            tracing::warn!(rule = key, "state of {key} cannot be read and begins anew: {e}");
+        }
+    }
+
+    fn take_document(&mut self, id: DocumentId, kind: DocumentKind, bytes: &[u8]) {
+        let document = match Document::load(bytes) {
+            Ok(document) => document,
+            Err(e) => {
+                tracing::error!(document.id = %id, "document {id} cannot be read and is left out: {e}");
+                return;
+            }
+        };
+        match kind {
+            DocumentKind::Dispatch => {
+                let view = gatehouse_common::dispatch::fold(&document);
+                self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
+            }
+            DocumentKind::Case => {
+                let view = gatehouse_common::case::fold(&document);
+                self.cases.insert(id, Case { document, view });
+            }
+        }
+    }
+
+    /// What this agent is.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Decides what follows from `input` at `now`.
+    pub fn handle(&mut self, now: &Moment, input: Input) -> Decision {
+        let hlc = self.hlc;
+        match input {
+            Input::Reading { reading, receipt } => {
+                self.acknowledge(receipt);
+                self.take_reading(now, reading);
+            }
+            Input::Unreadable(message) => {
+                self.acknowledge(message.receipt);
+                self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
+            }
+            Input::Feed { items, cursor, .. } => self.take_feed(now, items, cursor),
+            Input::StartAgain { cursor } => {
+                self.cursor = cursor;
+                self.line.recalls_known = false;
+                self.write_line();
+                self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
+                self.out.effects.push(Effect::PushNow);
+            }
+            Input::Pushed { through, rejected, kept_through } => {
+                for rejection in &rejected {
+                    let (number, reason) = (rejection.number, &rejection.reason);
+                    tracing::error!(outbox.n = number, reason, "the hub did not let in record {number}: {reason}");
+                }
+                self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
+                self.changed(Change::Status);
+            }
+            Input::Line(line) => self.take_line(now, line),
+            Input::Tap(tap) => {
+                let answer = self.take_tap(now, &tap);
+                self.out.answer = Some(answer);
+            }
+            Input::Tick => {
+                self.look_at_all = true;
+                self.tell_status(now);
+            }
+        }
+        self.look(now);
+        self.flush(hlc)
+    }
+
+    /// Milliseconds until something may follow from time alone. Never more than half a minute.
+    #[must_use]
+    pub fn next_wake(&self, now: &Moment) -> Option<u64> {
+        let soonest = self.deadlines().filter(|at| *at > now.wall).min();
+        let wait = soonest.and_then(|at| u64::try_from(at.since(now.wall)).ok()).unwrap_or(LOOK_EVERY_MS);
+        Some(wait.clamp(1, LOOK_EVERY_MS))
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = UtcMs> + '_ {
+        let rules = &self.profile.bundle.rules;
+        let delay = ms(rules.detectors.departure_delay_after_ms);
+        let unknown = ms(rules.unknown_deadline_ms);
+        let clear = ms(rules.detectors.clear_after_ms);
+        let blocked = ms(rules.detectors.dock_blocked_after_ms);
+        let dispatches = self.dispatches.values().filter_map(|d| d.view.as_ref()).filter(|v| !v.state.is_over_at_depot());
+        let departures = dispatches.flat_map(move |v| {
+            let planned = v.planned_departure;
+            [planned.plus(delay), planned.plus(-unknown), planned.plus(blocked)]
+        });
+        let clearing = self.slots.iter().filter_map(move |(_, slot)| Some(slot.cleared_since?.plus(clear)));
+        let doors = self.doors.iter().filter_map(move |(_, door)| Some(door.in_use_since()?.plus(blocked)));
+        departures.chain(clearing).chain(doors)
+    }
+
+    /// Looks at every dispatch that something may follow for, until nothing more does.
+    fn look(&mut self, now: &Moment) {
+        let all = std::mem::take(&mut self.look_at_all);
+        if all {
+            self.expire_lease(now);
+            self.touched.extend(self.dispatches.keys().copied());
+        }
+        // Nothing may be left for the next input: a restart in between would forget it.
+        while !self.touched.is_empty() {
+            // By planned departure: what leaves first gets the lease first.
+            let mut ids: Vec<DocumentId> = std::mem::take(&mut self.touched).into_iter().collect();
+            ids.sort_by_key(|id| (self.view(*id).map(|v| v.planned_departure), *id));
+            for id in ids {
+                if self.profile.is_gateway() {
+                    self.look_at(now, id);
+                } else {
+                    self.follow(now, id);
+                }
+            }
+        }
+        if all && self.profile.is_gateway() {
+            self.look_at_doors(now);
+        }
+    }
+
+    fn flush(&mut self, hlc_before: Hlc) -> Decision {
+        self.doors.flush(&mut self.out.records);
+        self.vehicles.flush(&mut self.out.records);
+        self.counts.flush(&mut self.out.records);
+        self.rules.flush(&mut self.out.records);
+        self.slots.flush(&mut self.out.records);
+        if self.hlc != hlc_before {
+            self.write_rule("clock", &self.hlc.clone());
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn write_rule<T: serde::Serialize>(&mut self, key: &str, value: &T) {
+        match serde_json::to_string(value) {
+            Ok(body) => self.out.records.push(Record::Rule { key: key.to_owned(), body }),
+            Err(e) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
+        }
+    }
+
+    fn write_line(&mut self) {
+        self.write_rule("line", &self.line.clone());
+        self.changed(Change::Status);
+    }
+
+    fn changed(&mut self, change: Change) {
+        let effect = Effect::Changed(change);
+        if !self.out.effects.contains(&effect) {
+            self.out.effects.push(effect);
+        }
+    }
+
+    fn acknowledge(&mut self, receipt: Option<input::Receipt>) {
+        self.out.effects.extend(receipt.map(|r| Effect::Acknowledge(vec![r])));
+    }
+
+    fn quarantine(
+        &mut self,
+        now: &Moment,
+        topic: &str,
+        reason: String,
+        payload_hash: gatehouse_common::id::Hash32,
+        size: u64,
+        mut head: Vec<u8>,
+    ) {
+        tracing::warn!(topic, reason, "a message on {topic} went to quarantine: {reason}");
+        head.truncate(256);
+        let topic = topic.to_owned();
+        let at = now.wall;
+        self.out.records.push(Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict: false });
+        self.changed(Change::Quarantine);
+    }
+
+    fn take_line(&mut self, now: &Moment, line: Line) {
+        match line {
+            Line::Starting => {
+                self.starting = true;
+                self.line.up = false;
+                self.line.recalls_known = false;
+            }
+            Line::Up { recalls_known } => {
+                self.starting = false;
+                self.line = LineSeen { up: true, recalls_known, heard: Some(now.clone()), cut_off: false };
+            }
+            Line::Lost => {
+                self.starting = false;
+                self.line.up = false;
+                self.line.recalls_known = false;
+            }
+        }
+        self.line.cut_off = self.is_cut_off(now);
+        self.write_line();
+        self.look_at_all = true;
+    }
+
+    /// Whether the hub has been silent for too long.
+    fn is_cut_off(&self, now: &Moment) -> bool {
+        let silence = self.line.heard.as_ref().and_then(|heard| now.since(heard));
+        !self.line.up && silence.is_none_or(|s| s > self.profile.bundle.rules.hub_silence_max_ms)
+    }
+
+    /// Whether a release may leave as far as recalls go: those that the hub could tell are all known.
+    fn recalls_allow(&self, now: &Moment) -> bool {
+        let could_hear = self.line.up || (self.starting && !self.is_cut_off(now));
+        self.line.recalls_known || !could_hear
+    }
+
+    fn tell_status(&mut self, now: &Moment) {
+        let cut_off = self.is_cut_off(now);
+        if cut_off != self.line.cut_off {
+            self.line.cut_off = cut_off;
+            self.write_line();
+        }
+        let due = self.status_at.is_none_or(|at| now.wall.since(at) >= STATUS_EVERY_MS);
+        if self.line.heard.is_none() || !due {
+            return;
+        }
+        self.status_at = Some(now.wall);
+        self.write_rule("status", &self.status_at.clone());
+        let fix = self.profile.vehicle.as_ref().and_then(|v| self.vehicles.get(v.as_str())).and_then(|v| v.fix);
+        self.out.records.push(Record::Status { at: now.wall, position: fix.map(|(_, point)| point) });
+        self.out.effects.push(Effect::PushNow);
+    }
+
+    fn view(&self, dispatch: DocumentId) -> Option<&DispatchView> {
+        self.dispatches.get(&dispatch)?.view.as_ref()
+    }
+
+    /// Puts a decision at the end of the chain and signs it.
+    fn decide(&mut self, record: impl FnOnce(DecisionId) -> DecisionRecord) -> Option<DecisionId> {
+        let position = self.chain.position + 1;
+        let id = DecisionId::of(&self.profile.device, self.chain.epoch, position);
+        let mut record = record(id.clone());
+        record.device = self.profile.device.clone();
+        record.site = self.profile.site.clone();
+        record.epoch = self.chain.epoch;
+        record.position = position;
+        record.previous = self.chain.hash;
+        record.bundle = self.profile.bundle.hash;
+        let sealed = match Sealed::new(&record, &self.profile.key) {
+            Ok(sealed) => sealed,
+            Err(e) => {
+                tracing::error!(decision.id = %id, "decision {id} cannot be written and is not made: {e}");
+                return None;
+            }
+        };
+        self.chain.position = position;
+        self.chain.hash = sealed.hash();
+        self.out.records.push(Record::Decision { position, epoch: self.chain.epoch, id: id.clone(), sealed });
+        self.out.effects.push(Effect::PushNow);
+        Some(id)
+    }
+}
+
+/// Milliseconds as a difference of times.
+fn ms(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

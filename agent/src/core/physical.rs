@@ -1,0 +1,231 @@
+//! What physically happens to a dispatch: loading, loaded, departed, unloaded again; and the detectors
+//! of doors, delays and seals. Facts win: what happened is written whatever was intended.
+
+use gatehouse_common::{
+    case::CaseType,
+    dispatch::{DispatchState, DispatchView, Evidence, Says},
+    id::{DocumentId, DoorId},
+    time::{Moment, UtcMs},
+};
+
+use super::{
+    Core, cases::Matter, ms,
+    state::{Counts, DoorState},
+};
+
+impl Core {
+    /// Looks at one dispatch of this depot until nothing more follows.
+    pub(super) fn look_at(&mut self, now: &Moment, id: DocumentId) {
+        // Each round moves a dispatch on by one state; there are fewer states than rounds.
+        for _ in 0..8 {
+            let Some(view) = self.view(id).cloned() else { return };
+            if view.waits_for_upgrade || view.site != self.profile.site {
+                return;
+            }
+            let moved = self.progress(now, id, &view) || self.weigh_and_release(now, id, &view);
+            if !moved {
+                break;
+            }
+        }
+        if let Some(view) = self.view(id).cloned() {
+            self.watch_delay(now, &view);
+            self.watch_seal(now, id, &view);
+        }
+        self.touched.remove(&id);
+    }
+
+    /// Writes down what has physically happened since; says whether something had.
+    fn progress(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        if view.state.has_left() {
+            return self.count_out(now, id, view);
+        }
+        if view.state == DispatchState::Aborted {
+            return false;
+        }
+        let counts = self.counts.get(view.order.as_str()).cloned().unwrap_or_default();
+        let door = self.doors.get(view.door.as_str()).cloned().unwrap_or_default();
+        let says = self
+            .departure(view, &counts, &door)
+            .or_else(|| Self::unloading(view, &counts))
+            .or_else(|| Self::loading(view, &counts, &door))
+            .or_else(|| self.loaded(view, &counts, &door));
+        let Some(says) = says else { return false };
+        let left = matches!(says, Says::Departed { .. });
+        self.say(now, id, "rule dock", vec![says]);
+        if left && (view.stop_departure || view.release.is_none() || view.state == DispatchState::Cancelled) {
+            self.raise(now, Matter {
+                case_type: CaseType::PolicyViolation,
+                subject: view.order.to_string(),
+                leg: leg(view),
+                since: now.wall,
+                summary: format!("order {} left {} although it might not", view.order, view.site),
+                order: Some(view.order.clone()),
+                blocks: None,
+            });
+        }
+        true
+    }
+
+    fn departure(&self, view: &DispatchView, counts: &Counts, door: &DoorState) -> Option<Says> {
+        if counts.on_board() == 0 {
+            return None;
+        }
+        let since = counts.loading_since.or(view.loading_at)?;
+        let vehicle = self.vehicles.get(view.vehicle.as_str())?;
+        let gone_at = vehicle.yard.changed_at.filter(|at| vehicle.yard.inside == Some(false) && *at > since)?;
+        let mut readings = vec![format!("vehicle {} left the yard at {gone_at}", view.vehicle)];
+        // The position alone is one witness; dock, door or seal must say so too.
+        if !door.holds(&view.vehicle) && door.occupied.is_some() {
+            readings.push(format!("door {} is free of it", view.door));
+        }
+        if door.open == Some(false) && door.door_at >= since {
+            readings.push(format!("door {} is closed", view.door));
+        }
+        if vehicle.seal.is_some_and(|(intact, at)| intact && at >= since) {
+            readings.push("its seal is whole".to_owned());
+        }
+        let load = counts.load_of(&self.lines_of(view));
+        (readings.len() > 1 && !load.is_empty())
+            .then(|| Says::Departed { load, evidence: Evidence { at: gone_at, readings } })
+    }
+
+    /// Every line that the order or the plan knows, for turning counts into quantities.
+    fn lines_of(&self, view: &DispatchView) -> Vec<gatehouse_common::order::LineQuantity> {
+        self.orders.get(&view.order).map_or_else(|| view.load.clone(), gatehouse_common::order::Order::quantities)
+    }
+
+    fn unloading(view: &DispatchView, counts: &Counts) -> Option<Says> {
+        let emptied = view.state.is_on_board() && view.cancelled.is_some() && counts.on_board() == 0;
+        let at = counts.moved_at.or(view.loading_at);
+        emptied.then(|| Says::Aborted {
+            evidence: Evidence {
+                at: at.unwrap_or_default(),
+                readings: vec!["nothing is on board by count".to_owned()],
+            },
+        })
+    }
+
+    fn loading(view: &DispatchView, counts: &Counts, door: &DoorState) -> Option<Says> {
+        if view.state != DispatchState::Released {
+            return None;
+        }
+        let (at, seen) = if let Some(at) = counts.loading_since {
+            (at, "goods were scanned into the vehicle".to_owned())
+        } else if door.holds(&view.vehicle) {
+            (door.occupied_since?, format!("vehicle {} stands at door {}", view.vehicle, view.door))
+        } else {
+            return None;
+        };
+        Some(Says::Loading { evidence: Evidence { at, readings: vec![seen] } })
+    }
+
+    fn loaded(&self, view: &DispatchView, counts: &Counts, door: &DoorState) -> Option<Says> {
+        if view.state != DispatchState::Loading || view.stop_departure {
+            return None;
+        }
+        let complete = view.load.iter().all(|l| counts.loaded.get(&l.line).copied().unwrap_or(0) == l.quantity);
+        let last_scan = counts.moved_at?;
+        let closed = door.open == Some(false) && door.door_at >= last_scan;
+        let seal = self.vehicles.get(view.vehicle.as_str()).and_then(|v| v.seal);
+        let sealed_at = seal.filter(|(intact, at)| *intact && *at >= last_scan).map(|(_, at)| at);
+        let at = sealed_at.or(closed.then_some(door.door_at)).filter(|_| complete)?;
+        let what = if sealed_at.is_some() { "the seal is set" } else { "the door is closed" };
+        let load = counts.load_of(&view.load);
+        let readings = vec!["all units were counted in".to_owned(), what.to_owned()];
+        Some(Says::Loaded { load, evidence: Evidence { at, readings } })
+    }
+
+    /// Takes what left out of the counts, once, and plans what stayed behind.
+    fn count_out(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        if self.rules.get(&id.to_string()).is_some_and(|r| r.counted_out) {
+            return false;
+        }
+        let load = view.departed.as_ref().map(|d| d.load.clone()).unwrap_or_default();
+        self.rules.edit(&id.to_string(), |r| r.counted_out = true);
+        self.counts.edit(view.order.as_str(), |c| c.left(&load));
+        self.recount(now, &view.order);
+        self.plan(now, &view.order);
+        false
+    }
+
+    fn watch_delay(&mut self, now: &Moment, view: &DispatchView) {
+        let rules = &self.profile.bundle.rules.detectors;
+        let late_at = view.planned_departure.plus(ms(rules.departure_delay_after_ms));
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        let waits = !view.state.is_over_at_depot() && self.is_wanted(&view.order);
+        if waits && now.wall >= late_at {
+            self.raise(now, Matter {
+                case_type: CaseType::DepartureDelay,
+                subject,
+                leg,
+                since: view.planned_departure,
+                summary: format!("order {} should have left at {}", view.order, view.planned_departure),
+                order: Some(view.order.clone()),
+                blocks: None,
+            });
+        } else {
+            self.clear(now, CaseType::DepartureDelay, &subject, &leg);
+        }
+    }
+
+    pub(super) fn watch_seal(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) {
+        let Some(departed) = view.departed.as_ref().filter(|_| view.state == DispatchState::Departed) else { return };
+        let seal = self.vehicles.get(view.vehicle.as_str()).and_then(|v| v.seal);
+        let Some((_, at)) = seal.filter(|(intact, at)| !intact && *at > departed.at) else { return };
+        self.raise(now, Matter {
+            case_type: CaseType::SealBroken,
+            subject: view.vehicle.to_string(),
+            leg: leg(view),
+            since: at,
+            summary: format!("the seal of {} was broken on the way with order {}", view.vehicle, view.order),
+            order: Some(view.order.clone()),
+            blocks: Some(id),
+        });
+    }
+
+    pub(super) fn look_at_doors(&mut self, now: &Moment) {
+        let doors: Vec<String> = self.doors.iter().map(|(door, _)| door.clone()).collect();
+        for door in doors {
+            self.look_at_door(now, &door);
+        }
+    }
+
+    /// Opens or clears the case of a door that is in use long after the planned end.
+    pub(super) fn look_at_door(&mut self, now: &Moment, door: &str) {
+        let Some(state) = self.doors.get(door).cloned() else { return };
+        let subject = format!("{}/{door}", self.profile.site);
+        let Some(since) = state.in_use_since() else { return self.clear(now, CaseType::DockBlocked, &subject, "-") };
+        let planned_end = DoorId::new(door).ok().and_then(|d| self.planned_end(&d, &state)).unwrap_or(since);
+        let allowed = ms(self.profile.bundle.rules.detectors.dock_blocked_after_ms);
+        if now.wall.since(planned_end.max(since)) > allowed {
+            let what = if state.occupied == Some(true) { "is occupied" } else { "stands open" };
+            self.raise(now, Matter {
+                case_type: CaseType::DockBlocked,
+                subject,
+                leg: "-".to_owned(),
+                since,
+                summary: format!("door {door} {what} since {since}"),
+                order: None,
+                blocks: None,
+            });
+        } else {
+            self.clear(now, CaseType::DockBlocked, &subject, "-");
+        }
+    }
+
+    /// Until when the vehicle at a door is planned to stand there.
+    fn planned_end(&self, door: &DoorId, state: &DoorState) -> Option<UtcMs> {
+        self.dispatches
+            .values()
+            .filter_map(|d| d.view.as_ref())
+            .filter(|v| v.door == *door && !v.state.is_over_at_depot())
+            .filter(|v| state.holds(&v.vehicle) || v.state.is_on_board())
+            .map(|v| v.planned_departure)
+            .max()
+    }
+}
+
+/// The leg of a dispatch in dedup keys: which of the order's dispatches from which depot.
+pub(super) fn leg(view: &DispatchView) -> String {
+    format!("{}/{}", view.site, view.occurrence)
+}

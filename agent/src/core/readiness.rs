@@ -1,0 +1,302 @@
+//! Whether a dispatch may leave: gates weighed, mode chosen, lease charged, or held with a case.
+
+use gatehouse_common::{
+    bundle::ClassRules,
+    case::CaseType,
+    decision::{DecidedBy, DecisionKind, Mode},
+    dispatch::{DispatchState, DispatchView, HoldReason, Says},
+    document::EntryKey,
+    gate::{GateKind, GateResult, GateState, Question, Strictness, UnknownWhy, weigh},
+    id::{DecisionId, DocumentId},
+    lease::LeaseRefusal,
+    order::Order,
+    time::Moment,
+};
+
+use super::{
+    Core,
+    cases::Matter,
+    decision::{Change, Record},
+    dispatches::Ruling,
+    leases::case_of,
+    ms,
+    physical::leg,
+};
+
+/// Types of case that gates open, and clear by themselves.
+const GATE_CASES: [CaseType; 10] = [
+    CaseType::InvShortfall,
+    CaseType::InvUnconfirmed,
+    CaseType::InvMismatch,
+    CaseType::CapacityShort,
+    CaseType::CarrierReject,
+    CaseType::CarrierNoResponse,
+    CaseType::CreditHold,
+    CaseType::DockConflict,
+    CaseType::DocHold,
+    CaseType::FeedStale,
+];
+
+/// What the gates came to.
+pub(super) struct Weighed {
+    pub gates: Vec<GateResult>,
+    pub mode: Mode,
+}
+
+/// What is wrong enough for a hold.
+type Wrong = Vec<(CaseType, String)>;
+
+impl Core {
+    /// Weighs the gates of a dispatch that has not been released, and acts on them; says whether it wrote something.
+    pub(super) fn weigh_and_release(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        let Some(order) = self.orders.get(&view.order).cloned() else { return false };
+        let waits = matches!(view.state, DispatchState::Planned | DispatchState::Ready | DispatchState::Held);
+        let stopped = view.state.is_on_board() && view.stop_departure;
+        if !(waits || stopped) || view.cancelled.is_some() || !self.is_wanted(&view.order) {
+            self.clear_gate_cases(now, view);
+            return false;
+        }
+        let weighed = self.weigh_all(now, id, view, &order);
+        self.show_gates(id, &weighed.gates);
+        let wrong = self.wrong(now, view, &weighed.gates);
+        let passes = weighed.gates.iter().all(GateResult::passes);
+        if !passes {
+            self.sort_cases(now, id, view, &wrong);
+            return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
+        }
+        // A hold that people or the hub placed is not the gates' to lift.
+        if view.holds.iter().any(|h| h.reason != HoldReason::Gate) || !self.fits(view, &order) {
+            self.sort_cases(now, id, view, &[]);
+            return false;
+        }
+        if !self.recalls_allow(now) {
+            return false;
+        }
+        if let Err(refusal) = self.lease_admits(now, id, &order, &view.load) {
+            let wrong = self.refused(now, view, &refusal);
+            self.sort_cases(now, id, view, &wrong);
+            return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
+        }
+        self.sort_cases(now, id, view, &[]);
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        if GATE_CASES.iter().any(|t| self.is_on(*t, &subject, &leg)) {
+            // Met again, but not for long enough: gates that flap release nothing.
+            return false;
+        }
+        if !self.class(&order).auto_release {
+            let ready = view.state == DispatchState::Ready;
+            if !ready {
+                self.say(now, id, "rule gates", vec![Says::Ready]);
+            }
+            return !ready;
+        }
+        let by = DecidedBy::Rule { rule: format!("gates of class {}", order.class) };
+        let reason = match weighed.mode {
+            Mode::Normal => "all gates are met",
+            Mode::Degraded => "all gates are met, some on older facts that the lease allows",
+            Mode::Offline | Mode::Override => "all gates are met under the lease while cut off from the hub",
+        };
+        self.release(now, id, &order, weighed, Vec::new(), by, reason.to_owned()).is_some()
+    }
+
+    /// Whether the load of the dispatch is what the order asks for now, and no more is on board.
+    fn fits(&self, view: &DispatchView, order: &Order) -> bool {
+        let counts = self.counts.get(view.order.as_str());
+        let over = |line: u16, wanted: u32| {
+            counts.and_then(|c| c.loaded.get(&line)).copied().unwrap_or(0) > wanted
+        };
+        if view.load.iter().any(|l| over(l.line, l.quantity)) {
+            return false;
+        }
+        order.version <= view.order_version || self.remainder(order) == view.load
+    }
+
+    pub(super) fn class(&self, order: &Order) -> ClassRules {
+        self.profile.bundle.rules.class(&order.class)
+    }
+
+    /// Weighs every gate in the mode that the connection allows.
+    pub(super) fn weigh_all(&self, now: &Moment, id: DocumentId, view: &DispatchView, order: &Order) -> Weighed {
+        let class = self.class(order);
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        let own: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
+        let blocking = self.blocking(id, &own);
+        let question = Question { order, load: &view.load, facts: &self.facts, blocking_cases: &blocking, now };
+        let under_lease =
+            |gate| self.lease_limit_ms(gate, class.limits(gate).limit_ms(Strictness::UnderLease));
+        if self.is_cut_off(now) {
+            let gates = GateKind::ALL.into_iter().map(|gate| weigh(gate, &question, under_lease(gate))).collect();
+            return Weighed { gates, mode: Mode::Offline };
+        }
+        let mut gates: Vec<GateResult> = GateKind::ALL
+            .into_iter()
+            .map(|gate| weigh(gate, &question, class.limits(gate).limit_ms(Strictness::Normal)))
+            .collect();
+        let stale = GateState::Unknown { why: UnknownWhy::Stale };
+        let bridgeable = |g: &GateResult| g.passes() || (g.state == stale && class.degrade.contains(&g.gate));
+        if gates.iter().all(GateResult::passes) || !gates.iter().all(bridgeable) {
+            return Weighed { gates, mode: Mode::Normal };
+        }
+        for gate in gates.iter_mut().filter(|g| !g.passes()) {
+            *gate = weigh(gate.gate, &question, under_lease(gate.gate));
+        }
+        Weighed { gates, mode: Mode::Degraded }
+    }
+
+    /// Which gates are wrong enough for a hold: those that fail, and those unknown past the deadline.
+    fn wrong(&self, now: &Moment, view: &DispatchView, gates: &[GateResult]) -> Wrong {
+        let late = self.past_deadline(now, view);
+        gates
+            .iter()
+            .filter_map(|gate| {
+                let case_type = match (&gate.state, gate.gate) {
+                    (GateState::Pass, _) | (_, GateKind::NoBlockingCase) => return None,
+                    (GateState::Fail { .. }, GateKind::Inventory) => CaseType::InvShortfall,
+                    (GateState::Fail { .. }, GateKind::Capacity) => CaseType::CapacityShort,
+                    (GateState::Fail { .. }, GateKind::Carrier) => CaseType::CarrierReject,
+                    (GateState::Fail { .. }, GateKind::Credit) => CaseType::CreditHold,
+                    // Doors are in turn, papers and goods on their way: that is no problem before the deadline.
+                    _ if !late => return None,
+                    (GateState::Fail { .. }, GateKind::Dock) => CaseType::DockConflict,
+                    (GateState::Fail { .. }, GateKind::Cargo) => CaseType::InvMismatch,
+                    (_, GateKind::Documents) => CaseType::DocHold,
+                    (GateState::Unknown { .. }, GateKind::Inventory) => CaseType::InvUnconfirmed,
+                    (GateState::Unknown { .. }, GateKind::Carrier) => CaseType::CarrierNoResponse,
+                    (GateState::Unknown { .. }, GateKind::Capacity) => CaseType::CapacityShort,
+                    (GateState::Unknown { .. }, _) => CaseType::FeedStale,
+                };
+                Some((case_type, gate.explain()))
+            })
+            .collect()
+    }
+
+    fn past_deadline(&self, now: &Moment, view: &DispatchView) -> bool {
+        now.wall >= view.planned_departure.plus(-ms(self.profile.bundle.rules.unknown_deadline_ms))
+    }
+
+    /// What a refused lease comes to: cut off it holds at once; connected a new lease may come until the deadline.
+    fn refused(&self, now: &Moment, view: &DispatchView, refusal: &LeaseRefusal) -> Wrong {
+        if self.is_cut_off(now) || self.past_deadline(now, view) {
+            vec![(case_of(refusal), refusal.to_string())]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Raises the cases of what is wrong and lets the others clear.
+    fn sort_cases(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, wrong: &[(CaseType, String)]) {
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        for case_type in GATE_CASES {
+            let why: Vec<&str> = wrong.iter().filter(|(t, _)| *t == case_type).map(|(_, w)| w.as_str()).collect();
+            if why.is_empty() {
+                self.clear(now, case_type, &subject, &leg);
+                continue;
+            }
+            self.raise(now, Matter {
+                case_type,
+                subject: subject.clone(),
+                leg: leg.clone(),
+                since: now.wall,
+                summary: format!("order {}: {}", view.order, why.join("; ")),
+                order: Some(view.order.clone()),
+                blocks: Some(id),
+            });
+        }
+    }
+
+    /// A dispatch that is released, gone or given up has nothing to wait for any more.
+    fn clear_gate_cases(&mut self, now: &Moment, view: &DispatchView) {
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        for case_type in GATE_CASES {
+            self.clear(now, case_type, &subject, &leg);
+        }
+    }
+
+    /// Writes the hold, unless one of the gates stands already.
+    fn hold(
+        &mut self,
+        now: &Moment,
+        id: DocumentId,
+        view: &DispatchView,
+        order: &Order,
+        weighed: Weighed,
+        wrong: &[(CaseType, String)],
+    ) -> bool {
+        if view.holds.iter().any(|h| h.reason == HoldReason::Gate && !h.cases.is_empty()) {
+            return false;
+        }
+        let (subject, leg) = (view.order.to_string(), leg(view));
+        let cases: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
+        let why = wrong.iter().map(|(_, w)| w.as_str()).collect::<Vec<_>>().join("; ");
+        let decision = self.rule_on(Ruling {
+            kind: DecisionKind::Hold,
+            mode: None,
+            dispatch: id,
+            order: Some((order.id.clone(), order.version)),
+            load: view.load.clone(),
+            gates: weighed.gates,
+            lease: None,
+            by: DecidedBy::Rule { rule: format!("gates of class {}", order.class) },
+            reason: why.clone(),
+            now,
+        });
+        self.say(now, id, "rule gates", vec![Says::Held { reason: HoldReason::Gate, why, cases, decision }]);
+        true
+    }
+
+    /// Releases a dispatch: decision, lease and document in one transaction.
+    #[expect(clippy::too_many_arguments, reason = "a release rests on all of these")]
+    pub(super) fn release(
+        &mut self,
+        now: &Moment,
+        id: DocumentId,
+        order: &Order,
+        weighed: Weighed,
+        overrides: Vec<EntryKey>,
+        by: DecidedBy,
+        reason: String,
+    ) -> Option<DecisionId> {
+        let load = self.view(id)?.load.clone();
+        let by_name = match &by {
+            DecidedBy::Person { name, .. } => name.to_string(),
+            _ => "rule gates".to_owned(),
+        };
+        let (mode, overridden) = (weighed.mode, weighed.mode == Mode::Override);
+        let admitted = self.lease_admits(now, id, order, &load).is_ok();
+        let lease = if admitted { self.charge(id, order, &load) } else { None };
+        let decision = self.rule_on(Ruling {
+            kind: if overridden { DecisionKind::Override } else { DecisionKind::Release },
+            mode: Some(mode),
+            dispatch: id,
+            order: Some((order.id.clone(), order.version)),
+            load: load.clone(),
+            gates: weighed.gates,
+            lease,
+            by,
+            reason,
+            now,
+        })?;
+        self.rules.edit(&id.to_string(), |r| r.alarm = None);
+        let released =
+            Says::Released { mode, decision: decision.clone(), order_version: order.version, load, overrides };
+        let says = if overridden { vec![released] } else { vec![Says::Ready, released] };
+        self.say(now, id, &by_name, says);
+        Some(decision)
+    }
+
+    /// Shows the gates on the page when one of them came out differently.
+    pub(super) fn show_gates(&mut self, id: DocumentId, gates: &[GateResult]) {
+        let Some(held) = self.dispatches.get_mut(&id) else { return };
+        let same = held.gates.len() == gates.len()
+            && held.gates.iter().zip(gates).all(|(a, b)| {
+                let facts = |g: &GateResult| g.inputs.iter().map(|i| (i.at, i.value.clone())).collect::<Vec<_>>();
+                a.gate == b.gate && a.state == b.state && a.limit_ms == b.limit_ms && facts(a) == facts(b)
+            });
+        if same {
+            return;
+        }
+        held.gates = gates.to_vec();
+        self.out.records.push(Record::Gates { dispatch: id, gates: gates.to_vec() });
+        self.changed(Change::Dispatch { document: id });
+    }
+}

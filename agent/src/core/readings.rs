@@ -1,0 +1,137 @@
+//! A reading becomes state and facts.
+
+use gatehouse_common::{
+    fact::{Fact, FactKey, FactValue, Report, Source},
+    id::{DocumentId, Hash32, OrderId, VehicleId},
+    reading::{Reading, ReadingValue},
+    time::{Moment, UtcMs},
+};
+
+use super::{
+    Core,
+    decision::{Change, Record},
+    ms,
+    signals::geofence::plausible,
+};
+
+impl Core {
+    pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
+        self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
+        let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
+        match &reading.value {
+            ReadingValue::Door { door, open } => {
+                let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms);
+                if self.doors.edit(door.as_str(), |d| d.reads_open(*open, at, flap)) {
+                    self.dock_changed(now, door, evidence);
+                }
+            }
+            ReadingValue::Occupancy { door, occupied, vehicle } => {
+                if self.doors.edit(door.as_str(), |d| d.reads_occupied(*occupied, vehicle.as_ref(), at)) {
+                    self.dock_changed(now, door, evidence);
+                }
+            }
+            ReadingValue::Scan { step, order, line, quantity } => {
+                self.counts.edit(order.as_str(), |c| c.scanned(*step, *line, *quantity, at));
+                self.cargo_changed(now, order, *line, at, evidence);
+                self.touch_order(order);
+                self.changed(Change::Facts);
+            }
+            ReadingValue::Seal { vehicle, intact, .. } => {
+                let newer = self.vehicles.edit(vehicle.as_str(), |v| {
+                    let newer = v.seal.is_none_or(|(_, held)| at >= held);
+                    if newer {
+                        v.seal = Some((*intact, at));
+                    }
+                    newer
+                });
+                if newer {
+                    self.touch_vehicle(vehicle);
+                }
+            }
+            ReadingValue::Documents { order, complete } => {
+                let value = FactValue::Documents { complete: *complete };
+                self.take_fact(now, FactKey::Documents { order: order.clone() }, value, at, evidence);
+                self.touch_order(order);
+            }
+            ReadingValue::Position { vehicle, point, accuracy_m, .. } => {
+                self.take_position(vehicle, at, *point, *accuracy_m);
+            }
+            // Kept as history; no rule of this version rests on temperature.
+            ReadingValue::Temperature { .. } => {}
+        }
+    }
+
+    fn dock_changed(&mut self, now: &Moment, door: &gatehouse_common::id::DoorId, evidence: String) {
+        let Some(state) = self.doors.get(door.as_str()) else { return };
+        let (value, at) = (state.fact(), state.at());
+        self.take_fact(now, FactKey::Dock { door: door.clone() }, value, at, evidence);
+        let at_door = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.door == *door));
+        let touched: Vec<DocumentId> = at_door.map(|(id, _)| *id).collect();
+        self.touched.extend(touched);
+        if self.profile.is_gateway() {
+            self.look_at_door(now, door.as_str());
+        }
+        self.changed(Change::Facts);
+    }
+
+    /// Writes the counts of one line as the fact that the cargo gate rests on.
+    pub(super) fn cargo_changed(&mut self, now: &Moment, order: &OrderId, line: u16, at: UtcMs, evidence: String) {
+        let Some(counts) = self.counts.get(order.as_str()) else { return };
+        let value = counts.fact(line);
+        let key = FactKey::Cargo { order: order.clone(), line };
+        // A scan that comes late still counts: its fact is as new as the newest scan.
+        let at = self.facts.get(&key).map_or(at, |held| held.report.at.max(at));
+        self.take_fact(now, key, value, at, evidence);
+    }
+
+    pub(super) fn take_fact(&mut self, now: &Moment, key: FactKey, value: FactValue, at: UtcMs, evidence: String) {
+        let report = Report { key, value, source: Source::Depot, at, evidence };
+        let fact = Fact { report, received: now.clone() };
+        if self.facts.take(fact.clone()) {
+            self.out.records.push(Record::Fact(fact));
+        }
+    }
+
+    fn take_position(
+        &mut self,
+        vehicle: &VehicleId,
+        at: UtcMs,
+        point: gatehouse_common::geo::Point,
+        accuracy_m: Option<f64>,
+    ) {
+        let rules = self.profile.bundle.rules.detectors.clone();
+        let last = self.vehicles.get(vehicle.as_str()).and_then(|v| v.fix);
+        // A fix that is late, too wide or impossible stays in the readings and changes nothing else.
+        if plausible(last, &rules, at, &point, accuracy_m).is_err() {
+            return;
+        }
+        let yard = self.profile.yard;
+        let crossed = self.vehicles.edit(vehicle.as_str(), |v| {
+            v.fix = Some((at, point));
+            yard.is_some_and(|fence| v.yard.observe(&fence, &rules, at, &point))
+        });
+        if crossed {
+            self.touch_vehicle(vehicle);
+            self.changed(Change::Facts);
+        }
+        if self.profile.vehicle.as_ref() == Some(vehicle) {
+            self.follow_position(at, point);
+        }
+    }
+
+    pub(super) fn touch_order(&mut self, order: &OrderId) {
+        let ids = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.order == *order));
+        self.touched.extend(ids.map(|(id, _)| *id).collect::<Vec<_>>());
+    }
+
+    pub(super) fn touch_vehicle(&mut self, vehicle: &VehicleId) {
+        let ids = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.vehicle == *vehicle));
+        self.touched.extend(ids.map(|(id, _)| *id).collect::<Vec<_>>());
+    }
+
+    /// Puts an item of the feed that cannot be used into quarantine.
+    pub(super) fn refuse_item(&mut self, now: &Moment, what: &str, reason: String, bytes: &[u8]) {
+        let head = bytes.iter().copied().take(256).collect();
+        self.quarantine(now, &format!("hub/{what}"), reason, Hash32::of(bytes), bytes.len() as u64, head);
+    }
+}

@@ -1,0 +1,155 @@
+//! State of rules: what the core remembers between inputs apart from facts, orders and documents.
+//!
+//! Each piece is written in the transaction of the input that changed it, so that a restart goes on
+//! exactly where the last commit left off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatehouse_common::{
+    geo::Point,
+    id::{LeaseId, VehicleId},
+    lease::LeaseUse,
+    time::UtcMs,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{decision::Record, signals::geofence::Crossing};
+use crate::store::RecallAlarm;
+
+/// Pieces of one kind of rule state by subject, with those that changed since the last commit.
+#[derive(Debug, Clone)]
+pub struct Table<V> {
+    prefix: &'static str,
+    held: BTreeMap<String, V>,
+    changed: BTreeSet<String>,
+}
+
+impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
+    /// An empty table whose rows are written as `prefix/subject`.
+    pub fn new(prefix: &'static str) -> Self {
+        Self { prefix, held: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+
+    /// Takes a stored row if it is one of this table's; says whether it was.
+    pub fn take(&mut self, key: &str, body: &str) -> bool {
+        let Some(subject) = key.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('/')) else { return false };
+        match serde_json::from_str(body) {
+            Ok(value) => {
+                self.held.insert(subject.to_owned(), value);
+            }
+            Err(e) => tracing::warn!(rule = key, "state of {key} cannot be read and begins anew: {e}"),
+        }
+        true
+    }
+
+    /// The state of `subject`.
+    pub fn get(&self, subject: &str) -> Option<&V> {
+        self.held.get(subject)
+    }
+
+    /// Every subject with its state.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &V)> {
+        self.held.iter()
+    }
+
+    /// Changes the state of `subject`; begins with the default.
+    pub fn edit<T>(&mut self, subject: &str, work: impl FnOnce(&mut V) -> T) -> T {
+        let value = self.held.entry(subject.to_owned()).or_default();
+        let before = value.clone();
+        let result = work(value);
+        if *value != before {
+            self.changed.insert(subject.to_owned());
+        }
+        result
+    }
+
+    /// Hands over what changed, to be written.
+    pub fn flush(&mut self, records: &mut Vec<Record>) {
+        for subject in std::mem::take(&mut self.changed) {
+            let key = format!("{}/{subject}", self.prefix);
+            match self.held.get(&subject).map(serde_json::to_string) {
+                Some(Ok(body)) => records.push(Record::Rule { key, body }),
+                Some(Err(e)) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
+                None => records.push(Record::RuleGone { key }),
+            }
+        }
+    }
+}
+
+/// What the sensors of one door last said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DoorState {
+    /// Whether a vehicle stands there.
+    pub occupied: Option<bool>,
+    /// Which.
+    pub vehicle: Option<VehicleId>,
+    /// Time of the newest occupancy reading.
+    pub occupancy_at: UtcMs,
+    /// Since when it has stood there.
+    pub occupied_since: Option<UtcMs>,
+    /// Since when the door has been free.
+    pub freed_at: Option<UtcMs>,
+    /// Whether the door stands open.
+    pub open: Option<bool>,
+    /// Time of the newest door reading.
+    pub door_at: UtcMs,
+    /// Since when it has stood open; a short closing in between does not count.
+    pub open_since: Option<UtcMs>,
+    /// Since when it has been closed.
+    pub closed_at: Option<UtcMs>,
+}
+
+/// Where one vehicle was and how its seal is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VehicleState {
+    /// The newest fix that was taken.
+    pub fix: Option<(UtcMs, Point)>,
+    /// Inside or outside the yard.
+    pub yard: Crossing,
+    /// The newest word on its seal: whether it is whole, and when that was.
+    pub seal: Option<(bool, UtcMs)>,
+}
+
+/// What was scanned for one order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Units on the staging lane or beyond, per line.
+    pub staged: BTreeMap<u16, u32>,
+    /// Units in the vehicle, per line.
+    pub loaded: BTreeMap<u16, u32>,
+    /// Time of the first scan into the vehicle.
+    pub loading_since: Option<UtcMs>,
+    /// Time of the newest scan into or out of the vehicle.
+    pub moved_at: Option<UtcMs>,
+}
+
+impl Counts {
+    /// Units in the vehicle, all lines.
+    pub fn on_board(&self) -> u64 {
+        self.loaded.values().map(|n| u64::from(*n)).sum()
+    }
+}
+
+/// What is remembered of one dispatch beside its document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DispatchRule {
+    /// A release that was taken back and that nobody has seen.
+    pub alarm: Option<RecallAlarm>,
+    /// What its releases used of a lease. A second release under the same lease uses only what is more.
+    pub charged: Option<(LeaseId, LeaseUse)>,
+    /// Whether what departed was taken out of the counts.
+    pub counted_out: bool,
+    /// Inside or outside the place of delivery, for vehicles.
+    pub destination: Crossing,
+}
+
+/// One dedup key's current case.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaseSlot {
+    /// Which case under the key, from 1; 0 before the first.
+    pub occurrence: u32,
+    /// Whether its condition holds.
+    pub on: bool,
+    /// Since when the condition no longer holds, while the case has not been cleared.
+    pub cleared_since: Option<UtcMs>,
+}

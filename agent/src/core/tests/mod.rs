@@ -1,0 +1,12 @@
+//! The core in the words of its users. Every scene is played twice: with one core that lives on, and
+//! with a core loaded anew from the store after every step; both must write the same store.
+
+mod depot;
+mod detectors;
+mod offline;
+mod people;
+mod recalls;
+mod release;
+mod riding;
+
+use depot::{Depot, both};

@@ -1,0 +1,99 @@
+//! Cut off from the hub: what the lease allows, and no more.
+
+use gatehouse_common::{decision::DecisionKind, reading::ScanStep, time::BootId};
+
+use super::{Depot, both};
+use crate::core::input::Line;
+
+#[test]
+fn cut_off_a_dispatch_is_released_under_the_lease_in_mode_offline() {
+    both(|depot| {
+        depot.online().lease("L1", 100).prepared("O1", 10).cut_off().scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.decided(), ["release offline"]);
+        assert_eq!(depot.decisions()[0].lease.as_ref().unwrap().used.stock.values().sum::<u32>(), 10);
+    });
+}
+
+#[test]
+fn a_short_silence_is_no_cut() {
+    both(|depot| {
+        depot.online().lease("L1", 100).prepared("O1", 10).line(Line::Lost).scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.decided(), ["release normal"]);
+    });
+}
+
+#[test]
+fn a_lease_that_is_used_up_holds_the_next_with_a_case_and_is_never_passed() {
+    both(|depot| {
+        depot.online().lease("L1", 15).prepared("O1", 10).prepared("O2", 10).cut_off();
+        depot.scan(ScanStep::Staged, "O1", 10).scan(ScanStep::Staged, "O2", 10).wait_minutes(30);
+        assert_eq!((depot.state("O1").as_str(), depot.state("O2").as_str()), ("released", "held"));
+        assert_eq!(depot.cases(), ["INV_UNCONFIRMED O2 open"]);
+        assert_eq!(depot.decided(), ["release offline", "hold -"]);
+        depot.online().lease("L2", 50).inventory("O2", 10).wait_minutes(3);
+        assert_eq!(depot.state("O2"), "released");
+        assert_eq!(depot.cases(), ["INV_UNCONFIRMED O2 resolved"]);
+    });
+}
+
+#[test]
+fn without_a_lease_nothing_leaves_and_the_case_says_why() {
+    both(|depot| {
+        depot.online().prepared("O1", 10).cut_off().scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.cases(), ["FEED_STALE O1 open"]);
+        assert!(depot.case_views()[0].summary.contains("no lease is held"));
+    });
+}
+
+#[test]
+fn facts_older_than_the_lease_allows_are_unknown_in_every_mode() {
+    both(|depot| {
+        depot.online().lease("L1", 100).prepared("O1", 10).cut_off().until("14:30");
+        depot.scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.state("O1"), "held");
+        assert!(depot.cases().contains(&"INV_UNCONFIRMED O1 open".to_owned()));
+    });
+}
+
+#[test]
+fn a_new_lease_closes_the_old_one_with_a_statement_of_its_use() {
+    both(|depot| {
+        depot.released("O1", 10).wait_minutes(5).lease("L2", 50);
+        let closed = depot.decisions().pop().unwrap();
+        assert_eq!(closed.kind, DecisionKind::LeaseClosed);
+        let charge = closed.lease.unwrap();
+        assert_eq!((charge.lease.as_str(), charge.used.value_minor), ("L1", 10_000));
+        assert_eq!(depot.look().status().unwrap().lease.unwrap().lease.id.as_str(), "L2");
+    });
+}
+
+#[test]
+fn an_expired_lease_is_closed_by_itself() {
+    both(|depot| {
+        depot.online().lease_for("L1", 100, 20 * 60_000).wait_minutes(21);
+        assert_eq!(depot.decided(), ["leaseclosed -"]);
+        depot.wait_minutes(5);
+        assert_eq!(depot.decided().len(), 1);
+    });
+}
+
+#[test]
+fn a_lease_signed_by_another_than_the_hub_goes_to_quarantine() {
+    let mut depot = Depot::new(false, None);
+    depot.core.profile.hub_key = Some(depot.core.profile.key.public());
+    depot.online().lease("L1", 100);
+    assert!(depot.look().status().unwrap().lease.is_none());
+    assert_eq!(depot.look().quarantine(10).unwrap()[0].reason, "lease: signature does not match");
+}
+
+#[test]
+fn after_a_reboot_with_an_unconfirmed_clock_the_lease_is_suspended() {
+    let mut depot = Depot::new(false, None);
+    depot.online().lease("L1", 100).prepared("O1", 10);
+    depot.reboot(BootId("second".into()));
+    depot.cut_off().scan(ScanStep::Staged, "O1", 10).wait_minutes(1);
+    assert_eq!(depot.decided().iter().filter(|d| d.starts_with("release")).count(), 0);
+    depot.clock_confirmed();
+    depot.until("08:30");
+    assert_eq!(depot.decided(), ["release offline"]);
+}

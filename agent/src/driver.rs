@@ -1,0 +1,310 @@
+//! Decide, commit, act: the one thread that owns the core and the writing half of the store.
+//!
+//! In: inputs from a bounded queue, and time. Out: effects, after the commit they belong to.
+//! [`step`] is the whole of it without threads; [`Driver`] runs it.
+
+use std::time::Duration;
+
+use gatehouse_common::id::{Hash32, ReadingId};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tracing::{error, warn};
+
+use crate::{
+    clock::Clock,
+    core::{
+        Core,
+        decision::{Change, Decision, Effect, Record, TapDone, TapRefused},
+        input::{Input, Receipt, Tap},
+    },
+    store::{Store, StoreError},
+};
+use gatehouse_common::time::Moment;
+
+/// Most inputs in one transaction.
+const BATCH_MAX: usize = 512;
+/// Longest that the first input of a batch waits for others, in real time.
+const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// A batch ends when nothing more has come for this long, in real time.
+const QUIET: Duration = Duration::from_millis(1);
+/// Inputs that may wait in the queue; senders beyond wait, so that nothing acknowledged is dropped.
+pub const QUEUE_MAX: usize = 1024;
+
+/// The queue's item: an input, and who waits for an answer.
+#[derive(Debug)]
+pub struct Queued {
+    input: Input,
+    answer: Option<oneshot::Sender<Result<TapDone, TapRefused>>>,
+}
+
+/// The driver has ended; nothing more can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the driver has ended")]
+pub struct Ended;
+
+/// How the rim talks to the driver.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    queue: mpsc::Sender<Queued>,
+    changes: broadcast::Sender<Change>,
+    push: tokio::sync::watch::Sender<u64>,
+}
+
+impl Handle {
+    /// Puts an input into the queue; waits while it is full.
+    /// # Errors
+    /// [`Ended`].
+    pub async fn send(&self, input: Input) -> Result<(), Ended> {
+        self.queue.send(Queued { input, answer: None }).await.map_err(|_| Ended)
+    }
+
+    /// Hands over a tap and waits until what came of it is on disk.
+    /// # Errors
+    /// [`TapRefused`]; nothing was done.
+    pub async fn submit_tap(&self, tap: Tap) -> Result<TapDone, TapRefused> {
+        let (answer, answered) = oneshot::channel();
+        let queued = Queued { input: Input::Tap(tap), answer: Some(answer) };
+        self.queue.send(queued).await.map_err(|_| TapRefused::NotCommitted)?;
+        answered.await.map_err(|_| TapRefused::NotCommitted)?
+    }
+
+    /// What changes from now on, for live pages. A receiver that lags is told so and reads the store again.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Rises whenever something new waits in the outbox.
+    #[must_use]
+    pub fn outbox_grew(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.push.subscribe()
+    }
+}
+
+/// What a [`step`] leaves to be done, now that everything is on disk.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// To be done, in order.
+    pub effects: Vec<Effect>,
+    /// Answers to taps, by their place among the inputs.
+    pub answers: Vec<(usize, Result<TapDone, TapRefused>)>,
+}
+
+/// Looks up repeats, decides, commits all in one transaction, and hands back the effects.
+///
+/// After a failed commit the core stands where the store stands, so the same inputs may be given again.
+/// # Errors
+/// [`StoreError`]; nothing was written and no effect may happen.
+pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) -> Result<Outcome, StoreError> {
+    let mut records = Vec::new();
+    let mut outcome = Outcome::default();
+    let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
+    let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
+    if let Err(refused) = committed {
+        *core = Core::load(core.profile().clone(), store.snapshot()?);
+        return Err(refused);
+    }
+    Ok(outcome)
+}
+
+fn decide(
+    core: &mut Core,
+    store: &Store,
+    now: &Moment,
+    inputs: &[Input],
+    records: &mut Vec<Record>,
+    outcome: &mut Outcome,
+) -> Result<(), StoreError> {
+    // Repeats inside the batch are not in the store yet.
+    let mut fresh: Vec<(String, ReadingId, Hash32)> = Vec::new();
+    for (place, input) in inputs.iter().enumerate() {
+        if let Input::Reading { reading, receipt } = input {
+            let in_batch = fresh.iter().find(|(s, id, _)| *s == reading.source && *id == reading.id).map(|f| f.2);
+            let known = match in_batch {
+                Some(hash) => Some(hash),
+                None => store.known(&reading.source, &reading.id)?,
+            };
+            if let Some(hash) = known {
+                records.push(if hash == reading.payload_hash {
+                    Record::Duplicate
+                } else {
+                    conflict(reading, now)
+                });
+                acknowledge(outcome, *receipt);
+                continue;
+            }
+            fresh.push((reading.source.clone(), reading.id.clone(), reading.payload_hash));
+        }
+        let Decision { records: more, effects, answer } = core.handle(now, input.clone());
+        records.extend(more);
+        outcome.effects.extend(effects);
+        if let Some(answer) = answer {
+            outcome.answers.push((place, answer));
+        }
+    }
+    Ok(())
+}
+
+fn acknowledge(outcome: &mut Outcome, receipt: Option<Receipt>) {
+    outcome.effects.extend(receipt.map(|r| Effect::Acknowledge(vec![r])));
+}
+
+fn conflict(reading: &gatehouse_common::reading::Reading, now: &Moment) -> Record {
+    let body = serde_json::to_vec(&reading.value).unwrap_or_default();
+    Record::Quarantine {
+        topic: reading.source.clone(),
+        reason: format!("reading {} of {} came before with another payload", reading.id, reading.source),
+        payload_hash: reading.payload_hash,
+        size: body.len() as u64,
+        head: body.into_iter().take(256).collect(),
+        at: now.wall,
+        conflict: true,
+    }
+}
+
+/// The driver's thread.
+#[derive(Debug)]
+pub struct Driver {
+    ended: oneshot::Receiver<Result<(), StoreError>>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Driver {
+    /// Starts the thread. Receipts of committed messages go to `acknowledged`.
+    /// # Errors
+    /// The operating system's, when it gives no thread.
+    pub fn start(
+        core: Core,
+        store: Store,
+        clock: Clock,
+        acknowledged: mpsc::UnboundedSender<Vec<Receipt>>,
+    ) -> std::io::Result<(Self, Handle)> {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (changes, _) = broadcast::channel(1024);
+        let (push, _) = tokio::sync::watch::channel(0);
+        let handle = Handle { queue, changes: changes.clone(), push: push.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (end, ended) = oneshot::channel();
+        let running = Running { core, store, clock, acknowledged, waiting, changes, push };
+        let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
+            // Nobody may be left to hear how it ended.
+            let _ = end.send(runtime.block_on(running.run()));
+        })?;
+        Ok((Self { ended, thread }, handle))
+    }
+
+    /// Waits until the thread has ended: every [`Handle`] is gone, or the store failed for good.
+    /// # Errors
+    /// [`StoreError`], for which the agent stops.
+    pub async fn ended(self) -> Result<(), StoreError> {
+        let ended = self.ended.await;
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        match (ended, joined) {
+            (Ok(result), Ok(Ok(()))) => result,
+            _ => Err(StoreError::Unusable { path: "store".into(), what: "the driver's thread panicked".to_owned() }),
+        }
+    }
+}
+
+struct Running {
+    core: Core,
+    store: Store,
+    clock: Clock,
+    acknowledged: mpsc::UnboundedSender<Vec<Receipt>>,
+    waiting: mpsc::Receiver<Queued>,
+    changes: broadcast::Sender<Change>,
+    push: tokio::sync::watch::Sender<u64>,
+}
+
+impl Running {
+    async fn run(mut self) -> Result<(), StoreError> {
+        self.commit(vec![Queued { input: Input::Line(crate::core::input::Line::Starting), answer: None }]).await?;
+        loop {
+            let wake = self.core.next_wake(&self.clock.now()).unwrap_or(30_000).max(1);
+            let first = tokio::time::timeout(self.clock.real(wake), self.waiting.recv()).await;
+            let batch = match first {
+                Ok(None) => return Ok(()),
+                Ok(Some(first)) => self.gather(first).await,
+                Err(_) => vec![Queued { input: Input::Tick, answer: None }],
+            };
+            self.commit(batch).await?;
+        }
+    }
+
+    /// Takes what else is waiting: a commit costs the same for one and for many.
+    async fn gather(&mut self, first: Queued) -> Vec<Queued> {
+        let mut batch = vec![first];
+        let started = tokio::time::Instant::now();
+        while batch.len() < BATCH_MAX && !matches!(batch.last(), Some(Queued { input: Input::Tap(_), .. })) {
+            let quiet = QUIET.min(BATCH_WAIT.saturating_sub(started.elapsed()));
+            match tokio::time::timeout(quiet, self.waiting.recv()).await {
+                Ok(Some(next)) => batch.push(next),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        batch
+    }
+
+    async fn commit(&mut self, batch: Vec<Queued>) -> Result<(), StoreError> {
+        let (mut inputs, mut answers): (Vec<Input>, Vec<_>) = batch.into_iter().map(|q| (q.input, q.answer)).unzip();
+        // Time passes with every batch, not only in quiet ones; else a busy depot would never be late.
+        inputs.push(Input::Tick);
+        answers.push(None);
+        loop {
+            let now = self.clock.now();
+            match step(&mut self.core, &mut self.store, &now, &inputs) {
+                Ok(outcome) => {
+                    self.perform(outcome, &mut answers);
+                    return Ok(());
+                }
+                Err(refused) if refused.is_passing() => {
+                    warn!(error = %refused, "nothing is acknowledged until the store takes it: {refused}");
+                    drop_taps(&mut inputs, &mut answers);
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(refused) => {
+                    error!(error = %refused, "the driver stops: {refused}");
+                    return Err(refused);
+                }
+            }
+        }
+    }
+
+    fn perform(&self, outcome: Outcome, answers: &mut [Option<oneshot::Sender<Result<TapDone, TapRefused>>>]) {
+        let mut receipts = Vec::new();
+        let mut push = false;
+        for effect in outcome.effects {
+            match effect {
+                Effect::Acknowledge(more) => receipts.extend(more),
+                Effect::Changed(change) => {
+                    // Nobody may be looking.
+                    let _ = self.changes.send(change);
+                }
+                Effect::PushNow => push = true,
+            }
+        }
+        if !receipts.is_empty() {
+            // An intake that has ended is sent the messages again by its broker.
+            let _ = self.acknowledged.send(receipts);
+        }
+        if push {
+            self.push.send_modify(|n| *n += 1);
+        }
+        for (place, answer) in outcome.answers {
+            if let Some(waiting) = answers.get_mut(place).and_then(Option::take) {
+                let _ = waiting.send(answer);
+            }
+        }
+    }
+}
+
+/// A person is told at once that nothing was written; their tap is not tried again behind their back.
+fn drop_taps(inputs: &mut Vec<Input>, answers: &mut Vec<Option<oneshot::Sender<Result<TapDone, TapRefused>>>>) {
+    for place in (0..inputs.len()).rev() {
+        if matches!(inputs[place], Input::Tap(_)) {
+            inputs.remove(place);
+            if let Some(waiting) = answers.remove(place) {
+                let _ = waiting.send(Err(TapRefused::NotCommitted));
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+"use strict";
+// Shows what /api/board says and fetches it again when /api/live says that something changed.
+// Everything from outside is put in as text, never as markup.
+
+const byId = (id) => document.getElementById(id);
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  for (const child of children) node.append(child instanceof Node ? child : String(child ?? ""));
+  return node;
+}
+function age(ms) {
+  if (ms === null || ms === undefined) return "age unknown";
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 90) return `${s} s ago`;
+  const m = Math.round(s / 60);
+  if (m < 90) return `${m} min ago`;
+  const h = Math.round(m / 60);
+  return h < 48 ? `${h} h ago` : `${Math.round(h / 24)} days ago`;
+}
+const clockTime = (ms) => ms === null || ms === undefined ? "-" : new Date(ms).toISOString().replace("T", " ").slice(0, 19) + " UTC";
+const words = (text) => String(text ?? "").replaceAll("_", " ");
+const over = new Set(["resolved", "closed", "cancelled"]);
+const left = new Set(["departed", "delivered", "exception_delivered", "settled", "cancelled", "aborted"]);
+
+let fetching = false;
+let again = false;
+let shown = "";
+async function refresh() {
+  if (fetching) { again = true; return; }
+  fetching = true;
+  try {
+    const answer = await fetch("/api/board", { credentials: "omit" });
+    const board = await answer.json();
+    if (!answer.ok) throw new Error(board.detail);
+    byId("offline").hidden = true;
+    paint(board);
+  } catch (problem) {
+    byId("offline").textContent = `This page is not up to date: ${problem.message}`;
+    byId("offline").hidden = false;
+  } finally {
+    fetching = false;
+    if (again) { again = false; setTimeout(refresh, 250); }
+  }
+}
+
+function paint(board) {
+  byId("site").textContent = `${board.site_name} - ${board.status.device}`;
+  document.title = `${board.site_name} - Gatehouse`;
+  byId("time").textContent = clockTime(board.now) + (board.clock ? ` - pretend clock: ${board.clock}` : "");
+  paintLines(board);
+  paintAlarms(board);
+  const byDocument = new Map(board.cases.map((c) => [c.document, c]));
+  fill("dispatch-list", board.dispatches.map((d) => dispatchCard(d, board, byDocument)), "No dispatch is known here yet.");
+  const open = board.cases.filter((c) => !over.has(c.view.state));
+  open.sort((a, b) => a.view.severity < b.view.severity ? -1 : a.view.severity > b.view.severity ? 1 : a.view.opened_at - b.view.opened_at);
+  const done = board.cases.length - open.length;
+  fill("case-list", open.map((c) => caseCard(c, board)).concat(done ? [make("p", "soft", `${done} more are done.`)] : []), "No case.");
+  paintSources(board);
+  fill("reading-list", board.readings.length ? [table(["Measured", "From", "What", "Id"],
+    board.readings.map((r) => [age(board.now - r.at), r.source, reading(r.value), r.reading_id]))] : [], "Nothing has come in yet.");
+  fill("quarantine-list", board.quarantine.length ? [table(["Came in", "From", "Why", "Bytes", "Begins with"],
+    board.quarantine.map((q) => [age(board.now - q.at), q.topic, q.reason, q.size, q.head.slice(0, 80)]))] : [], "Nothing: everything could be read.");
+}
+
+function fill(id, nodes, empty) {
+  byId(id).replaceChildren(...(nodes.length ? nodes : [make("p", "soft", empty)]));
+}
+function table(heads, rows) {
+  const body = make("tbody", "", ...rows.map((row) => make("tr", "", ...row.map((cell) => make("td", "", cell)))));
+  return make("table", "", make("thead", "", make("tr", "", ...heads.map((h) => make("th", "", h)))), body);
+}
+function reading(value) {
+  return Object.entries(value).filter(([k, v]) => k !== "kind" && v !== null)
+    .reduce((text, [k, v]) => `${text} ${words(k)} ${typeof v === "object" ? JSON.stringify(v) : v}`, words(value.kind) + ":");
+}
+
+function paintLines(board) {
+  const line = (name, state, extra) => make("li", state.connected ? "good" : "bad",
+    `${name}: ${state.connected ? "connected" : "not connected"} since ${clockTime(state.since)}`,
+    state.trouble ? ` - ${state.trouble}` : "", extra);
+  const items = [line("Broker", board.broker, board.broker.heard ? ` - last message ${age(board.now - board.broker.heard)}` : "")];
+  if (board.broker.refused.length) items.push(make("li", "bad", `Broker refuses: ${board.broker.refused.join(", ")}`));
+  if (board.hub.url) {
+    items.push(line("Hub", board.hub, board.hub.heard ? ` - last answer ${age(board.now - board.hub.heard)}` : " - no answer yet"));
+    if (board.status.line.cut_off) items.push(make("li", "wait", "Cut off: only what the lease allows is released."));
+  } else items.push(make("li", "wait", "Hub: none is configured, this depot stands alone"));
+  const lease = board.status.lease;
+  items.push(lease
+    ? make("li", "", `Lease ${lease.lease.id}: ${lease.used.value_minor} of ${lease.lease.value_ceiling_minor} used (minor units), until ${clockTime(lease.lease.expires_at)}`)
+    : make("li", "wait", "Lease: none is held"));
+  items.push(make("li", board.status.outbox || board.status.rejected ? "wait" : "soft",
+    `Not yet reported to the hub: ${board.status.outbox}` + (board.status.rejected ? `, not let in: ${board.status.rejected}` : "")));
+  byId("lines").replaceChildren(...items);
+}
+
+function paintAlarms(board) {
+  const alarms = [];
+  for (const d of board.dispatches) {
+    if (d.view.stop_departure) {
+      alarms.push(make("div", "alarm", make("div", "", make("strong", "", `STOP ${d.view.order}: vehicle ${d.view.vehicle} must not leave door ${d.view.door}`),
+        why(d) + " Unload, or wait until the hold is lifted.")));
+    }
+    if (d.alarm) {
+      const text = make("div", "", make("strong", "", `Release of ${d.view.order} was taken back`), `${d.alarm.why} (${age(board.now - d.alarm.at)})`);
+      alarms.push(make("div", "alarm", text, button("Seen", () => ask({ title: `Release of ${d.view.order} was taken back`, text: d.alarm.why, path: `/api/dispatches/${d.document}/recall-seen` }))));
+    }
+  }
+  // Repainting unchanged alarms would make a screen reader say them again and again.
+  const now = JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm]));
+  if (now !== shown) { shown = now; byId("alarms").replaceChildren(...alarms); }
+}
+function why(d) {
+  if (d.view.cancelled) return "The order was cancelled.";
+  return d.view.holds.map((h) => `${h.why}.`).join(" ") || "The order changed.";
+}
+function button(text, action, className) {
+  const node = make("button", className ?? "", text);
+  node.type = "button";
+  node.addEventListener("click", action);
+  return node;
+}
+
+function dispatchCard(d, board, byDocument) {
+  const v = d.view;
+  const colour = v.stop_departure || v.left_under_stop || v.state === "held" ? "bad"
+    : ["released", "loading", "loaded", "departed", "delivered", "settled"].includes(v.state) ? "good" : v.state === "planned" ? "wait" : "";
+  const head = make("div", "head", make("h3", "", `${v.order}${v.occurrence > 1 ? ` (${v.occurrence})` : ""}`),
+    make("span", `tag ${colour}`, words(v.state)));
+  if (v.release) head.append(make("span", "tag", words(v.release.mode)));
+  if (v.waits_for_upgrade) head.append(make("span", "tag bad", "waits for an upgrade"));
+  if (v.left_under_stop) head.append(make("span", "tag bad", "left under stop"));
+  head.append(make("span", "soft", `leaves ${clockTime(v.planned_departure)} - door ${v.door} - vehicle ${v.vehicle} - ${v.carrier}`));
+  const card = make("article", `card ${colour}`, head);
+  if (d.order) card.append(make("div", "soft", `${d.order.customer.name} (tier ${d.order.customer.tier}), order version ${v.order_version}`));
+  card.append(make("div", "", v.load.map((l) => `${l.quantity} x ${l.product}`).join(", ")));
+  for (const h of v.holds) card.append(make("div", "bad", `Hold (${words(h.reason)}): ${h.why}`));
+  if (v.cancelled) card.append(make("div", "bad", "Cancelled by the ERP"));
+  if (!left.has(v.state) && d.gates.length) card.append(make("ul", "gates", ...d.gates.map((g) => gate(g, board.now))));
+  const cases = v.holds.flatMap((h) => h.cases).map((id) => byDocument.get(id)).filter(Boolean);
+  for (const c of cases) card.append(make("div", "", `Case ${words(c.view.case_type)} ${c.view.severity}: ${c.view.summary}`));
+  for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
+  if (v.departed) card.append(make("div", "", `Left ${clockTime(v.departed.at)} with ${v.departed.load.map((l) => `${l.quantity} x ${l.product}`).join(", ")}`));
+  const taps = make("div", "buttons");
+  if (["planned", "ready", "held"].includes(v.state) && !v.cancelled) {
+    taps.append(button("Override", () => ask({ title: `Let ${v.order} leave`, text: "It leaves against what is not met above. Your name and reason are kept.", path: `/api/dispatches/${d.document}/override`, reason: true })));
+  }
+  if (!left.has(v.state)) {
+    taps.append(button("Hold", () => ask({ title: `Hold ${v.order}`, text: "It may not leave until the hold is lifted.", path: `/api/dispatches/${d.document}/hold`, reason: true })));
+  }
+  if (taps.childNodes.length) card.append(taps);
+  return card;
+}
+
+function gate(g, now) {
+  const colour = g.state === "pass" ? "good" : g.state === "fail" ? "bad" : "wait";
+  const mark = g.state === "pass" ? "pass" : g.state === "fail" ? "FAIL" : "unknown";
+  const said = g.state === "fail" ? g.reason : g.state === "unknown" ? words(g.why) : "";
+  const inputs = g.inputs.map((i) => `${i.source} ${age(now - i.at)}`);
+  const limit = g.inputs.length && g.limit_ms < 1e15 ? `, may be ${Math.round(g.limit_ms / 60000)} min old` : "";
+  return make("li", "", make("span", `tag ${colour}`, mark), ` ${words(g.gate)} `, said ? make("span", colour, said + " ") : "",
+    inputs.length ? make("span", "soft", `(${[...new Set(inputs)].join("; ")}${limit})`) : "");
+}
+
+const moves = { open: "open", acknowledged: "acknowledged", in_progress: "in progress", waiting: "waiting", resolved: "resolved", cancelled: "cancelled" };
+function caseCard(c, board) {
+  const v = c.view;
+  const colour = v.severity === "S1" || v.severity === "S2" ? "bad" : "wait";
+  const card = make("article", `card ${colour}`, make("div", "head", make("h3", "", v.summary), make("span", `tag ${colour}`, v.severity),
+    make("span", "tag", words(v.case_type)), make("span", "tag", words(v.state)), make("span", "soft", `${words(v.owner)} - opened ${age(board.now - v.opened_at)}`)));
+  if (v.actions.length) card.append(make("div", "", make("strong", "", `Recommended: ${v.actions[0]}`), v.actions.length > 1 ? make("span", "soft", ` - else ${v.actions.slice(1).join(", ")}`) : ""));
+  if (v.resolve_by) card.append(make("div", v.resolve_by < board.now ? "bad" : "soft", `${v.acknowledged_at ? "" : `acknowledge by ${clockTime(v.acknowledge_by)}, `}resolve by ${clockTime(v.resolve_by)}`));
+  card.append(make("div", "buttons", button("Move", () => ask({ title: v.summary, text: "Where does the case go?", path: `/api/cases/${c.document}/move`, reason: true, to: true }))));
+  return card;
+}
+
+function paintSources(board) {
+  const s = board.status;
+  const count = (name) => s.counters[name] ?? 0;
+  const rows = s.sources.map((x) => [x.source, age(board.now - x.heard), x.readings ?? ""]);
+  fill("source-list", [
+    make("p", "", `${count("readings_stored")} readings stored, ${count("duplicates_dropped")} repeats dropped, ${count("quarantined")} in quarantine, ${count("conflicts")} conflicts, ${s.decisions} decisions, ${board.broker.ignored} messages of no concern.`),
+    rows.length ? table(["Source", "Last heard", "Readings"], rows) : make("p", "soft", "No source has been heard."),
+  ], "");
+}
+
+let asked = null;
+function ask(what) {
+  asked = what;
+  byId("tap-title").textContent = what.title;
+  byId("tap-text").textContent = what.text;
+  byId("tap-problem").textContent = "";
+  byId("tap-pin").value = "";
+  byId("tap-reason").value = "";
+  byId("tap-reason").required = Boolean(what.reason);
+  byId("tap-reason-label").hidden = !what.reason;
+  byId("tap-to-label").hidden = !what.to;
+  byId("tap-to").replaceChildren(...Object.entries(moves).map(([value, text]) => {
+    const option = make("option", "", text);
+    option.value = value;
+    return option;
+  }));
+  byId("tap-to").value = "acknowledged";
+  byId("tap").showModal();
+}
+byId("tap-cancel").addEventListener("click", () => byId("tap").close());
+byId("tap-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const what = asked;
+  const body = {};
+  if (what.reason) body.reason = byId("tap-reason").value;
+  if (what.to) body.to = byId("tap-to").value;
+  const login = new TextEncoder().encode(`${byId("tap-name").value}:${byId("tap-pin").value}`);
+  byId("tap-problem").textContent = "Asking...";
+  try {
+    const answer = await fetch(what.path, {
+      method: "POST",
+      credentials: "omit",
+      headers: { "content-type": "application/json", authorization: `Basic ${btoa(String.fromCharCode(...login))}` },
+      body: JSON.stringify(body),
+    });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.detail);
+    byId("tap").close();
+    byId("done").textContent = said.message;
+    setTimeout(() => { byId("done").textContent = ""; }, 6000);
+    refresh();
+  } catch (problem) {
+    byId("tap-problem").textContent = problem.message;
+  } finally {
+    byId("tap-pin").value = "";
+  }
+});
+
+const live = new EventSource("/api/live");
+live.addEventListener("changed", refresh);
+live.addEventListener("open", refresh);
+// Ages grow though nothing changes, and a line may be silently gone.
+setInterval(refresh, 2000);
+refresh();

@@ -1,0 +1,119 @@
+//! What the page shows, as JSON.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use gatehouse_common::{id::DocumentId, time::UtcMs};
+use serde::Serialize;
+
+use super::{App, Problem};
+use crate::{
+    intake::mqtt::BrokerState,
+    store::{BoardRow, CaseRow, DispatchRow, QuarantineRow, Status, Stored},
+    sync::HubState,
+};
+
+/// Readings on the board.
+const READINGS: u32 = 40;
+/// Rows of quarantine on the board.
+const QUARANTINE_ON_BOARD: u32 = 20;
+/// Rows of quarantine on its own.
+const QUARANTINE: u32 = 500;
+
+/// How the agent and its lines are.
+#[derive(Serialize)]
+pub struct Now {
+    /// The clock's time: ages count up to here.
+    now: UtcMs,
+    /// Start and speed of a pretend clock.
+    clock: Option<String>,
+    /// The depot's name.
+    site_name: String,
+    /// The program's version.
+    version: &'static str,
+    /// The line to the broker.
+    broker: BrokerState,
+    /// The line to the hub.
+    hub: HubState,
+    /// Counters, lease, sources, what is not yet reported.
+    status: Status,
+}
+
+/// Everything on the first screen.
+#[derive(Serialize)]
+pub struct Board {
+    #[serde(flatten)]
+    now: Now,
+    /// Dispatches, planned departures first to last.
+    dispatches: Vec<BoardRow>,
+    /// Every case.
+    cases: Vec<CaseRow>,
+    /// What devices sent last, newest first.
+    readings: Vec<Stored>,
+    /// What could not be used, newest first.
+    quarantine: Vec<QuarantineRow>,
+}
+
+fn now(app: &App, status: Status) -> Now {
+    Now {
+        now: app.page.clock.wall(),
+        clock: app.page.clock.describe(),
+        site_name: app.page.site_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        broker: app.page.broker.borrow().clone(),
+        hub: app.page.hub.borrow().clone(),
+        status,
+    }
+}
+
+/// `GET /api/board`
+pub async fn board(State(app): State<App>) -> Result<Json<Board>, Problem> {
+    let (status, dispatches, cases, readings, quarantine) = app
+        .look(|store| {
+            Ok((
+                store.status()?,
+                store.board()?,
+                store.cases()?,
+                store.readings(READINGS)?,
+                store.quarantine(QUARANTINE_ON_BOARD)?,
+            ))
+        })
+        .await?;
+    Ok(Json(Board { now: now(&app, status), dispatches, cases, readings, quarantine }))
+}
+
+/// `GET /api/status`
+pub async fn status(State(app): State<App>) -> Result<Json<Now>, Problem> {
+    let status = app.look(|store| store.status()).await?;
+    Ok(Json(now(&app, status)))
+}
+
+/// `GET /api/dispatches/{id}`
+pub async fn dispatch(State(app): State<App>, Path(id): Path<String>) -> Result<Json<DispatchRow>, Problem> {
+    let document = document_id(&id)?;
+    let found = app.look(move |store| store.dispatch(document)).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found(format!("there is no dispatch {id} here")))
+}
+
+/// `GET /api/cases`
+pub async fn cases(State(app): State<App>) -> Result<Json<Vec<CaseRow>>, Problem> {
+    app.look(|store| store.cases()).await.map(Json)
+}
+
+/// `GET /api/cases/{id}`
+pub async fn case(State(app): State<App>, Path(id): Path<String>) -> Result<Json<CaseRow>, Problem> {
+    let document = document_id(&id)?;
+    let found = app.look(move |store| store.case(document)).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found(format!("there is no case {id} here")))
+}
+
+/// `GET /api/quarantine`
+pub async fn quarantine(State(app): State<App>) -> Result<Json<Vec<QuarantineRow>>, Problem> {
+    app.look(|store| store.quarantine(QUARANTINE)).await.map(Json)
+}
+
+/// The document that a path names.
+pub fn document_id(text: &str) -> Result<DocumentId, Problem> {
+    text.parse().map_err(|_| Problem::not_found(format!("{text:?} names no document: 32 hexadecimal digits are expected")))
+}

@@ -1,0 +1,108 @@
+//! What people at the depot see and do.
+//!
+//! In: what the store holds, what changes, what people tap. Out: a page that needs no internet, the
+//! same as JSON, and taps for the driver. Reading is free on the machine itself; every write asks
+//! for name and PIN. Never decides anything.
+
+mod board;
+mod doorman;
+mod live;
+mod problem;
+mod router;
+mod taps;
+
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tracing::info;
+
+use crate::{
+    clock::Clock,
+    config::Operator,
+    driver::Handle,
+    intake::mqtt::BrokerState,
+    store::{Reader, StoreError},
+    sync::HubState,
+    tasks::{Stop, TaskError},
+};
+
+use doorman::Doorman;
+use problem::Problem;
+
+pub use doorman::{PinError, hash_pin};
+
+/// Most lookups at the store at one time; more wait.
+const LOOKUPS_MAX: usize = 4;
+
+/// What the page is made from.
+#[derive(Clone)]
+pub struct Page {
+    /// The store's file; each lookup opens it for reading.
+    pub store: PathBuf,
+    /// Where taps go.
+    pub driver: Handle,
+    /// The clock that ages are shown by.
+    pub clock: Clock,
+    /// The line to the broker.
+    pub broker: watch::Receiver<BrokerState>,
+    /// The line to the hub.
+    pub hub: watch::Receiver<HubState>,
+    /// The depot's name for people.
+    pub site_name: String,
+}
+
+#[derive(Clone)]
+struct App {
+    page: Page,
+    doorman: Arc<Doorman>,
+    lookups: Arc<Semaphore>,
+    stop: Stop,
+}
+
+impl App {
+    fn new(page: Page, operators: Vec<Operator>, stop: Stop) -> Self {
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
+        Self { page, doorman: Arc::new(Doorman::new(operators)), lookups, stop }
+    }
+
+    /// Looks something up in the store, off the threads that serve requests.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _permit = self.lookups.acquire().await.map_err(|_| Problem::unavailable("the agent is stopping"))?;
+        let path = self.page.store.clone();
+        let looked = tokio::task::spawn_blocking(move || work(&Reader::open(&path)?)).await;
+        match looked {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(Problem::unavailable(error.to_string())),
+            Err(_) => Err(Problem::unavailable("the lookup broke off")),
+        }
+    }
+}
+
+/// Opens the page's port.
+/// # Errors
+/// When the port is taken; the message names it.
+pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        std::io::Error::new(error.kind(), format!("page.listen = {listen}: {error}; is another agent running?"))
+    })
+}
+
+/// Serves the page on `listener` until `stop`.
+/// # Errors
+/// When the port fails.
+pub async fn serve(listener: TcpListener, page: Page, operators: Vec<Operator>, stop: Stop) -> Result<(), TaskError> {
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "the page is at http://{address}/");
+    }
+    let mut until = stop.clone();
+    let router = router::router(App::new(page, operators, stop));
+    axum::serve(listener, router).with_graceful_shutdown(async move { until.stopped().await }).await?;
+    Ok(())
+}

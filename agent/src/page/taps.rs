@@ -1,0 +1,112 @@
+//! What people do: each tap names its person, and is answered after it is on disk.
+
+use axum::{
+    Json,
+    extract::{FromRequest, Path, Request, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode},
+};
+use gatehouse_common::case::CaseState;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{App, Problem, board::document_id};
+use crate::core::{
+    decision::TapDone,
+    input::{Act, Tap},
+};
+
+/// A JSON body; what is wrong with one is told as a problem.
+///
+/// That it must be JSON also keeps other sites out: a browser asks before it sends JSON to a
+/// foreign page, and this page never agrees.
+pub struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => {
+                Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as application/json"))
+            }
+            Err(other) => Err(Problem::new(other.status(), other.body_text())),
+        }
+    }
+}
+
+/// Why, for the record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    reason: String,
+}
+
+/// Where a case goes, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    to: CaseState,
+    reason: String,
+}
+
+/// Recognises the person, then makes the act and hands it over. Who asks comes first: a stranger
+/// learns nothing about what is here or how to ask for it.
+async fn tap(
+    app: &App,
+    headers: &HeaderMap,
+    act: impl FnOnce() -> Result<Act, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    let person = app.doorman.recognise(headers).await?;
+    let tap = Tap { who: person.name, role: person.role, act: act()? };
+    Ok(Json(app.page.driver.submit_tap(tap).await?))
+}
+
+/// `POST /api/dispatches/{id}/override`
+pub async fn let_leave(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Body<Reason>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let (dispatch, Body(Reason { reason })) = (document_id(&id)?, body?);
+        Ok(Act::Override { dispatch, reason })
+    })
+    .await
+}
+
+/// `POST /api/dispatches/{id}/hold`
+pub async fn hold(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Body<Reason>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let (dispatch, Body(Reason { reason })) = (document_id(&id)?, body?);
+        Ok(Act::Hold { dispatch, reason })
+    })
+    .await
+}
+
+/// `POST /api/dispatches/{id}/recall-seen`; takes no body.
+pub async fn recall_seen(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || Ok(Act::RecallSeen { dispatch: document_id(&id)? })).await
+}
+
+/// `POST /api/cases/{id}/move`
+pub async fn move_case(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Body<Move>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let (case, Body(Move { to, reason })) = (document_id(&id)?, body?);
+        Ok(Act::MoveCase { case, to, reason })
+    })
+    .await
+}

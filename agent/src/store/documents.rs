@@ -1,0 +1,65 @@
+//! Cases and dispatches: chunks as ground, documents and gates as derived from them.
+
+use gatehouse_common::{
+    document::Chunk,
+    gate::GateResult,
+    id::{DocumentId, DocumentKind},
+};
+use rusqlite::{Connection, Result, params};
+
+use super::{Store, StoreError, StoredDocument, checksum, ledger::json};
+use crate::core::decision::Folded;
+
+/// Writes a change and the document after it.
+pub fn write(
+    conn: &Connection,
+    document: DocumentId,
+    kind: DocumentKind,
+    chunk: &Chunk,
+    own: bool,
+    after: &Folded,
+) -> Result<()> {
+    let (id, hash) = (document.to_string(), chunk.hash.to_string());
+    conn.prepare_cached(
+        "INSERT INTO chunks (document, kind, hash, own, bytes, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (document, hash) DO NOTHING",
+    )?
+    .execute(params![id, kind.as_str(), hash, own, chunk.bytes, checksum::of(&[id.as_bytes(), &chunk.bytes])])?;
+    conn.prepare_cached(
+        "INSERT INTO documents (document, kind, heads, view, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (document) DO UPDATE SET heads = ?3, view = ?4, snapshot = ?5",
+    )?
+    .execute(params![id, kind.as_str(), json(&after.heads)?, after.view, after.snapshot])
+    .map(|_| ())
+}
+
+/// Writes the gates of a dispatch as last weighed.
+pub fn write_gates(conn: &Connection, dispatch: DocumentId, gates: &[GateResult]) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO gates (document, body) VALUES (?1, ?2) ON CONFLICT (document) DO UPDATE SET body = ?2",
+    )?
+    .execute(params![dispatch.to_string(), json(&gates)?])
+    .map(|_| ())
+}
+
+/// The kind under its word.
+pub fn kind_of(word: &str) -> Option<DocumentKind> {
+    [DocumentKind::Case, DocumentKind::Dispatch].into_iter().find(|kind| kind.as_str() == word)
+}
+
+/// Every document.
+pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
+    let rows: Vec<(String, String, Vec<u8>)> = store
+        .conn()
+        .prepare_cached("SELECT document, kind, snapshot FROM documents ORDER BY document")
+        .and_then(|mut query| {
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        })
+        .map_err(|e| store.explain(&e))?;
+    rows.into_iter()
+        .map(|(id, kind, snapshot)| match (id.parse(), kind_of(&kind)) {
+            (Ok(document), Some(kind)) => Ok(StoredDocument { document, kind, snapshot }),
+            _ => Err(store.damaged(format!("document {id} of kind {kind} has no such id or kind"))),
+        })
+        .collect()
+}

@@ -1,0 +1,289 @@
+//! Ground rows: readings, decisions, leases; and the way from a [`Record`] to its table.
+
+use std::path::Path;
+
+use gatehouse_common::{
+    decision::ChainHead,
+    id::{DecisionId, DeviceId, Hash32, LeaseId, ReadingId},
+    lease::LeaseUse,
+    reading::{Reading, ReadingValue},
+    seal::Sealed,
+    sync::{Upward, message::DeviceStatus},
+    time::Moment,
+};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Store, StoreError, StoredLease, checksum, cursors, documents, facts, outbox, quarantine};
+use crate::core::decision::Record;
+
+/// One decision as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecisionRow {
+    /// Its place in the chain.
+    pub position: u64,
+    /// Epoch of the chain.
+    pub epoch: u32,
+    /// Its name.
+    pub id: String,
+    /// SHA-256 of its text, in hexadecimal.
+    pub hash: String,
+    /// Its text and signature.
+    pub sealed: Sealed,
+}
+
+/// Says what the caller can do about what SQLite said.
+pub fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
+            StoreError::Damaged { path, what: error.to_string() }
+        }
+        Some(_) => StoreError::Unusable { path, what: error.to_string() },
+    }
+}
+
+/// A count as SQLite keeps it.
+pub fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A count as SQLite kept it.
+pub fn uint(row: &Row<'_>, column: usize) -> Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+/// A value as JSON.
+pub fn json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
+
+/// A value from JSON of our own.
+pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
+}
+
+/// Raises a counter.
+pub fn count(conn: &Connection, name: &str, by: i64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
+    )?
+    .execute(params![name, by])
+    .map(|_| ())
+}
+
+/// Writes one record.
+pub fn write(conn: &Connection, record: &Record) -> Result<()> {
+    match record {
+        Record::Reading { reading, received } => write_reading(conn, reading, received),
+        Record::Duplicate => count(conn, "duplicates_dropped", 1),
+        Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {
+            if *conflict {
+                count(conn, "conflicts", 1)?;
+            }
+            quarantine::write(conn, topic, reason, payload_hash, *size, head, *at)
+        }
+        Record::Fact(fact) => facts::put_fact(conn, fact),
+        Record::FactGone(key) => facts::forget_fact(conn, key),
+        Record::Order(order) => facts::put_order(conn, order),
+        Record::Chunk { document, kind, chunk, own, after } => {
+            documents::write(conn, *document, *kind, chunk, *own, after)?;
+            if *own {
+                outbox::put(conn, &Upward::Chunk { document: *document, kind: *kind, bytes: chunk.bytes.clone() })?;
+            }
+            Ok(())
+        }
+        Record::Decision { position, epoch, id, sealed } => write_decision(conn, *position, *epoch, id, sealed),
+        Record::LeaseReceived { id, sealed, received } => write_lease(conn, id, sealed, received),
+        Record::LeaseUsed { id, used, closed } => use_lease(conn, id, used, *closed),
+        Record::Rule { key, body } => facts::put_rule(conn, key, body),
+        Record::RuleGone { key } => facts::forget_rule(conn, key),
+        Record::Gates { dispatch, gates } => documents::write_gates(conn, *dispatch, gates),
+        Record::Cursor(cursor) => cursors::set_cursor(conn, cursor),
+        Record::Anchor(sealed) => cursors::set(conn, "anchor", &json(sealed)?),
+        Record::OutboxTaken { through, rejected, kept_through } => {
+            outbox::taken(conn, *through, rejected, *kept_through)
+        }
+        Record::OutboxAgain => outbox::again(conn),
+        Record::Status { at, position } => {
+            let mut status = DeviceStatus {
+                at: *at,
+                readings: counter(conn, "readings_stored")?,
+                duplicates: counter(conn, "duplicates_dropped")?,
+                quarantined: counter(conn, "quarantined")?,
+                outbox: 0,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                position: *position,
+            };
+            outbox::drop_waiting_status(conn)?;
+            status.outbox = outbox::count(conn)?;
+            outbox::put(conn, &Upward::Status(json(&status)?))
+        }
+    }
+}
+
+/// The value of a counter; 0 if it never moved.
+pub fn counter(conn: &Connection, name: &str) -> Result<u64> {
+    let value: Option<i64> = conn
+        .prepare_cached("SELECT value FROM counters WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
+}
+
+fn kind_of(value: &ReadingValue) -> &'static str {
+    match value {
+        ReadingValue::Door { .. } => "door",
+        ReadingValue::Occupancy { .. } => "occupancy",
+        ReadingValue::Scan { .. } => "scan",
+        ReadingValue::Seal { .. } => "seal",
+        ReadingValue::Temperature { .. } => "temperature",
+        ReadingValue::Documents { .. } => "documents",
+        ReadingValue::Position { .. } => "position",
+    }
+}
+
+fn write_reading(conn: &Connection, reading: &Reading, received: &Moment) -> Result<()> {
+    let body = json(&reading.value)?;
+    let hash = reading.payload_hash.to_string();
+    let at = reading.at.0.to_string();
+    let sum = checksum::of(&[
+        reading.source.as_bytes(),
+        reading.id.as_str().as_bytes(),
+        at.as_bytes(),
+        hash.as_bytes(),
+        body.as_bytes(),
+    ]);
+    conn.prepare_cached(
+        "INSERT INTO readings (source, reading_id, at_ms, kind, payload_hash, body, received, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        reading.source,
+        reading.id.as_str(),
+        reading.at.0,
+        kind_of(&reading.value),
+        hash,
+        body,
+        json(received)?,
+        sum
+    ])?;
+    conn.prepare_cached(
+        "INSERT INTO sources (source, heard_ms, readings) VALUES (?1, ?2, 1)
+         ON CONFLICT (source) DO UPDATE SET heard_ms = max(heard_ms, ?2), readings = readings + 1",
+    )?
+    .execute(params![reading.source, received.wall.0])?;
+    count(conn, "readings_stored", 1)
+}
+
+/// The payload hash under which this reading is known.
+pub fn known(conn: &Connection, source: &str, id: &ReadingId) -> Result<Option<Hash32>> {
+    let text: Option<String> = conn
+        .prepare_cached("SELECT payload_hash FROM readings WHERE source = ?1 AND reading_id = ?2")?
+        .query_row(params![source, id.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(text.and_then(|t| t.parse().ok()))
+}
+
+fn write_decision(conn: &Connection, position: u64, epoch: u32, id: &DecisionId, sealed: &Sealed) -> Result<()> {
+    let hash = sealed.hash().to_string();
+    let sum = checksum::of(&[hash.as_bytes(), sealed.body.as_bytes(), sealed.signature.as_bytes()]);
+    conn.prepare_cached(
+        "INSERT INTO decisions (epoch, position, id, hash, body, signature, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![epoch, int(position), id.as_str(), hash, sealed.body, sealed.signature, sum])?;
+    outbox::put(conn, &Upward::Decision(sealed.clone()))
+}
+
+/// Where the chain has got to, after checking the checksum of its last row.
+pub fn chain(store: &Store, device: DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
+    let last = decisions(store.conn(), epoch, 1).map_err(|e| store.explain(&e))?;
+    let Some((row, sum)) = last.into_iter().next() else { return Ok(ChainHead::start(device, epoch)) };
+    let expected =
+        checksum::of(&[row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()]);
+    match row.hash.parse() {
+        Ok(hash) if sum == expected && row.sealed.hash() == hash => {
+            Ok(ChainHead { device, epoch, position: row.position, hash })
+        }
+        _ => Err(store.damaged(format!("decision {} does not match its checksum", row.id))),
+    }
+}
+
+/// The newest `limit` decisions of an epoch, newest first, with their checksums.
+pub fn decisions(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<(DecisionRow, Vec<u8>)>> {
+    conn.prepare_cached(
+        "SELECT position, epoch, id, hash, body, signature, checksum FROM decisions
+         WHERE epoch = ?1 ORDER BY position DESC LIMIT ?2",
+    )?
+    .query_map(params![epoch, limit], |row| {
+        let sealed = Sealed { body: row.get(4)?, signature: row.get(5)? };
+        let decision = DecisionRow {
+            position: uint(row, 0)?,
+            epoch: row.get(1)?,
+            id: row.get(2)?,
+            hash: row.get(3)?,
+            sealed,
+        };
+        Ok((decision, row.get(6)?))
+    })?
+    .collect()
+}
+
+fn write_lease(conn: &Connection, id: &LeaseId, sealed: &Sealed, received: &Moment) -> Result<()> {
+    let received = json(received)?;
+    let sum = checksum::of(&[sealed.body.as_bytes(), sealed.signature.as_bytes(), received.as_bytes()]);
+    conn.prepare_cached(
+        "INSERT INTO leases (id, body, signature, received, used, state, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6) ON CONFLICT (id) DO NOTHING",
+    )?
+    .execute(params![id.as_str(), sealed.body, sealed.signature, received, json(&LeaseUse::default())?, sum])
+    .map(|_| ())
+}
+
+fn use_lease(conn: &Connection, id: &LeaseId, used: &LeaseUse, closed: bool) -> Result<()> {
+    let state = if closed { "closed" } else { "open" };
+    conn.prepare_cached("UPDATE leases SET used = ?2, state = ?3 WHERE id = ?1")?
+        .execute(params![id.as_str(), json(used)?, state])
+        .map(|_| ())
+}
+
+/// The leases that are not closed, oldest first.
+pub fn open_leases(store: &Store) -> Result<Vec<StoredLease>, StoreError> {
+    let rows: Vec<(String, Sealed, String, String, Vec<u8>)> = store
+        .conn()
+        .prepare_cached(
+            "SELECT id, body, signature, received, used, checksum FROM leases WHERE state = 'open' ORDER BY rowid",
+        )
+        .and_then(|mut query| {
+            query
+                .query_map([], |row| {
+                    let sealed = Sealed { body: row.get(1)?, signature: row.get(2)? };
+                    Ok((row.get(0)?, sealed, row.get(3)?, row.get(4)?, row.get(5)?))
+                })?
+                .collect()
+        })
+        .map_err(|e| store.explain(&e))?;
+    rows.into_iter()
+        .map(|(id, sealed, received, used, sum)| {
+            let expected = checksum::of(&[sealed.body.as_bytes(), sealed.signature.as_bytes(), received.as_bytes()]);
+            if sum != expected {
+                return Err(store.damaged(format!("lease {id} does not match its checksum")));
+            }
+            let read = || -> Result<StoredLease> {
+                Ok(StoredLease {
+                    id: LeaseId::new(id.as_str())
+                        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?,
+                    received: from_json(&received)?,
+                    used: from_json(&used)?,
+                    sealed: sealed.clone(),
+                })
+            };
+            read().map_err(|e| store.damaged(format!("lease {id}: {e}")))
+        })
+        .collect()
+}

@@ -1,0 +1,300 @@
+//! Everything one agent holds, in one SQLite file.
+//!
+//! In: [`Record`]s, a batch per transaction. Out: a [`Snapshot`] to start the core from, and what
+//! a [`Reader`] looks up. A commit that returned is on disk (`synchronous=FULL`, read back at
+//! start). Never decides anything.
+
+mod checksum;
+mod cursors;
+mod documents;
+mod facts;
+mod ledger;
+mod migrations;
+mod outbox;
+mod quarantine;
+mod reader;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use gatehouse_common::{
+    decision::ChainHead,
+    fact::Fact,
+    gate::GateResult,
+    id::{DeviceId, DocumentId, DocumentKind, Hash32, LeaseId, ReadingId, SiteId},
+    lease::LeaseUse,
+    order::Order,
+    seal::{PublicKey, Sealed},
+    sync::Cursor,
+    time::Moment,
+};
+use rusqlite::Connection;
+
+use crate::core::decision::Record;
+
+pub use ledger::DecisionRow;
+pub use outbox::Waiting;
+pub use quarantine::QuarantineRow;
+pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, LineSeen, Reader, RecallAlarm, SourceAge, Status, Stored};
+
+/// Whose store it is. Written at the first start, compared at every later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The device.
+    pub device: DeviceId,
+    /// Its depot.
+    pub site: SiteId,
+    /// Its public key.
+    pub public_key: PublicKey,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written, though it was tried for a while. Try again.
+    #[error("store is busy")]
+    Busy,
+    /// Nothing was written. Free some space; the agent goes on by itself.
+    #[error("disk of {path} is full")]
+    DiskFull {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The file is damaged. The agent stops; restore it or set it aside and start again.
+    #[error("store at {path} is damaged: {what}")]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file cannot be opened, or lacks a setting that this program needs. Correct path or rights.
+    #[error("store at {path} cannot be used: {what}")]
+    Unusable {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file belongs to another device or depot. Give this device a file of its own.
+    #[error("store at {path} belongs to {found}, this is {expected}")]
+    Foreign {
+        /// The store's file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asks.
+        expected: String,
+    },
+}
+
+impl StoreError {
+    /// Whether to try again makes sense.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::DiskFull { .. })
+    }
+}
+
+/// What the core starts from.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Which install of the device writes.
+    pub actor_epoch: u32,
+    /// Where the chain of decisions has got to.
+    pub chain: ChainHead,
+    /// State of rules: key and JSON.
+    pub rules: Vec<(String, String)>,
+    /// The facts held.
+    pub facts: Vec<Fact>,
+    /// The orders held.
+    pub orders: Vec<Order>,
+    /// The documents.
+    pub documents: Vec<StoredDocument>,
+    /// The leases that are not closed.
+    pub leases: Vec<StoredLease>,
+    /// The gates of dispatches as last weighed.
+    pub gates: Vec<(DocumentId, Vec<GateResult>)>,
+    /// How far the hub's feed is taken.
+    pub cursor: Cursor,
+}
+
+/// A document as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDocument {
+    /// Its id.
+    pub document: DocumentId,
+    /// Case or dispatch.
+    pub kind: DocumentKind,
+    /// The whole document.
+    pub snapshot: Vec<u8>,
+}
+
+/// A lease as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredLease {
+    /// Its name.
+    pub id: LeaseId,
+    /// Its text and the hub's signature.
+    pub sealed: Sealed,
+    /// When it came in.
+    pub received: Moment,
+    /// What was used of it.
+    pub used: LeaseUse,
+}
+
+/// The store of one agent. One writer; readers open the file themselves.
+#[derive(Debug)]
+pub struct Store {
+    reader: Reader,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the store at `path` and brings it to the newest form.
+    /// # Errors
+    /// [`StoreError::Unusable`], [`StoreError::Foreign`] or [`StoreError::Damaged`].
+    pub fn open(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
+        let conn = Connection::open(path)
+            .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
+        Self::over(conn, path, identity, "wal")
+    }
+
+    /// A store that lives in memory: for tests.
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn in_memory(identity: &Identity) -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let conn = Connection::open_in_memory()
+            .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
+        Self::over(conn, path, identity, "memory")
+    }
+
+    fn over(mut conn: Connection, path: &Path, identity: &Identity, journal: &str) -> Result<Self, StoreError> {
+        let fail = |e: rusqlite::Error| ledger::explain(path, &e);
+        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fail)?;
+        conn.set_prepared_statement_cache_capacity(64);
+        require(&conn, path, "journal_mode", "wal", journal)?;
+        // FULL is 2: a commit that returned survives a power cut. Anything less loses acknowledged readings.
+        require(&conn, path, "synchronous", "full", "2")?;
+        conn.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)?;
+        migrations::run(&mut conn, path)?;
+        let store = Self { reader: Reader::over(conn, path), path: path.to_owned() };
+        store.claim(identity)?;
+        Ok(store)
+    }
+
+    /// What a reader may look up, on the writer's own connection.
+    #[must_use]
+    pub fn look(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash of the payload that came under this id, if one did.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn known(&self, source: &str, id: &ReadingId) -> Result<Option<Hash32>, StoreError> {
+        ledger::known(self.conn(), source, id).map_err(|e| self.explain(&e))
+    }
+
+    /// Writes all of `records` or none; when it returns they are on disk.
+    /// # Errors
+    /// [`StoreError`]; nothing was written.
+    pub fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let tx = self.reader.conn_mut().transaction().map_err(|e| ledger::explain(&path, &e))?;
+        for record in records {
+            ledger::write(&tx, record).map_err(|e| ledger::explain(&path, &e))?;
+        }
+        tx.commit().map_err(|e| ledger::explain(&path, &e))
+    }
+
+    /// Everything the core starts from; every ground row read is checked.
+    /// # Errors
+    /// [`StoreError::Damaged`] names the row.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let identity = self.reader.identity()?;
+        let actor_epoch = identity.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
+        let device = identity.get("device").and_then(|d| DeviceId::new(d.as_str()).ok());
+        let device = device.ok_or_else(|| self.damaged("identity has no device"))?;
+        Ok(Snapshot {
+            actor_epoch,
+            chain: ledger::chain(self, device, actor_epoch)?,
+            rules: facts::rules(self)?,
+            facts: facts::facts(self)?,
+            orders: facts::orders(self)?,
+            documents: documents::all(self)?,
+            leases: ledger::open_leases(self)?,
+            gates: self.reader.all_gates()?,
+            cursor: self.reader.cursor()?,
+        })
+    }
+
+    fn conn(&self) -> &Connection {
+        self.reader.conn()
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> StoreError {
+        ledger::explain(&self.path, error)
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: what.into() }
+    }
+
+    /// Writes whose store this is, or checks it.
+    fn claim(&self, identity: &Identity) -> Result<(), StoreError> {
+        let wanted = [
+            ("device", identity.device.to_string()),
+            ("site", identity.site.to_string()),
+            ("public_key", identity.public_key.to_string()),
+        ];
+        let held = self.reader.identity()?;
+        for (name, value) in &wanted {
+            match held.get(*name) {
+                Some(found) if found != value => {
+                    return Err(StoreError::Foreign {
+                        path: self.path.clone(),
+                        found: format!("{name} {found}"),
+                        expected: format!("{name} {value}"),
+                    });
+                }
+                Some(_) => {}
+                None => cursors::set(self.conn(), name, value).map_err(|e| self.explain(&e))?,
+            }
+        }
+        for name in ["actor_epoch", "outbox_epoch"] {
+            if !held.contains_key(name) {
+                cursors::set(self.conn(), name, "1").map_err(|e| self.explain(&e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets a pragma and reads it back: SQLite says nothing when it does not take one.
+fn require(conn: &Connection, path: &Path, name: &str, value: &str, expected: &str) -> Result<(), StoreError> {
+    let unusable = |what: String| StoreError::Unusable { path: path.to_owned(), what };
+    conn.pragma_update(None, name, value).map_err(|e| unusable(e.to_string()))?;
+    let found: String = conn
+        .pragma_query_value(None, name, |row| {
+            row.get_ref(0).map(|v| match v {
+                rusqlite::types::ValueRef::Integer(n) => n.to_string(),
+                other => other.as_str().unwrap_or_default().to_owned(),
+            })
+        })
+        .map_err(|e| unusable(e.to_string()))?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(unusable(format!("{name} is {found} after it was set to {value}; use a local file system that supports it")))
+    }
+}

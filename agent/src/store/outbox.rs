@@ -1,0 +1,72 @@
+//! What the hub has to be told, in the order in which it happened.
+
+use gatehouse_common::{
+    id::DocumentId,
+    sync::{Rejection, Upward},
+};
+use rusqlite::{Connection, Result, params};
+
+use super::ledger::{int, uint};
+
+/// One record that waits to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub n: u64,
+    /// What it says.
+    pub says: Upward,
+}
+
+/// Puts a record at the end.
+pub fn put(conn: &Connection, says: &Upward) -> Result<()> {
+    let (kind, document): (&str, Option<DocumentId>) = match says {
+        Upward::Chunk { document, .. } => ("chunk", Some(*document)),
+        Upward::Decision(_) => ("decision", None),
+        Upward::Fact(_) => ("fact", None),
+        Upward::Status(_) => ("status", None),
+    };
+    let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    conn.prepare_cached("INSERT INTO outbox (kind, document, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![kind, document.map(|d| d.to_string()), body])
+        .map(|_| ())
+}
+
+/// Forgets status messages that were not pushed: the newest replaces them.
+pub fn drop_waiting_status(conn: &Connection) -> Result<()> {
+    conn.prepare_cached("DELETE FROM outbox WHERE kind = 'status' AND taken = 0")?.execute([]).map(|_| ())
+}
+
+/// Marks everything through `through` as taken and forgets what the hub has backed up.
+pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_through: u64) -> Result<()> {
+    conn.prepare_cached("UPDATE outbox SET taken = 1 WHERE taken = 0 AND n <= ?1")?.execute([int(through)])?;
+    for rejection in rejected {
+        conn.prepare_cached("UPDATE outbox SET rejected = ?2 WHERE n = ?1")?
+            .execute(params![int(rejection.number), rejection.reason])?;
+    }
+    // A rejected record is kept for ever: a person must look at it.
+    conn.prepare_cached("DELETE FROM outbox WHERE taken = 1 AND rejected IS NULL AND n <= ?1")?
+        .execute([int(kept_through)])
+        .map(|_| ())
+}
+
+/// Makes everything that is kept wait again: the hub began another life.
+pub fn again(conn: &Connection) -> Result<()> {
+    conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1")?.execute([]).map(|_| ())
+}
+
+/// The oldest that wait. In order: the hub applies one depot's changes as they happened.
+pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
+    conn.prepare_cached("SELECT n, body FROM outbox WHERE taken = 0 ORDER BY n LIMIT ?1")?
+        .query_map([limit], |row| {
+            let says = postcard::from_bytes(&row.get::<_, Vec<u8>>(1)?).map_err(|e| {
+                rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e))
+            })?;
+            Ok(Waiting { n: uint(row, 0)?, says })
+        })?
+        .collect()
+}
+
+/// How many wait.
+pub fn count(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM outbox WHERE taken = 0")?.query_row([], |row| uint(row, 0))
+}

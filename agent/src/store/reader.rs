@@ -1,0 +1,434 @@
+//! What pages, sync and status look up. Reads only.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use gatehouse_common::{
+    gate::GateResult,
+    id::{DocumentId, OrderId},
+    lease::{Lease, LeaseUse},
+    order::Order,
+    sync::Cursor,
+    time::{Moment, UtcMs},
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    DecisionRow, QuarantineRow, StoreError, Waiting, cursors, ledger,
+    ledger::{explain, from_json, uint},
+    outbox, quarantine,
+};
+
+/// Looks things up in a store. Any number of readers may be open beside the one writer.
+#[derive(Debug)]
+pub struct Reader {
+    conn: Connection,
+    path: PathBuf,
+}
+
+/// One dispatch as the board shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BoardRow {
+    /// Its document.
+    pub document: DocumentId,
+    /// A [`gatehouse_common::dispatch::DispatchView`] as JSON.
+    pub view: Value,
+    /// The newest version of its order.
+    pub order: Option<Order>,
+    /// Its gates as last weighed; ages count from each input's own time.
+    pub gates: Vec<GateResult>,
+    /// A release that was taken back and that nobody has seen yet.
+    pub alarm: Option<RecallAlarm>,
+}
+
+/// A release that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecallAlarm {
+    /// When this depot learnt of it.
+    pub at: UtcMs,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// One dispatch with everything about it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DispatchRow {
+    /// As on the board.
+    #[serde(flatten)]
+    pub board: BoardRow,
+    /// Its cases.
+    pub cases: Vec<CaseRow>,
+    /// Its decisions, oldest first, as signed.
+    pub decisions: Vec<Value>,
+}
+
+/// One case.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseRow {
+    /// Its document.
+    pub document: DocumentId,
+    /// A [`gatehouse_common::case::CaseView`] as JSON.
+    pub view: Value,
+}
+
+/// When a source was last heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceAge {
+    /// Its name: a system of the hub's, or a device of the depot.
+    pub source: String,
+    /// When, by this device's clock (a system of the hub's: by the hub's).
+    pub heard: UtcMs,
+    /// Readings it sent, for devices.
+    pub readings: Option<u64>,
+}
+
+/// What was last known of the line to the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct LineSeen {
+    /// Whether the last exchange was answered.
+    pub up: bool,
+    /// Whether every recall up to the last contact is known.
+    pub recalls_known: bool,
+    /// The last contact.
+    pub heard: Option<Moment>,
+    /// Whether the depot counts as cut off: the hub has been silent too long.
+    pub cut_off: bool,
+}
+
+/// One lease that is not closed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeaseRow {
+    /// What the hub granted.
+    pub lease: Lease,
+    /// What was used of it.
+    pub used: LeaseUse,
+    /// When it came in.
+    pub received: Moment,
+}
+
+/// How the agent is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// The device.
+    pub device: String,
+    /// Its depot.
+    pub site: String,
+    /// Its public key, in base64.
+    pub public_key: String,
+    /// The line to the hub.
+    pub line: LineSeen,
+    /// The newest lease.
+    pub lease: Option<LeaseRow>,
+    /// Counters by name: readings stored, duplicates dropped, messages quarantined, conflicts.
+    pub counters: BTreeMap<String, u64>,
+    /// Records that wait to be told to the hub.
+    pub outbox: u64,
+    /// Records that the hub did not let in.
+    pub rejected: u64,
+    /// Every source with its age.
+    pub sources: Vec<SourceAge>,
+    /// How far the decision chain has got.
+    pub decisions: u64,
+}
+
+/// A reading as stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stored {
+    /// Its place in the ledger.
+    pub position: u64,
+    /// Who sent it.
+    pub source: String,
+    /// The sender's own id.
+    pub reading_id: String,
+    /// When it was measured.
+    pub at: UtcMs,
+    /// A [`gatehouse_common::reading::ReadingValue`] as JSON.
+    pub value: Value,
+}
+
+impl Reader {
+    /// Opens the store at `path` for reading.
+    /// # Errors
+    /// [`StoreError::Unusable`] while no agent has made the store yet.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)
+            .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
+        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| explain(path, &e))?;
+        Ok(Self::over(conn, path))
+    }
+
+    pub(super) fn over(conn: Connection, path: &Path) -> Self {
+        Self { conn, path: path.to_owned() }
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(super) fn conn_mut(&mut self) -> &mut Connection {
+        &mut self.conn
+    }
+
+    fn ask<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work(&self.conn).map_err(|e| explain(&self.path, &e))
+    }
+
+    /// Every dispatch, planned departures first to last.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn board(&self) -> Result<Vec<BoardRow>, StoreError> {
+        let mut rows = self.ask(|conn| {
+            conn.prepare_cached("SELECT document, view FROM documents WHERE kind = 'dispatch' AND view <> 'null'")?
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+                .map(|row| row.and_then(|(id, view)| board_row(conn, &id, &view)))
+                .collect::<rusqlite::Result<Vec<BoardRow>>>()
+        })?;
+        rows.sort_by_key(|row| (row.view["planned_departure"].as_i64(), row.document));
+        Ok(rows)
+    }
+
+    /// One dispatch with its cases and decisions.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn dispatch(&self, document: DocumentId) -> Result<Option<DispatchRow>, StoreError> {
+        self.ask(|conn| {
+            let id = document.to_string();
+            let view: Option<String> = conn
+                .prepare_cached("SELECT view FROM documents WHERE document = ?1 AND kind = 'dispatch'")?
+                .query_row([&id], |row| row.get(0))
+                .optional()?;
+            let Some(view) = view else { return Ok(None) };
+            let board = board_row(conn, &id, &view)?;
+            let order = board.view["order"].as_str().unwrap_or_default().to_owned();
+            let cases = cases(conn)?
+                .into_iter()
+                .filter(|case| case.view["blocks"] == id.as_str() || case.view["order"] == order.as_str())
+                .collect();
+            let decisions = conn
+                .prepare_cached(
+                    "SELECT body FROM decisions WHERE json_extract(body, '$.dispatch') = ?1 ORDER BY epoch, position",
+                )?
+                .query_map([&id], |row| row.get::<_, String>(0))?
+                .map(|body| body.and_then(|b| from_json(&b)))
+                .collect::<rusqlite::Result<Vec<Value>>>()?;
+            Ok(Some(DispatchRow { board, cases, decisions }))
+        })
+    }
+
+    /// Every case.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cases(&self) -> Result<Vec<CaseRow>, StoreError> {
+        self.ask(cases)
+    }
+
+    /// One case.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn case(&self, document: DocumentId) -> Result<Option<CaseRow>, StoreError> {
+        Ok(self.cases()?.into_iter().find(|case| case.document == document))
+    }
+
+    /// Every source with when it was last heard: the hub's systems, then the depot's devices.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sources(&self) -> Result<Vec<SourceAge>, StoreError> {
+        let told: BTreeMap<String, UtcMs> = self.rule("sources")?.unwrap_or_default();
+        let mut sources: Vec<SourceAge> =
+            told.into_iter().map(|(source, heard)| SourceAge { source, heard, readings: None }).collect();
+        sources.extend(self.ask(|conn| {
+            conn.prepare_cached("SELECT source, heard_ms, readings FROM sources ORDER BY source")?
+                .query_map([], |row| {
+                    Ok(SourceAge { source: row.get(0)?, heard: UtcMs(row.get(1)?), readings: Some(uint(row, 2)?) })
+                })?
+                .collect::<rusqlite::Result<Vec<SourceAge>>>()
+        })?);
+        Ok(sources)
+    }
+
+    /// How the agent is.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn status(&self) -> Result<Status, StoreError> {
+        let identity = self.identity()?;
+        let named = |name: &str| identity.get(name).cloned().unwrap_or_default();
+        let counters = self.ask(|conn| {
+            conn.prepare_cached("SELECT name, value FROM counters ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, uint(row, 1)?)))?
+                .collect::<rusqlite::Result<BTreeMap<String, u64>>>()
+        })?;
+        let lease = self.ask(|conn| {
+            conn.prepare_cached("SELECT body, used, received FROM leases WHERE state = 'open' ORDER BY rowid DESC")?
+                .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
+                .optional()?
+                .map(|(lease, used, received)| {
+                    Ok(LeaseRow {
+                        lease: from_json(&lease)?,
+                        used: from_json(&used)?,
+                        received: from_json(&received)?,
+                    })
+                })
+                .transpose()
+        })?;
+        let number = |sql: &str| self.ask(|conn| conn.prepare_cached(sql)?.query_row([], |row| uint(row, 0)));
+        Ok(Status {
+            device: named("device"),
+            site: named("site"),
+            public_key: named("public_key"),
+            line: self.rule("line")?.unwrap_or_default(),
+            lease,
+            counters,
+            outbox: self.ask(outbox::count)?,
+            rejected: number("SELECT count(*) FROM outbox WHERE rejected IS NOT NULL")?,
+            sources: self.sources()?,
+            decisions: number("SELECT count(*) FROM decisions")?,
+        })
+    }
+
+    /// What could not be used, newest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn quarantine(&self, limit: u32) -> Result<Vec<QuarantineRow>, StoreError> {
+        self.ask(|conn| quarantine::newest(conn, limit))
+    }
+
+    /// The oldest records that wait to be pushed, in order.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        self.ask(|conn| outbox::waiting(conn, limit))
+    }
+
+    /// Which life of the outbox its numbers count in.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_epoch(&self) -> Result<u64, StoreError> {
+        Ok(self.identity()?.get("outbox_epoch").and_then(|e| e.parse().ok()).unwrap_or(1))
+    }
+
+    /// How far the hub's feed is taken.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cursor(&self) -> Result<Cursor, StoreError> {
+        self.ask(cursors::cursor)
+    }
+
+    /// The newest decisions of the running epoch, newest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn decisions(&self, limit: u32) -> Result<Vec<DecisionRow>, StoreError> {
+        let epoch = self.identity()?.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
+        Ok(self.ask(|conn| ledger::decisions(conn, epoch, limit))?.into_iter().map(|(row, _)| row).collect())
+    }
+
+    /// The newest readings, newest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn readings(&self, limit: u32) -> Result<Vec<Stored>, StoreError> {
+        self.ask(|conn| {
+            conn.prepare_cached(
+                "SELECT position, source, reading_id, at_ms, body FROM readings ORDER BY position DESC LIMIT ?1",
+            )?
+            .query_map(params![limit], |row| {
+                Ok(Stored {
+                    position: uint(row, 0)?,
+                    source: row.get(1)?,
+                    reading_id: row.get(2)?,
+                    at: UtcMs(row.get(3)?),
+                    value: from_json(&row.get::<_, String>(4)?)?,
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// The newest version of an order.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
+        self.ask(|conn| order_of(conn, order.as_str()))
+    }
+
+    /// Named values: whose store it is.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn identity(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        self.ask(|conn| {
+            conn.prepare_cached("SELECT name, value FROM identity")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
+    pub(super) fn all_gates(&self) -> Result<Vec<(DocumentId, Vec<GateResult>)>, StoreError> {
+        let rows: Vec<(String, String)> = self.ask(|conn| {
+            conn.prepare_cached("SELECT document, body FROM gates")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        // Derived and weighed again at once, so one that cannot be read is left out.
+        Ok(rows
+            .into_iter()
+            .filter_map(|(id, body)| Some((id.parse().ok()?, serde_json::from_str(&body).ok()?)))
+            .collect())
+    }
+
+    fn rule<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        self.ask(|conn| rule(conn, key))
+    }
+}
+
+fn rule<T: serde::de::DeserializeOwned>(conn: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+    let body: Option<String> = conn
+        .prepare_cached("SELECT body FROM rules WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    body.map(|b| from_json(&b)).transpose()
+}
+
+fn cases(conn: &Connection) -> rusqlite::Result<Vec<CaseRow>> {
+    conn.prepare_cached("SELECT document, view FROM documents WHERE kind = 'case' AND view <> 'null' ORDER BY document")?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+        .map(|row| row.and_then(|(id, view)| Ok(CaseRow { document: parse_id(&id)?, view: from_json(&view)? })))
+        .collect()
+}
+
+fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardRow> {
+    let view: Value = from_json(view)?;
+    let order = order_of(conn, view["order"].as_str().unwrap_or_default())?;
+    let gates: Option<String> = conn
+        .prepare_cached("SELECT body FROM gates WHERE document = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    #[derive(Deserialize)]
+    struct Alarmed {
+        #[serde(default)]
+        alarm: Option<RecallAlarm>,
+    }
+    let alarm = rule::<Alarmed>(conn, &format!("dispatch/{id}"))?.and_then(|a| a.alarm);
+    Ok(BoardRow {
+        document: parse_id(id)?,
+        view,
+        order,
+        gates: gates.and_then(|g| serde_json::from_str(&g).ok()).unwrap_or_default(),
+        alarm,
+    })
+}
+
+fn order_of(conn: &Connection, order: &str) -> rusqlite::Result<Option<Order>> {
+    let body: Option<String> = conn
+        .prepare_cached("SELECT body FROM orders WHERE order_id = ?1")?
+        .query_row([order], |row| row.get(0))
+        .optional()?;
+    body.map(|b| from_json(&b)).transpose()
+}
+
+fn parse_id(text: &str) -> rusqlite::Result<DocumentId> {
+    text.parse()
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
+}

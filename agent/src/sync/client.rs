@@ -1,0 +1,288 @@
+//! The two loops that speak with the hub: one pushes, one pulls, neither waits for the other.
+//!
+//! In: the outbox, read from the store. Out: inputs for the driver. A failed exchange is tried again
+//! with growing waits; nothing that happens here stops the agent.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gatehouse_common::{
+    id::DeviceId,
+    seal::{PrivateKey, PublicKey},
+    sync::{
+        Cursor, DeviceSession, PullReply, PushReply,
+        exchange::{PULL_PATH, PUSH_PATH},
+        session::{BATCH_MAX, Pulled},
+    },
+    time::UtcMs,
+};
+use serde::Serialize;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{
+    Backoff,
+    line::{ExchangeError, Line},
+};
+use crate::{
+    clock::Clock,
+    config::HubConfig,
+    core::input::{Input, Line as LineInput},
+    driver::Handle,
+    store::{Reader, StoreError, Waiting},
+    tasks::{Stop, TaskError},
+};
+
+/// How long the hub may wait for something new, in milliseconds of its clock.
+const LONG_POLL_MS: u32 = 30_000;
+/// How often the outbox is looked at though nobody said that it grew, in milliseconds of the clock.
+const OUTBOX_LOOK_MS: u64 = 5_000;
+/// How often the store is asked whether a page is committed, in real time.
+const COMMIT_LOOK: Duration = Duration::from_millis(5);
+/// After this long without a commit the page is fetched again, in real time.
+const COMMIT_MAX: Duration = Duration::from_secs(30);
+
+/// What is known of the line to the hub.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HubState {
+    /// Where the hub is; `None` when the configuration names none.
+    pub url: Option<String>,
+    /// Whether the last exchange was answered.
+    pub connected: bool,
+    /// Since when it is as it is.
+    pub since: UtcMs,
+    /// When the hub last answered.
+    pub heard: Option<UtcMs>,
+    /// What is wrong and what to do, for people.
+    pub trouble: Option<String>,
+}
+
+/// Speaks with the hub. Copies share one session.
+#[derive(Clone)]
+pub struct Sync {
+    line: Line,
+    session: Arc<Mutex<DeviceSession>>,
+    store: PathBuf,
+    clock: Clock,
+    driver: Handle,
+    state: Arc<watch::Sender<HubState>>,
+}
+
+/// Looks at the store. A reader may be used by one at a time only.
+struct Looks(Mutex<Reader>);
+
+impl Looks {
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outbox(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        self.reader().outbox(limit)
+    }
+
+    fn cursor(&self) -> Result<Cursor, StoreError> {
+        self.reader().cursor()
+    }
+}
+
+impl Sync {
+    /// Goes on from what the store holds.
+    /// # Errors
+    /// When the store cannot be read or no HTTP client can be made.
+    pub fn new(
+        hub: &HubConfig,
+        device: DeviceId,
+        key: PrivateKey,
+        store: PathBuf,
+        clock: Clock,
+        driver: Handle,
+    ) -> Result<(Self, watch::Receiver<HubState>), TaskError> {
+        let reader = Reader::open(&store)?;
+        let session = DeviceSession::resume(reader.cursor()?, reader.outbox_epoch()?);
+        let public: PublicKey = hub.public_key;
+        let line = Line::new(hub.url.clone(), public, device, key, clock.clone())?;
+        let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), ..HubState::default() };
+        let (state, seen) = watch::channel(start);
+        let sync =
+            Self { line, session: Arc::new(Mutex::new(session)), store, clock, driver, state: Arc::new(state) };
+        Ok((sync, seen))
+    }
+
+    /// Tells the hub what waits in the outbox, until `stop`.
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn push(self, mut stop: Stop) -> Result<(), TaskError> {
+        tokio::select! {
+            () = stop.stopped() => Ok(()),
+            ended = self.push_loop() => ended,
+        }
+    }
+
+    /// Learns what is new at the hub, until `stop`.
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn pull(self, mut stop: Stop) -> Result<(), TaskError> {
+        // A request that was under way when this loop was restarted is no longer.
+        self.session().line_lost();
+        tokio::select! {
+            () = stop.stopped() => Ok(()),
+            ended = self.pull_loop() => ended,
+        }
+    }
+
+    fn session(&self) -> MutexGuard<'_, DeviceSession> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn push_loop(&self) -> Result<(), TaskError> {
+        let store = Looks(Mutex::new(Reader::open(&self.store)?));
+        let mut grew = self.driver.outbox_grew();
+        let mut backoff = Backoff::new();
+        self.session().push_failed();
+        loop {
+            let waiting = store.outbox(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX))?;
+            let push = self.session().next_push(waiting.into_iter().map(|w| (w.n, w.says)));
+            let Some(push) = push else {
+                // The look now and then covers a hint that was given between the read and this wait.
+                tokio::select! {
+                    _ = grew.changed() => {}
+                    () = self.clock.sleep(OUTBOX_LOOK_MS) => {}
+                }
+                continue;
+            };
+            let last = push.records.last().map_or(0, |(n, _)| *n);
+            match self.line.exchange::<_, PushReply>(PUSH_PATH, &push, 0).await {
+                Ok(reply) => {
+                    backoff.reset();
+                    self.answered().await?;
+                    let taken = self.session().pushed(&reply);
+                    match taken {
+                        Ok(through) => {
+                            for rejection in &reply.rejected {
+                                warn!(number = rejection.number, "the hub did not let a record in: {}", rejection.reason);
+                            }
+                            let PushReply { rejected, kept_through, .. } = reply;
+                            self.driver.send(Input::Pushed { through, rejected, kept_through }).await?;
+                            self.outbox_moved(&store, through).await?;
+                            if through < last {
+                                // The hub took less than was sent; asking at once would only repeat it.
+                                self.clock.sleep(backoff.next_ms()).await;
+                            }
+                        }
+                        Err(error) => warn!(%error, "the hub's answer to a push does not fit and is dropped"),
+                    }
+                }
+                Err(error) => {
+                    self.session().push_failed();
+                    self.failed(&error);
+                    self.clock.sleep(backoff.next_ms()).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until what the hub took no longer waits, so that it is not sent twice.
+    async fn outbox_moved(&self, store: &Looks, through: u64) -> Result<(), TaskError> {
+        let started = tokio::time::Instant::now();
+        while store.outbox(1)?.first().is_some_and(|w| w.n <= through) && started.elapsed() < COMMIT_MAX {
+            tokio::time::sleep(COMMIT_LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn pull_loop(&self) -> Result<(), TaskError> {
+        let store = Looks(Mutex::new(Reader::open(&self.store)?));
+        let mut backoff = Backoff::new();
+        loop {
+            let pull = self.session().next_pull(LONG_POLL_MS);
+            let Some(pull) = pull else {
+                self.session().line_lost();
+                continue;
+            };
+            match self.line.exchange::<_, PullReply>(PULL_PATH, &pull, pull.wait_ms).await {
+                Ok(reply) => {
+                    backoff.reset();
+                    let pulled = self.session().pulled(reply);
+                    match pulled {
+                        Ok(Pulled::Items { items, cursor, more }) => {
+                            if !items.is_empty() || cursor != pull.cursor {
+                                self.driver.send(Input::Feed { items, cursor, more }).await?;
+                                if !self.committed(&store, cursor).await? {
+                                    continue;
+                                }
+                            }
+                            self.session().committed(cursor, more);
+                        }
+                        Ok(Pulled::StartAgain(cursor)) => {
+                            info!(epoch = %cursor.epoch, "the hub's ledger began another life: starting again in it");
+                            self.driver.send(Input::StartAgain { cursor }).await?;
+                            if !self.committed(&store, cursor).await? {
+                                continue;
+                            }
+                            self.session().committed(cursor, true);
+                        }
+                        Err(error) => warn!(%error, "the hub's answer to a pull does not fit and is dropped"),
+                    }
+                    self.answered().await?;
+                }
+                Err(error) => {
+                    self.session().line_lost();
+                    self.failed(&error);
+                    self.driver.send(Input::Line(LineInput::Lost)).await?;
+                    self.clock.sleep(backoff.next_ms()).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the store shows `cursor`. Only then is the page known here.
+    async fn committed(&self, store: &Looks, cursor: Cursor) -> Result<bool, TaskError> {
+        let started = tokio::time::Instant::now();
+        while started.elapsed() < COMMIT_MAX {
+            if store.cursor()? == cursor {
+                return Ok(true);
+            }
+            tokio::time::sleep(COMMIT_LOOK).await;
+        }
+        warn!("a page of the hub's feed was not committed in time and is fetched again");
+        Ok(false)
+    }
+
+    async fn answered(&self) -> Result<(), TaskError> {
+        let now = self.clock.wall();
+        let was_connected = self.state.borrow().connected;
+        self.state.send_modify(|state| {
+            if !state.connected {
+                state.since = now;
+            }
+            state.connected = true;
+            state.heard = Some(now);
+            state.trouble = None;
+        });
+        if !was_connected {
+            info!("the line to the hub is up");
+        }
+        let recalls_known = self.session().recalls_known();
+        self.driver.send(Input::Line(LineInput::Up { recalls_known })).await?;
+        Ok(())
+    }
+
+    fn failed(&self, error: &ExchangeError) {
+        let trouble = error.to_string();
+        let now = self.clock.wall();
+        let told_before = self.state.borrow().trouble.as_deref() == Some(&trouble);
+        if !told_before {
+            warn!("no exchange with the hub: {trouble}");
+        }
+        self.state.send_modify(|state| {
+            if state.connected || state.trouble.is_none() {
+                state.since = now;
+            }
+            state.connected = false;
+            state.trouble = Some(trouble);
+        });
+    }
+}

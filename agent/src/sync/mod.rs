@@ -1,0 +1,8 @@
+//! Tells the hub what happened here and learns what is new there.
+
+mod backoff;
+mod client;
+mod line;
+
+pub use backoff::Backoff;
+pub use client::{HubState, Sync};

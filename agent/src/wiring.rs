@@ -1,0 +1,128 @@
+//! Puts the rooms together: which tasks run, what they share, how they end.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    config::{Config, key},
+    core::{Core, Profile},
+    driver::Driver,
+    intake::mqtt::Intake,
+    page::{self, Page},
+    store::{Identity, Store},
+    sync::{HubState, Sync},
+    tasks::{OnError, TaskError, Tasks},
+};
+
+/// How long each task may take to end by itself, in real time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the agent until SIGTERM or SIGINT, or until a task without which nothing works has failed.
+/// # Errors
+/// What keeps it from starting, or which task failed.
+pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
+    // Only the first installer succeeds; a second run in one process finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut tasks = start(config, clock).await?;
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        name = tasks.failed() => Some(name),
+    };
+    info!("stopping");
+    // First nothing more comes in, then nothing more is told or shown, then what is left is committed.
+    tasks.stop_in_order(&["intake", "push", "pull", "page", "driver"], GRACE).await;
+    match failed {
+        None => Ok(()),
+        Some(name) => Err(anyhow::anyhow!("task {name} failed; the reason is in the log above")),
+    }
+}
+
+/// Opens the store and the page's port and starts every task.
+async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
+    let Config { device, store_path, mqtt, topics, site, hub, page: page_config, operators, bundle } = config;
+    let key = key::load_or_make(&device.key_file)?;
+    let listener = page::bind(page_config.listen).await?;
+    let identity = Identity { device: device.id.clone(), site: device.site.clone(), public_key: key.public() };
+    let store = Store::open(&store_path, &identity)?;
+    let snapshot = store.snapshot().context("the store cannot be read")?;
+    let profile = Profile {
+        device: device.id.clone(),
+        site: device.site.clone(),
+        vehicle: device.vehicle.clone(),
+        yard: site.geofence,
+        key: key.clone(),
+        hub_key: hub.as_ref().map(|hub| hub.public_key),
+        bundle,
+    };
+    if let Some(pretend) = clock.describe() {
+        warn!("the clock is a pretend one: {pretend}");
+    }
+    info!(device = %device.id, site = %device.site, version = env!("CARGO_PKG_VERSION"), "agent {} starts", device.id);
+    let (acknowledged, to_acknowledge) = mpsc::unbounded_channel();
+    let (driver, handle) = Driver::start(Core::load(profile, snapshot), store, clock.clone(), acknowledged)?;
+
+    let mut tasks = Tasks::new();
+    let mut driver = Some(driver);
+    tasks.spawn("driver", OnError::StopAgent, move |_stop| {
+        // The driver ends when nobody can send to it any more: after all others.
+        let driver = driver.take();
+        async move {
+            match driver {
+                Some(driver) => driver.ended().await.map_err(TaskError::from),
+                None => Ok(()),
+            }
+        }
+    });
+
+    let (intake, broker) = Intake::new(mqtt, topics, site.doors, clock.clone(), handle.clone(), to_acknowledge);
+    let mut intake = Some(intake);
+    tasks.spawn("intake", OnError::StopAgent, move |stop| {
+        let intake = intake.take();
+        async move {
+            match intake {
+                Some(intake) => intake.run(stop).await,
+                None => Ok(()),
+            }
+        }
+    });
+
+    let hub_state = match hub {
+        None => {
+            info!("no [hub] is configured: this agent stands alone");
+            watch::channel(HubState::default()).1
+        }
+        Some(hub) => {
+            let (sync, seen) =
+                Sync::new(&hub, device.id.clone(), key, store_path.clone(), clock.clone(), handle.clone())
+                    .map_err(|error| anyhow::anyhow!("the line to the hub cannot be set up: {error}"))?;
+            let (push, pull) = (sync.clone(), sync);
+            tasks.spawn("push", OnError::Restart, move |stop| push.clone().push(stop));
+            tasks.spawn("pull", OnError::Restart, move |stop| pull.clone().pull(stop));
+            seen
+        }
+    };
+
+    let site_name = site.name.unwrap_or_else(|| device.site.to_string());
+    let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, site_name };
+    let mut page = Some((listener, page, operators));
+    tasks.spawn("page", OnError::StopAgent, move |stop| {
+        let page = page.take();
+        async move {
+            match page {
+                Some((listener, page, operators)) => page::serve(listener, page, operators, stop).await,
+                None => Ok(()),
+            }
+        }
+    });
+    Ok(tasks)
+}

@@ -1,0 +1,162 @@
+//! The real program with a real mosquitto, both from the examples in `firmware-config/`.
+
+mod depot;
+
+use std::time::Duration;
+
+use depot::{Depot, PIN, door_message, publish_to, stored};
+use serde_json::{Value, json};
+
+fn shows_reading(board: &Value, id: &str) -> bool {
+    board["readings"].as_array().is_some_and(|rows| rows.iter().any(|row| row["reading_id"] == id))
+}
+
+fn quarantined<'a>(board: &'a Value, topic: &str) -> Option<&'a Value> {
+    board["quarantine"].as_array()?.iter().find(|row| row["topic"] == topic)
+}
+
+#[tokio::test]
+async fn a_door_message_shows_on_the_page_within_a_second() {
+    let Some(depot) = Depot::start("a door message on the page").await else { return };
+    depot.door(3, "first", true).await;
+    let took = depot.until("the door", |board| shows_reading(board, "first")).await;
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    let page = depot.raw("/").await;
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(page.text().await.unwrap().contains("/page.js"));
+}
+
+#[tokio::test]
+async fn garbage_is_quarantined_with_its_reason_and_the_next_good_message_is_taken() {
+    let Some(depot) = Depot::start("garbage").await else { return };
+    depot
+        .publish([
+            ("depot/D1/door/1".to_owned(), b"\xff\x00garbage".to_vec()),
+            ("depot/D1/door/9".to_owned(), door_message(9, "unknown-door", true).1),
+            ("depot/D1/occupancy/2".to_owned(), br#"{"id":"x","time":1,"occupied":"maybe"}"#.to_vec()),
+            door_message(2, "good", false),
+        ])
+        .await;
+    depot.until("the good message", |board| shows_reading(board, "good")).await;
+    let board = depot.board().await;
+    let reason = |topic| quarantined(&board, topic).map(|row| row["reason"].as_str().unwrap_or_default().to_owned());
+    assert_eq!(reason("depot/D1/door/1").unwrap(), "not JSON: expected value at line 1 column 1");
+    assert_eq!(reason("depot/D1/door/9").unwrap(), "door at the subject is 9, expected one of site.doors");
+    assert_eq!(
+        reason("depot/D1/occupancy/2").unwrap(),
+        r#"value at "/occupied" is "maybe", expected one of true, false"#
+    );
+}
+
+#[tokio::test]
+async fn a_message_of_a_megabyte_neither_stops_nor_loops_intake() {
+    let Some(mut depot) = Depot::start("a message of a megabyte").await else { return };
+    depot.publish([("depot/D1/door/1".to_owned(), vec![b'x'; 1 << 20]), door_message(1, "after", true)]).await;
+    depot.until("the message after it", |board| shows_reading(board, "after")).await;
+    let board = depot.board().await;
+    let row = quarantined(&board, "depot/D1/door/1").expect("the large message is in quarantine");
+    assert_eq!((row["size"].as_u64(), row["head"].as_str().map(str::len)), (Some(1 << 20), Some(256)));
+    // A message that were not acknowledged would come again at every connection.
+    assert!(depot.stop_agent(), "{}", depot.log());
+    depot.start_agent().await;
+    depot.door(1, "later", false).await;
+    depot.until("a later message", |board| shows_reading(board, "later")).await;
+    assert_eq!(depot.board().await["status"]["counters"]["quarantined"], 1);
+}
+
+#[tokio::test]
+async fn a_packet_above_the_limit_is_told_with_its_remedy_and_never_tried_in_a_tight_loop() {
+    let limits = "payload_max_bytes = 1000\npacket_max_bytes = 20000";
+    let Some(mut depot) = Depot::prepare("a packet above the limit", limits).await else { return };
+    depot.start_broker();
+    depot.start_agent().await;
+    depot.until("the connection", |board| board["broker"]["connected"] == true).await;
+    // The subscription is on its way; a message that came through proves it.
+    depot.door(1, "before", true).await;
+    depot.until("a message before it", |board| shows_reading(board, "before")).await;
+    depot.publish([("depot/D1/door/1".to_owned(), vec![b'x'; 50_000])]).await;
+    depot
+        .until("the trouble", |board| {
+            let trouble = board["broker"]["trouble"].as_str().unwrap_or_default();
+            trouble.contains("mqtt.packet_max_bytes = 20000") && trouble.contains("depot/D1/door/+")
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let tries = depot.log().matches("connected to the broker").count();
+    assert!((2..=10).contains(&tries), "{tries} connections:\n{}", depot.log());
+    assert!(depot.agent_is_running());
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_it_loses_nothing_and_doubles_nothing() {
+    const MESSAGES: u32 = 20_000;
+    let Some(mut depot) = Depot::start("kill -9 in the middle").await else { return };
+    depot.door(1, "subscribed", true).await;
+    depot.until("the subscription", |board| shows_reading(board, "subscribed")).await;
+    let messages = (0..MESSAGES).map(|n| door_message(1 + n % 4, &format!("m-{n}"), n % 2 == 0)).collect();
+    let publishing = tokio::spawn(publish_to(depot.broker_port, messages));
+    let store = depot.store();
+    let mut killed_in_the_middle = 0;
+    for pause in [30, 50, 80, 110, 150, 200] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        depot.kill_agent();
+        let (rows, ids) = stored(&store, "m-");
+        assert_eq!(rows, ids, "a reading is stored twice");
+        killed_in_the_middle += u32::from(rows > 0 && rows < MESSAGES);
+        depot.start_agent().await;
+    }
+    assert!(killed_in_the_middle > 0, "no kill fell between the first and the last message");
+    publishing.await.unwrap();
+    let started = std::time::Instant::now();
+    while stored(&store, "m-").1 < MESSAGES && started.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stored(&store, "m-"), (MESSAGES, MESSAGES), "{}", depot.log());
+}
+
+#[tokio::test]
+async fn without_broker_and_hub_it_starts_and_finds_the_broker_when_it_comes() {
+    let Some(mut depot) = Depot::prepare("a broker that comes late", "").await else { return };
+    depot.start_agent().await;
+    depot
+        .until("that the broker is away", |board| {
+            board["broker"]["trouble"].as_str().is_some_and(|trouble| trouble.contains("is the broker running?"))
+        })
+        .await;
+    depot.start_broker();
+    depot.until("the connection", |board| board["broker"]["connected"] == true).await;
+    assert_eq!(depot.board().await["hub"]["url"], Value::Null);
+    assert!(depot.stop_agent(), "{}", depot.log());
+}
+
+#[tokio::test]
+async fn a_write_needs_name_and_pin() {
+    let Some(depot) = Depot::start("name and PIN").await else { return };
+    let path = format!("/api/dispatches/{}/override", "0".repeat(32));
+    let body = json!({ "reason": "the customer waits" });
+    let (status, problem) = depot.post(&path, None, &body).await;
+    assert_eq!((status, problem["status"].as_u64()), (401, Some(401)));
+    assert_eq!(depot.post(&path, Some(("ana", "1234")), &body).await.0, 401);
+    assert_eq!(depot.post(&path, Some(("eve", PIN)), &body).await.0, 401);
+    let (status, problem) = depot.post(&path, Some(("ana", PIN)), &body).await;
+    assert_eq!(status, 404, "{problem}");
+    assert_eq!(depot.post(&path, Some(("ana", PIN)), &json!({ "why": "x" })).await.0, 422);
+}
+
+#[tokio::test]
+async fn open_pages_are_told_of_a_change() {
+    let Some(depot) = Depot::start("live pages").await else { return };
+    let mut live = depot.raw("/api/live").await;
+    depot.door(1, "live", true).await;
+    let mut text = String::new();
+    let told = tokio::time::timeout(Duration::from_secs(5), async {
+        while let Some(chunk) = live.chunk().await.unwrap() {
+            text.push_str(&String::from_utf8_lossy(&chunk));
+            if text.contains(r#"{"what":"facts"}"#) {
+                return;
+            }
+        }
+    });
+    assert!(told.await.is_ok(), "{text}");
+}

@@ -1,0 +1,196 @@
+//! Cases: what people work on.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::{Path, State}, http::HeaderMap, response::Response};
+use gatehouse_common::{
+    case::{CaseState, CaseType, Says},
+    id::{DocumentId, OrderId, SiteId},
+    sync::Lane,
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Api, Done,
+    dispatches::{entries, number, read_id, sees},
+    problem::Problem,
+    request::{Body, Page, Paging, Person, Query, Reading, must_match, tagged, untold},
+};
+use crate::{
+    auth::roles::Act,
+    store::{CaseFilter, DocumentSays, Reader, StoreError},
+};
+
+/// A case.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CaseItem {
+    /// Its document.
+    #[schema(value_type = String)]
+    id: DocumentId,
+    /// What is wrong, how bad, whose, what to do and by when.
+    #[schema(value_type = Object)]
+    view: Value,
+}
+
+/// A case with everything said of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CaseDetail {
+    #[schema(value_type = String)]
+    id: DocumentId,
+    /// What is wrong, how bad, whose, what to do and by when.
+    #[schema(value_type = Object)]
+    view: Value,
+    /// Where it may be moved to from here.
+    #[schema(value_type = Vec<String>)]
+    moves: Vec<CaseState>,
+    /// Everything said in the document, by entry key.
+    #[schema(value_type = Object)]
+    entries: BTreeMap<String, Value>,
+}
+
+/// Where a case in this state may be moved to by a person at the hub.
+fn moves(from: CaseState) -> &'static [CaseState] {
+    use CaseState::{Acknowledged, Cancelled, Closed, InProgress, Open, Reopened, Resolved, Waiting};
+    match from {
+        Open => &[Acknowledged, Cancelled],
+        Acknowledged | Reopened => &[InProgress, Cancelled],
+        InProgress => &[Waiting, Resolved, Cancelled],
+        Waiting => &[InProgress, Resolved, Cancelled],
+        Resolved => &[Closed, Reopened],
+        Closed => &[Reopened],
+        Cancelled => &[],
+    }
+}
+
+const STATES: [(&str, CaseState); 7] = [
+    ("acknowledged", CaseState::Acknowledged),
+    ("in_progress", CaseState::InProgress),
+    ("waiting", CaseState::Waiting),
+    ("resolved", CaseState::Resolved),
+    ("reopened", CaseState::Reopened),
+    ("closed", CaseState::Closed),
+    ("cancelled", CaseState::Cancelled),
+];
+
+/// Cases, by when they should be resolved.
+#[utoipa::path(get, path = "/v1/cases", tag = "cases", params(
+    ("site" = Option<String>, Query, description = "Only of this depot"),
+    ("order" = Option<String>, Query, description = "Only about this order"),
+    ("type" = Option<String>, Query, description = "Only of this type, such as `CREDIT_HOLD`"),
+    ("over" = Option<bool>, Query, description = "Only those that are over, or only those that someone works on"),
+    Paging,
+), responses((status = 200, body = Page<CaseItem>)))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Reading(who): Reading,
+    mut query: Query,
+) -> Result<Json<Page<CaseItem>>, Problem> {
+    let case_type: Option<String> = query.take("type", "a type")?;
+    let case_type = case_type
+        .map(|code| {
+            let known = CaseType::ALL.into_iter().find(|t| t.code() == code);
+            known.ok_or_else(|| Problem::field("type", format!("{code:?} is not a type of case")))
+        })
+        .transpose()?;
+    let filter = CaseFilter {
+        site: query.take::<SiteId>("site", "a depot's name")?,
+        order: query.take::<OrderId>("order", "an order's number")?,
+        case_type,
+        over: query.take("over", "true or false")?,
+        limit: None,
+    };
+    let paging = query.paging()?;
+    let mut rows = api.store.read(move |r| r.cases(&filter)).await?;
+    rows.retain(|row| sees(&who, &row.view));
+    let page = paging.cut(rows, |row| (number(&row.view, "resolve_by"), row.document.to_string()))?;
+    let items = page.items.into_iter().map(|row| CaseItem { id: row.document, view: row.view }).collect();
+    Ok(Json(Page { items, next: page.next }))
+}
+
+/// One case with everything said of it.
+#[utoipa::path(get, path = "/v1/cases/{id}", tag = "cases",
+    params(("id" = String, Path, description = "Its document, 32 hexadecimal digits")),
+    responses((status = 200, body = CaseDetail), (status = 404, body = Problem)))]
+pub(super) async fn one(
+    State(api): State<Api>,
+    Reading(who): Reading,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = read_id(&id, "case")?;
+    let found = api.store.read(move |r| detail(r, &id)).await?;
+    let detail =
+        found.filter(|c| sees(&who, &c.view)).ok_or_else(|| Problem::not_found(format!("there is no case {id}")))?;
+    tagged(&headers, &detail)
+}
+
+fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<CaseDetail>, StoreError> {
+    let Some(view) = r.case_view(id)? else { return Ok(None) };
+    let moves = moves(view.state).to_vec();
+    Ok(Some(CaseDetail { id: *id, view: serde_json::to_value(view)?, moves, entries: entries(r, id)? }))
+}
+
+/// What moving a case needs.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
+pub struct MoveBody {
+    /// Where to: `acknowledged`, `in_progress`, `waiting`, `resolved`, `reopened`, `closed` or `cancelled`.
+    #[schema(example = "resolved")]
+    to: String,
+    /// Resolution, cause or reason, in 8 to 2000 characters.
+    reason: String,
+}
+
+/// Move a case. Its owner's team and supervisors may.
+#[utoipa::path(post, path = "/v1/cases/{id}/move", tag = "cases",
+    params(("id" = String, Path, description = "Its document"),
+        ("If-Match" = Option<String>, Header, description = "Refuse unless the case still has this tag")),
+    request_body = MoveBody,
+    responses((status = 200, body = Done), (status = 403, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn move_to(
+    State(api): State<Api>,
+    person: Person,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Json<Done>, Problem> {
+    let (to, reason) = (body.one_of("to", &STATES), body.reason());
+    body.finish()?;
+    let (to, reason) = to.zip(reason).ok_or_else(untold)?;
+    let id = read_id(&id, "case")?;
+    let now = api.clock.wall();
+    let done = api
+        .store
+        .write(move |tx| {
+            let what = format!("case {id}");
+            let (Some(view), Some(found)) = (tx.case_view(&id)?, detail(tx, &id)?) else {
+                return Ok(Err(Problem::not_found(format!("there is no {what}"))));
+            };
+            let checked = person
+                .must_see(&view.site, &what)
+                .and_then(|()| person.must_be_allowed(Act::MoveCase(view.owner)))
+                .and_then(|()| must_match(&headers, &found))
+                .and_then(|()| may_follow(view.state, to));
+            if let Err(problem) = checked {
+                return Ok(Err(problem));
+            }
+            let says = Says::Moved { to, since: now, reason: reason.clone(), auto_cleared: false };
+            tx.write_entries(&id, DocumentSays::Case(vec![says]), person.name.as_str(), Lane::Documents, now)?;
+            let action = format!("case {}", to.as_str());
+            tx.audit(&super::entry(now, &person.name, &action, &what, &reason))?;
+            Ok(Ok(Done { done: format!("{what} is {}", to.as_str()) }))
+        })
+        .await??;
+    Ok(Json(done))
+}
+
+fn may_follow(from: CaseState, to: CaseState) -> Result<(), Problem> {
+    if moves(from).contains(&to) {
+        return Ok(());
+    }
+    let possible: Vec<_> = moves(from).iter().map(|state| state.as_str()).collect();
+    let possible = if possible.is_empty() { "nothing".to_owned() } else { possible.join(", ") };
+    Err(Problem::conflict(format!("the case is {}; from there it can become: {possible}", from.as_str())))
+}

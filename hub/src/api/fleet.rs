@@ -1,0 +1,94 @@
+//! Devices with their lag, leases with their use, sources with their ages.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use gatehouse_common::{fact::Source, time::UtcMs};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    problem::Problem,
+    request::{Page, Paging, Query, Reading},
+};
+use crate::store::{DeviceState, LeaseRow};
+
+/// A device with its lag.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceItem {
+    /// Name, kind, public key, scopes, when it last spoke and what it then said of itself.
+    #[schema(value_type = Object)]
+    #[serde(flatten)]
+    state: DeviceState,
+    /// Milliseconds since it last spoke; none if it never did.
+    silent_ms: Option<i64>,
+}
+
+/// Devices that may speak, by name.
+#[utoipa::path(get, path = "/v1/devices", tag = "fleet", params(Paging),
+    responses((status = 200, body = Page<DeviceItem>)))]
+pub(super) async fn devices(
+    State(api): State<Api>,
+    Reading(who): Reading,
+    query: Query,
+) -> Result<Json<Page<DeviceItem>>, Problem> {
+    let paging = query.paging()?;
+    let now = api.clock.wall();
+    let mut devices = api.store.read(|r| r.devices()).await?;
+    devices.retain(|state| state.device.sites.iter().any(|site| who.sees(site)));
+    let page = paging.cut(devices, |state| (0, state.device.device.to_string()))?;
+    let item = |state: DeviceState| DeviceItem { silent_ms: state.seen.map(|seen| now.since(seen).max(0)), state };
+    Ok(Json(Page { items: page.items.into_iter().map(item).collect(), next: page.next }))
+}
+
+/// One part of the list of leases.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeasePage {
+    /// What was granted, what has become of it and what of it is used.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<LeaseRow>,
+    /// Give this as `after` for the next part; none at the end.
+    next: Option<String>,
+}
+
+/// Leases, the newest first.
+#[utoipa::path(get, path = "/v1/leases", tag = "fleet", params(Paging), responses((status = 200, body = LeasePage)))]
+pub(super) async fn leases(
+    State(api): State<Api>,
+    Reading(who): Reading,
+    query: Query,
+) -> Result<Json<LeasePage>, Problem> {
+    let paging = query.paging()?;
+    let mut leases = api.store.read(|r| r.leases()).await?;
+    leases.retain(|row| who.sees(&row.lease.site));
+    let Page { items, next } = paging.cut(leases, |row| (-row.lease.granted_at.0, row.lease.id.to_string()))?;
+    Ok(Json(LeasePage { items, next }))
+}
+
+/// How fresh a source is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SourceItem {
+    /// `erp`, `wms`, `tms`, `depot`, `vehicle` or `hub`.
+    #[schema(value_type = String)]
+    source: Source,
+    /// When it was last heard, in UTC milliseconds.
+    #[schema(value_type = i64)]
+    at: UtcMs,
+    /// Milliseconds since then.
+    age_ms: i64,
+}
+
+/// The systems that facts come from, with the age of each.
+#[utoipa::path(get, path = "/v1/sources", tag = "fleet", responses((status = 200, body = Page<SourceItem>)))]
+pub(super) async fn sources(
+    State(api): State<Api>,
+    Reading(_): Reading,
+    query: Query,
+) -> Result<Json<Page<SourceItem>>, Problem> {
+    query.finish()?;
+    let now = api.clock.wall();
+    let sources: BTreeMap<Source, UtcMs> = api.store.read(|r| r.sources()).await?;
+    let item = |(source, at): (Source, UtcMs)| SourceItem { source, at, age_ms: now.since(at).max(0) };
+    Ok(Json(Page { items: sources.into_iter().map(item).collect(), next: None }))
+}

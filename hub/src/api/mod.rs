@@ -1,0 +1,161 @@
+//! The hub's API: everything that people's pages and other systems ask or change.
+//!
+//! In: HTTP requests. Out: JSON, or a problem that says what is wrong, where, and what to do.
+//! Everything under `/v1` needs a login or a token; every change leaves an audit entry in the same
+//! commit. It is described by [`openapi`] and kept as `hub/openapi.json`.
+
+mod cases;
+mod dispatches;
+mod events;
+mod fleet;
+mod live;
+pub mod openapi;
+pub mod problem;
+mod queue;
+mod recon;
+mod request;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use gatehouse_common::{
+    id::{ActorName, DeviceId},
+    seal::PublicKey,
+    time::UtcMs,
+};
+use serde::Serialize;
+use tokio::sync::{Mutex, Semaphore};
+use utoipa::ToSchema;
+
+pub use problem::Problem;
+pub use status::Counts;
+
+use crate::{
+    auth::Gatekeeper,
+    clock::Clock,
+    store::{AuditEntry, Store},
+    tasks::Stop,
+};
+
+/// What every request may need. Copies share it.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) keeper: Gatekeeper,
+    pub(crate) about: Arc<About>,
+    stop: Stop,
+    listeners: Arc<Semaphore>,
+    readiness: Arc<Mutex<Option<(Instant, status::Readiness)>>>,
+}
+
+/// What the hub says of itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Its name.
+    pub name: DeviceId,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// Which kind of ERP it speaks with.
+    pub erp: Option<&'static str>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Done {
+    /// In words.
+    done: String,
+}
+
+impl Api {
+    /// An API over `store`; its live pages end when `stop` is told.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, keeper: Gatekeeper, about: About, stop: Stop) -> Self {
+        Self {
+            store,
+            clock,
+            keeper,
+            about: Arc::new(about),
+            stop,
+            listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
+            readiness: Arc::default(),
+        }
+    }
+}
+
+/// Every route of the API.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/dispatches", get(dispatches::list))
+        .route("/v1/dispatches/{id}", get(dispatches::one))
+        .route("/v1/dispatches/{id}/lift", post(dispatches::lift))
+        .route("/v1/cases", get(cases::list))
+        .route("/v1/cases/{id}", get(cases::one))
+        .route("/v1/cases/{id}/move", post(cases::move_to))
+        .route("/v1/recon", get(recon::list))
+        .route("/v1/recon/{decision}", get(recon::one))
+        .route("/v1/recon/{decision}/choice", post(recon::choose))
+        .route("/v1/dead-letters", get(queue::dead_letters))
+        .route("/v1/dead-letters/{id}/replay", post(queue::replay))
+        .route("/v1/quarantine", get(queue::quarantine))
+        .route("/v1/devices", get(fleet::devices))
+        .route("/v1/leases", get(fleet::leases))
+        .route("/v1/sources", get(fleet::sources))
+        .route("/v1/status", get(status::status))
+        .route("/v1/live", get(live::live))
+        .route("/v1/events", post(events::take))
+        .route("/openapi.json", get(openapi::serve))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+/// What is the same for everything served: no guessing of types, no framing, problems for what is not there.
+pub fn around(router: Router) -> Router {
+    router.fallback(nothing_here).layer(middleware::from_fn(headers))
+}
+
+async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // An answer that a page showed to one person must not be shown to the next from a cache.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    Problem::not_found(format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let detail =
+        format!("{} is not for {}; /openapi.json lists what is", request.uri().path(), request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Not with this method", detail)
+}
+
+/// An entry for the audit.
+pub(super) fn entry(at: UtcMs, actor: &ActorName, action: &str, subject: &str, detail: &str) -> AuditEntry {
+    AuditEntry {
+        at,
+        actor: actor.to_string(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        detail: detail.to_owned(),
+    }
+}

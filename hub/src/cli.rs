@@ -1,0 +1,369 @@
+//! The command line of `gatehouse-hub`.
+//!
+//! In: arguments. Out: a running hub, or one errand done and told on standard output. Errors go to
+//! standard error with status 1; nothing is half done.
+
+use std::{
+    io::{BufRead, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gatehouse_common::{
+    id::{DeviceId, SiteId, VehicleId},
+    seal::PublicKey,
+};
+
+use crate::{
+    auth::pins,
+    clock::Clock,
+    config::{self, CommandLine, Config, key},
+    store::{AuditEntry, Device, DeviceKind, Store},
+    wiring,
+};
+
+/// The hub of Gatehouse: gathers what depots decided, settles it with the ERP, tells depots what changed.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse-hub", version, after_help = EXAMPLE)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "\
+To begin:
+  1. gatehouse-hub hash-pin                         type a PIN; put the line into [[operators]] of hub.toml
+  2. gatehouse-hub check-config --database sqlite:hub.db --config hub.toml
+  3. gatehouse-hub devices add --database sqlite:hub.db --id gw-1 --kind gateway --site D1 \\
+       --public-key \"$(ssh depot gatehouse-agent public-key --config agent.toml)\"
+  4. gatehouse-hub serve --listen 127.0.0.1:8080 --database sqlite:hub.db --config hub.toml
+Then open http://127.0.0.1:8080/ and sign in. The API is described at /openapi.json.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub until it is told to stop (SIGTERM or Ctrl-C).
+    Serve(Serve),
+    /// List who may speak: each gateway and vehicle unit with its public key and scopes.
+    #[command(subcommand)]
+    Devices(Devices),
+    /// Read a PIN from standard input and print the line for `pin_argon2`.
+    HashPin,
+    /// Print the hub's public key, which depots keep to know the hub again. Makes the key if there is none.
+    PublicKey(Place),
+    /// Check command line and configuration as `serve` would, and start nothing.
+    CheckConfig(Serve),
+    /// Say how the hub's store is: devices, decisions, recon items, postings.
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// Where everything is kept: `sqlite:PATH`. The file is made at first start.
+    #[arg(long, value_name = "sqlite:PATH")]
+    database: String,
+    /// Configuration with [hub], [erp], [[operators]], [[tokens]] and [policy]. Every key has a default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// Where API, console and exchange with depots are served. Only addresses of this machine: there is no TLS yet.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    #[cfg(feature = "scaled-clock")]
+    #[command(flatten)]
+    clock: PretendClock,
+}
+
+/// A clock that runs faster than life. Only in builds for demo and tests.
+#[cfg(feature = "scaled-clock")]
+#[derive(Debug, Args)]
+struct PretendClock {
+    /// What the clock shows at the start, in RFC 3339.
+    #[arg(long, value_name = "RFC3339", requires_all = ["clock_real_start", "clock_speed"])]
+    clock_start: Option<gatehouse_common::time::UtcMs>,
+    /// What the real clock showed then, in UTC milliseconds.
+    #[arg(long, value_name = "UNIX_MS", requires = "clock_start")]
+    clock_real_start: Option<i64>,
+    /// Pretend seconds per real second, above 0.
+    #[arg(long, value_name = "X", requires = "clock_start")]
+    clock_speed: Option<f64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Devices {
+    /// Let a device speak, or give it another key or other scopes. It takes effect at its next exchange.
+    Add {
+        /// Where everything is kept.
+        #[arg(long, value_name = "sqlite:PATH")]
+        database: String,
+        /// The device's name, as in its own configuration.
+        #[arg(long)]
+        id: DeviceId,
+        /// What it is.
+        #[arg(long)]
+        kind: Kind,
+        /// Its public key: what `gatehouse-agent public-key` prints.
+        #[arg(long, value_name = "BASE64", value_parser = parse_key)]
+        public_key: PublicKey,
+        /// The depot it belongs to; more than once for several.
+        #[arg(long, required = true)]
+        site: Vec<SiteId>,
+        /// The vehicle it rides on, for vehicle units; more than once for several.
+        #[arg(long)]
+        vehicle: Vec<VehicleId>,
+    },
+    /// Print every device with its scopes, when it was last heard and its public key.
+    List {
+        /// Where everything is kept.
+        #[arg(long, value_name = "sqlite:PATH")]
+        database: String,
+    },
+    /// Take a device off the list, for example a stolen one. What it said stays.
+    Remove {
+        /// Where everything is kept.
+        #[arg(long, value_name = "sqlite:PATH")]
+        database: String,
+        /// The device's name.
+        #[arg(long)]
+        id: DeviceId,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A gateway at a depot.
+    Gateway,
+    /// A unit on a vehicle.
+    Vehicle,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// Where everything is kept.
+    #[arg(long, value_name = "sqlite:PATH")]
+    database: String,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_key(text: &str) -> Result<PublicKey, String> {
+    PublicKey::parse(text).map_err(|e| e.to_string())
+}
+
+/// Does what the command line says.
+/// # Errors
+/// What went wrong, for people.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(serve) => {
+            let config = serve.load()?;
+            let clock = serve.clock()?;
+            wiring::run_until_stopped(config, clock)
+        }
+        Command::CheckConfig(serve) => {
+            let config = serve.load()?;
+            let erp = match &config.erp {
+                None => "no ERP",
+                Some(erp) => erp.kind_name(),
+            };
+            say(&format!(
+                "configuration is good: hub {}, {erp}, {} operators, {} tokens",
+                config.hub.name,
+                config.operators.len(),
+                config.tokens.len()
+            ))
+        }
+        Command::Devices(devices) => run_devices(devices),
+        Command::HashPin => {
+            let mut pin = String::new();
+            std::io::stdin().lock().read_line(&mut pin).context("standard input")?;
+            say(&format!("pin_argon2 = \"{}\"", pins::hash(pin.trim_end_matches(['\r', '\n']))?))
+        }
+        Command::PublicKey(place) => {
+            let config = load("127.0.0.1:0", &place)?;
+            say(&key::load_or_make(&config.hub.key_file)?.public().to_string())
+        }
+        Command::Status(status) => run_status(&status),
+    }
+}
+
+impl Serve {
+    fn load(&self) -> anyhow::Result<Config> {
+        load(&self.listen, &self.place)
+    }
+
+    #[cfg(feature = "scaled-clock")]
+    fn clock(&self) -> anyhow::Result<Clock> {
+        let PretendClock { clock_start, clock_real_start, clock_speed } = self.clock;
+        let (Some(start), Some(real_start_ms), Some(speed)) = (clock_start, clock_real_start, clock_speed) else {
+            return Ok(Clock::system());
+        };
+        if !(speed.is_finite() && speed > 0.0) {
+            bail!("--clock-speed: {speed} is not above 0");
+        }
+        Ok(Clock::scaled(gatehouse_common::time::Scale { start, real_start_ms, speed }))
+    }
+
+    #[cfg(not(feature = "scaled-clock"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same call with and without the feature")]
+    fn clock(&self) -> anyhow::Result<Clock> {
+        Ok(Clock::system())
+    }
+}
+
+fn load(listen: &str, place: &Place) -> anyhow::Result<Config> {
+    let line = CommandLine { listen, database: &place.database, file: place.config.as_deref() };
+    Ok(config::load(&line)?)
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    // A closed pipe, as of `| head -1`, is no error of ours.
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
+    let mut problems = Vec::new();
+    let Some(path) = config::read_database(database, &mut problems) else {
+        bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    };
+    if !may_make && !Path::new(&path).exists() {
+        bail!("there is no database at {}; name the one that `serve` uses", path.display());
+    }
+    let name = DeviceId::new("hub")?;
+    Ok(Store::open(&path, &name)?)
+}
+
+fn run_devices(devices: Devices) -> anyhow::Result<()> {
+    let now = Clock::system().wall();
+    let audit = |action: &str, device: &DeviceId, detail: String| AuditEntry {
+        at: now,
+        actor: "command line".to_owned(),
+        action: action.to_owned(),
+        subject: device.to_string(),
+        detail,
+    };
+    match devices {
+        Devices::Add { database, id, kind, public_key, site, vehicle } => {
+            let kind = match kind {
+                Kind::Gateway => DeviceKind::Gateway,
+                Kind::Vehicle => DeviceKind::Vehicle,
+            };
+            let device = Device { device: id, kind, public_key, sites: site, vehicles: vehicle };
+            let told = format!("{} {} may speak for {}", kind.as_str(), device.device, scopes(&device));
+            let entry = audit("device added", &device.device, format!("{told}, key {public_key}"));
+            open(&database, true)?.write_now(move |tx| {
+                tx.put_device(&device, now)?;
+                tx.audit(&entry)
+            })?;
+            say(&told)
+        }
+        Devices::List { database } => {
+            for state in open(&database, false)?.read_now(|r| r.devices())? {
+                let seen = state.seen.map_or_else(|| "never heard".to_owned(), |at| format!("heard {at}"));
+                let device = &state.device;
+                let (id, kind, key) = (&device.device, device.kind.as_str(), &device.public_key);
+                say(&format!("{id}\t{kind}\t{}\t{seen}\t{key}", scopes(device)))?;
+            }
+            Ok(())
+        }
+        Devices::Remove { database, id } => {
+            let entry = audit("device removed", &id, String::new());
+            let device = id.clone();
+            let was_there = open(&database, false)?.write_now(move |tx| {
+                let was_there = tx.remove_device(&device)?;
+                if was_there {
+                    tx.audit(&entry)?;
+                }
+                Ok(was_there)
+            })?;
+            if !was_there {
+                bail!("there is no device {id}; `gatehouse-hub devices list` shows all");
+            }
+            say(&format!("device {id} may no longer speak"))
+        }
+    }
+}
+
+fn scopes(device: &Device) -> String {
+    let sites = device.sites.iter().map(ToString::to_string);
+    let vehicles = device.vehicles.iter().map(|vehicle| format!("vehicle {vehicle}"));
+    sites.chain(vehicles).collect::<Vec<_>>().join(", ")
+}
+
+fn run_status(status: &Status) -> anyhow::Result<()> {
+    let store = open(&status.database, false)?;
+    let counts = store.read_now(|r| crate::api::Counts::read(r))?;
+    if status.json {
+        return say(&serde_json::to_string(&counts)?);
+    }
+    let told = |map: &std::collections::BTreeMap<String, u64>| {
+        let all: Vec<_> = map.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    say(&format!("devices      {}", counts.devices))?;
+    say(&format!("decisions    {}", counts.decisions))?;
+    say(&format!("recon items  {}", told(&counts.recon)))?;
+    say(&format!("postings     {}", told(&counts.postings)))?;
+    say(&format!("quarantine   {}", counts.quarantined))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together_and_its_help_teaches() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("To begin:") && help.contains("devices add"));
+    }
+
+    const CLOCK: [&str; 10] = [
+        "gatehouse-hub",
+        "serve",
+        "--database",
+        "sqlite:hub.db",
+        "--clock-start",
+        "2015-03-10T08:00:00Z",
+        "--clock-real-start",
+        "0",
+        "--clock-speed",
+        "60",
+    ];
+
+    #[cfg(not(feature = "scaled-clock"))]
+    #[test]
+    fn a_build_without_the_pretend_clock_refuses_its_options() {
+        assert!(Cli::try_parse_from(&CLOCK[..4]).is_ok());
+        let refused = Cli::try_parse_from(CLOCK).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::UnknownArgument);
+    }
+
+    #[cfg(feature = "scaled-clock")]
+    #[test]
+    fn a_pretend_clock_needs_all_three_of_its_options() {
+        assert!(Cli::try_parse_from(CLOCK).is_ok());
+        assert!(Cli::try_parse_from(&CLOCK[..6]).is_err());
+    }
+
+    #[test]
+    fn a_device_needs_a_depot_and_a_key_that_is_one() {
+        let add = ["gatehouse-hub", "devices", "add", "--database", "sqlite:x", "--id", "gw-1", "--kind", "gateway"];
+        let with = |more: &[&'static str]| Cli::try_parse_from(add.iter().chain(more));
+        assert!(with(&["--public-key", "short", "--site", "D1"]).unwrap_err().to_string().contains("not an ed25519"));
+        let key = "O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=";
+        assert!(with(&["--public-key", key]).is_err());
+        assert!(with(&["--public-key", key, "--site", "D1", "--site", "D2"]).is_ok());
+    }
+}

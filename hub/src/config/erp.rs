@@ -1,0 +1,146 @@
+//! The ERP: where it is, how it is asked, and what its depots are called.
+
+use std::{collections::BTreeMap, fmt};
+
+use gatehouse_common::id::SiteId;
+
+use super::read::{Problem, Section};
+
+/// `[erp]`
+#[derive(Debug, Clone)]
+pub struct ErpConfig {
+    /// `kind`: `rest` or `tryton`, with what each needs.
+    pub kind: ErpKind,
+    /// `poll_ms`: how often its changes are asked for, in milliseconds. Default 5,000.
+    /// Shorter makes cancellations reach depots sooner and costs the ERP more.
+    pub poll_ms: u64,
+    /// `[erp.sites]`: the ERP's word for each depot, such as `"WH-AUS" = "D1"`. Empty: its words are ours.
+    pub sites: BTreeMap<String, SiteId>,
+}
+
+/// How the ERP is spoken to.
+#[derive(Debug, Clone)]
+pub enum ErpKind {
+    /// JSON over HTTP with a bearer token.
+    Rest {
+        /// `url`: its root, such as `http://127.0.0.1:8090`.
+        url: String,
+        /// Content of `token_file`.
+        token: Secret,
+    },
+    /// Tryton over JSON-RPC.
+    Tryton {
+        /// `url`: its root.
+        url: String,
+        /// `database`: its database.
+        database: String,
+        /// `user`: the login of the hub there.
+        user: String,
+        /// Content of `password_file`.
+        password: Secret,
+    },
+}
+
+/// Something that must not be printed. It comes from a file, never from the configuration itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+const POLL_MS: u64 = 5_000;
+const KIND: &str = "give \"rest\", \"tryton\" or \"none\"";
+
+impl ErpConfig {
+    /// The word for its kind.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            ErpKind::Rest { .. } => "rest",
+            ErpKind::Tryton { .. } => "tryton",
+        }
+    }
+
+    /// `Some(None)` is a hub that was told to have no ERP.
+    pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Option<Self>> {
+        let kind: Option<String> = section.required("kind", KIND, problems);
+        let kind = match kind.as_deref() {
+            Some("none") => Some(None),
+            Some("rest") => Self::read_rest(section, problems).map(Some),
+            Some("tryton") => Self::read_tryton(section, problems).map(Some),
+            Some(other) => {
+                problems.push(section.problem("kind", format!("{other:?} is not a kind of ERP"), KIND));
+                // The other keys depend on the kind, so nothing can be said of them.
+                return None;
+            }
+            None => return None,
+        };
+        let poll_ms = section.optional("poll_ms", "give milliseconds, 100 or more", problems).unwrap_or(POLL_MS);
+        if poll_ms < 100 {
+            problems.push(section.problem("poll_ms", format!("{poll_ms} would not let the ERP rest"), "give 100 or more"));
+        }
+        let sites = section.optional("sites", "give depots as \"THEIRS\" = \"OURS\"", problems).unwrap_or_default();
+        section.finish(problems);
+        Some(kind?.map(|kind| Self { kind, poll_ms, sites }))
+    }
+
+    fn read_rest(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
+        let url = read_url(section, problems);
+        let token = read_secret(section, "token_file", problems);
+        Some(ErpKind::Rest { url: url?, token: token? })
+    }
+
+    fn read_tryton(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
+        let url = read_url(section, problems);
+        let database = section.required("database", "name Tryton's database", problems);
+        let user = section.required("user", "name the hub's login at Tryton", problems);
+        let password = read_secret(section, "password_file", problems);
+        Some(ErpKind::Tryton { url: url?, database: database?, user: user?, password: password? })
+    }
+}
+
+fn read_url(section: &mut Section, problems: &mut Vec<Problem>) -> Option<String> {
+    const REMEDY: &str = "give its root, such as \"http://127.0.0.1:8090\"";
+    let url: String = section.required("url", REMEDY, problems)?;
+    match reqwest::Url::parse(&url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
+            if !parsed.username().is_empty() || parsed.password().is_some() {
+                problems.push(section.problem("url", "holds a login", "put secrets in a file and name that"));
+                return None;
+            }
+            Some(url.trim_end_matches('/').to_owned())
+        }
+        _ => {
+            problems.push(section.problem("url", format!("{url:?} is not an http address"), REMEDY));
+            None
+        }
+    }
+}
+
+fn read_secret(section: &mut Section, key: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
+    let path = section.path(key, "name a file that holds nothing but the secret", problems)?;
+    let why = match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => format!("{} is empty", path.display()),
+        Ok(text) => return Some(Secret(text.trim().to_owned())),
+        Err(error) => format!("{} cannot be read: {error}", path.display()),
+    };
+    problems.push(section.problem(key, why, "name a file that holds nothing but the secret"));
+    None
+}

@@ -1,0 +1,101 @@
+use std::path::Path;
+
+use super::*;
+use crate::auth::pins;
+
+const LINE: CommandLine<'_> = CommandLine { listen: "127.0.0.1:0", database: "sqlite:hub.db", file: None };
+
+fn problems(text: &str) -> Vec<String> {
+    match parse(&LINE, text, Path::new(".")) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_whole_configuration() {
+    let config = parse(&LINE, "", Path::new(".")).unwrap();
+    assert_eq!(config.hub.name.as_str(), "hub");
+    assert_eq!(config.hub.key_file, Path::new("hub.key"));
+    assert!(config.erp.is_none() && config.operators.is_empty());
+    assert_eq!(config.policy, PolicyConfig::default());
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_key_and_remedy() {
+    let line = CommandLine { listen: "0.0.0.0:8080", database: "postgres://x", file: None };
+    let text = r#"
+        colour = "red"
+        [hub]
+        name = "a/b"
+        [erp]
+        kind = "rest"
+        url = "ftp://x"
+        token_file = "/nonexistent/token"
+        poll_ms = "often"
+        [[operators]]
+        name = "ana"
+        role = "king"
+        pin_argon2 = "1234"
+        [[tokens]]
+        name = "wms"
+        sha256 = "12"
+        scopes = []
+        [policy]
+        lease_hours = 0
+        reserve_percent = 120
+    "#;
+    let told: Vec<String> =
+        parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
+    for key in [
+        "--listen: 0.0.0.0:8080 can be reached from other machines",
+        "--database: \"postgres://x\"",
+        "hub.name:",
+        "erp.url:",
+        "erp.token_file: /nonexistent/token cannot be read",
+        "erp.poll_ms:",
+        "operators[1].role:",
+        "operators[1].pin_argon2: is not an argon2 hash",
+        "tokens[1].sha256:",
+        "tokens[1].scopes: is empty",
+        "policy.lease_hours: 0 is out of range",
+        "policy.reserve_percent: 120 is out of range",
+        "colour: is not a key of this section -> remove it",
+    ] {
+        assert!(told.iter().any(|line| line.starts_with(key)), "{key} in {told:#?}");
+    }
+    assert!(told.iter().all(|line| line.contains(" -> ")));
+    assert_eq!(told.len(), 13, "{told:#?}");
+}
+
+#[test]
+fn a_listener_that_others_can_reach_is_refused_with_the_remedy() {
+    let line = CommandLine { listen: "[::]:443", ..LINE };
+    let told = parse(&line, "", Path::new(".")).unwrap_err();
+    assert_eq!(told[0].remedy, "listen on 127.0.0.1:443 and put a proxy with TLS in front");
+    assert!(parse(&CommandLine { listen: "[::1]:443", ..LINE }, "", Path::new(".")).is_ok());
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("token"), "s3cret\n").unwrap();
+    let text = "[erp]\nkind = \"rest\"\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"token\"\n[erp.sites]\nWH = \"D1\"";
+    let config = parse(&LINE, text, directory.path()).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let erp = config.erp.unwrap();
+    assert_eq!(erp.sites["WH"].as_str(), "D1");
+    let ErpKind::Rest { url, token } = erp.kind else { panic!("rest") };
+    assert_eq!((url.as_str(), token.reveal()), ("http://127.0.0.1:1", "s3cret"));
+    assert!(problems("[erp]\nkind = \"rest\"\nurl = \"http://a:b@h/\"\ntoken_file = \"x\"")[0].contains("holds a login"));
+    assert!(problems("[erp]\nkind = \"rest\"\ntoken = \"s3cret\"").iter().any(|p| p.starts_with("erp.token: is not a key")));
+}
+
+#[test]
+fn two_people_of_one_name_are_refused() {
+    let pin = pins::hash("1234").unwrap();
+    let person = |name: &str| format!("[[operators]]\nname = \"{name}\"\nrole = \"finance\"\npin_argon2 = \"{pin}\"\n");
+    assert_eq!(problems(&person("ana")), Vec::<String>::new());
+    assert!(problems(&format!("{}{}", person("ana"), person("ana")))[0].contains("ana is listed twice"));
+    assert!(problems(&person("a:b"))[0].contains("contains a colon"));
+}

@@ -1,0 +1,5 @@
+//! The quiet rooms of the hub: pure functions of what the store holds.
+
+pub mod leases;
+pub mod projections;
+pub mod reconcile;

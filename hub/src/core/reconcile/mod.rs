@@ -1,0 +1,91 @@
+//! Compares what depots decided with what the ERP wants, until both agree.
+//!
+//! In: a [`Situation`], everything known of one decision. Out: [`Step`]s, each one repeatable: running
+//! [`settle()`] again after they were taken gives none. Facts win over intentions: what has left is
+//! posted, whatever the ERP wants meanwhile, and the difference becomes a choice for a person.
+//! Never reads the clock, the network or the store.
+
+pub mod item;
+pub mod obey;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use gatehouse_common::{
+    case::CaseType,
+    decision::DecisionRecord,
+    dispatch::{DispatchView, Says},
+    id::DocumentId,
+    order::{LineQuantity, Order},
+    time::UtcMs,
+};
+
+pub use item::{
+    Choice, Chosen, EdgeSide, ErpSide, Family, Outcome, Posting, PostingKind, PostingState, QueuedPosting, ReconItem,
+};
+pub use obey::obey;
+pub use settle::settle;
+
+/// Everything that settling one decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The item as it stands.
+    pub item: &'a ReconItem,
+    /// The decision.
+    pub decision: &'a DecisionRecord,
+    /// Its dispatch, once its document is here.
+    pub dispatch: Option<&'a DispatchView>,
+    /// What earlier dispatches of the order have taken away.
+    pub earlier: &'a [LineQuantity],
+    /// The newest version of the order.
+    pub order: Option<&'a Order>,
+    /// Whether the ERP has the customer on credit hold; none if it has not said.
+    pub on_hold: Option<bool>,
+    /// Whether the decision stayed inside the slice of its lease.
+    pub within_lease: bool,
+    /// Whether the depot has obeyed: it recalled this release, or released anew.
+    pub recalled: bool,
+    /// The item's postings.
+    pub postings: &'a [QueuedPosting],
+    /// When the newest complete read of the ERP began; none before the first.
+    pub erp_read_at: Option<UtcMs>,
+    /// The hub's clock.
+    pub now: UtcMs,
+}
+
+/// Something to be done for an item. All steps of one run are taken in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Write the item down as it stands now.
+    Keep(Box<ReconItem>),
+    /// Put a posting into the queue; one whose key is known there changes nothing.
+    Post(Posting),
+    /// Say something in the dispatch; recalls and holds go in the lane of recalls.
+    WriteDispatch(Says),
+    /// Open a case, unless it is open.
+    OpenCase(NewCase),
+    /// The matter of a case is done.
+    ResolveCase {
+        /// Which case.
+        case: DocumentId,
+        /// What was done, for people.
+        reason: String,
+    },
+}
+
+/// A case that the hub opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCase {
+    /// What is wrong.
+    pub case_type: CaseType,
+    /// Its document.
+    pub id: DocumentId,
+    /// With what: the subject of the dedup key.
+    pub subject: String,
+    /// On which leg: the decision.
+    pub leg: String,
+    /// One sentence for people.
+    pub summary: String,
+    /// Money at risk, in minor units.
+    pub money_minor: i64,
+}

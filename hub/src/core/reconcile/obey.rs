@@ -1,0 +1,84 @@
+//! What the ERP's word means for dispatches that have not left yet.
+//!
+//! In: the newest order, one of its dispatches, the customer's standing. Out: [`Step`]s that write it
+//! into the dispatch, so that the depot obeys. A dispatch that has left is [`super::settle()`]'s.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    dispatch::{DispatchView, HoldReason, Says},
+    order::{LineQuantity, Order, OrderStatus},
+};
+
+use super::Step;
+
+/// What is left of `order` for a dispatch once `earlier` dispatches have taken their part; lines with nothing left are not in it.
+#[must_use]
+pub fn remainder(order: &Order, earlier: &[LineQuantity]) -> Vec<LineQuantity> {
+    let mut taken: BTreeMap<u16, u32> = BTreeMap::new();
+    for quantity in earlier {
+        let sum = taken.entry(quantity.line).or_default();
+        *sum = sum.saturating_add(quantity.quantity);
+    }
+    order
+        .quantities()
+        .into_iter()
+        .filter_map(|mut q| {
+            q.quantity = q.quantity.saturating_sub(taken.get(&q.line).copied().unwrap_or(0));
+            (q.quantity > 0).then_some(q)
+        })
+        .collect()
+}
+
+/// Whether both carry the same units of the same lines, in whatever order.
+#[must_use]
+pub fn same_load(a: &[LineQuantity], b: &[LineQuantity]) -> bool {
+    let by_line = |load: &[LineQuantity]| -> BTreeMap<u16, u32> {
+        load.iter().filter(|q| q.quantity > 0).map(|q| (q.line, q.quantity)).collect()
+    };
+    by_line(a) == by_line(b)
+}
+
+/// Writes cancellation, new quantities and a lifted credit hold into a dispatch that has not left.
+#[must_use]
+pub fn obey(order: &Order, view: &DispatchView, earlier: &[LineQuantity], on_hold: Option<bool>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if view.state.is_over_at_depot() || view.waits_for_upgrade {
+        return steps;
+    }
+    let version = order.version;
+    let load = remainder(order, earlier);
+    if order.status == OrderStatus::Cancelled {
+        if view.cancelled.is_none() {
+            let why = format!("the ERP cancelled order {}", order.id);
+            steps.push(Step::WriteDispatch(Says::Cancelled { order_version: version, why }));
+        }
+        return steps;
+    }
+    if view.cancelled.is_none() && version > view.order_version && !same_load(&load, &view.load) {
+        steps.push(Step::WriteDispatch(if load.is_empty() {
+            let why = format!("nothing of order {} is left to deliver", order.id);
+            Says::Cancelled { order_version: version, why }
+        } else {
+            let why = format!("the ERP changed order {}: {}", order.id, in_words(&load));
+            Says::Terms { order_version: version, load, why }
+        }));
+    }
+    let lifted: Vec<_> = view.holds.iter().filter(|h| h.reason == HoldReason::Credit).collect();
+    if on_hold == Some(false) && !lifted.is_empty() {
+        let why = "the ERP no longer holds the customer's credit".to_owned();
+        for case in lifted.iter().flat_map(|h| &h.cases) {
+            steps.push(Step::ResolveCase { case: *case, reason: why.clone() });
+        }
+        let holds = lifted.into_iter().map(|h| h.key.clone()).collect();
+        steps.push(Step::WriteDispatch(Says::Lifted { holds, why }));
+    }
+    steps
+}
+
+/// A load for people: `line 1: 8 PALLET, line 2: 3 CRATE`.
+#[must_use]
+pub fn in_words(load: &[LineQuantity]) -> String {
+    let lines: Vec<String> = load.iter().map(|q| format!("line {}: {} {}", q.line, q.quantity, q.product)).collect();
+    lines.join(", ")
+}

@@ -1,0 +1,485 @@
+//! One run over one item: what is still to be done until both sides agree.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    case::{self, CaseType},
+    decision::DecisionKind,
+    dispatch::{DispatchState, DispatchView, HoldReason, Says},
+    id::DocumentId,
+    order::{LineQuantity, Order, OrderStatus},
+    time::UtcMs,
+};
+
+use super::{
+    Choice, EdgeSide, ErpSide, Family, NewCase, Outcome, Posting, PostingKind, PostingState, ReconItem, Situation,
+    Step,
+    obey::{in_words, remainder, same_load},
+};
+
+/// The rows of the table of concurrent pairs that this version settles.
+mod row {
+    pub const RELEASED_CANCELLED: u8 = 1;
+    pub const ON_BOARD_CANCELLED: u8 = 2;
+    pub const DEPARTED_CANCELLED: u8 = 3;
+    pub const RELEASED_CREDIT_HOLD: u8 = 5;
+    pub const DEPARTED_CREDIT_HOLD: u8 = 6;
+    pub const RELEASED_QUANTITY: u8 = 7;
+    pub const DEPARTED_TOO_MUCH: u8 = 8;
+    pub const DEPARTED_BEFORE_RAISE: u8 = 9;
+    pub const DEPARTED_SHORT: u8 = 10;
+}
+
+/// The approver of a variance that a lease had allowed beforehand.
+const BY_LEASE: &str = "rule: within lease";
+
+/// What is to be done for an item now. Taken in one transaction; run again after it, it gives nothing.
+#[must_use]
+pub fn settle(situation: &Situation<'_>) -> Vec<Step> {
+    let mut run = Run { s: situation, item: situation.item.clone(), steps: Vec::new(), needed: Vec::new() };
+    match situation.decision.kind {
+        DecisionKind::Release | DecisionKind::Override => run.release(),
+        // A hold, a recall or a closed lease asks nothing of the ERP.
+        DecisionKind::Hold | DecisionKind::Recall | DecisionKind::LeaseClosed => {
+            if run.item.outcome.is_none() {
+                run.close(Outcome::Matched);
+            }
+        }
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    s: &'a Situation<'a>,
+    item: ReconItem,
+    steps: Vec<Step>,
+    /// Keys of the postings that must be applied before the item may close.
+    needed: Vec<String>,
+}
+
+impl Run<'_> {
+    fn release(&mut self) {
+        // While the document or the order is still on the way nothing can be compared.
+        let (Some(view), Some(order)) = (self.s.dispatch, self.s.order) else { return };
+        if view.waits_for_upgrade {
+            return;
+        }
+        // Only the release in force owns the departure; an earlier one was superseded by it.
+        let owner = view.release.as_ref().is_some_and(|r| r.decision == self.item.decision);
+        let departed = if owner { view.departed.as_ref() } else { None };
+        if self.item.outcome.is_some() {
+            match departed {
+                // The depot obeyed too late or its departure was learned late: what left is posted all the same.
+                Some(_) if !self.knows(PostingKind::GoodsIssue) => {
+                    self.item.outcome = None;
+                    self.item.closed = None;
+                }
+                _ => return self.write_settled(view, owner),
+            }
+        }
+        self.look(view, order, departed.map(|d| d.load.as_slice()));
+        match departed {
+            Some(physical) => self.after_departure(view, order, &physical.load, physical.at),
+            None => self.before_departure(view, order, owner),
+        }
+        self.park_dead_letters(order);
+    }
+
+    /// Brings both sides of the item up to date.
+    fn look(&mut self, view: &DispatchView, order: &Order, departed: Option<&[LineQuantity]>) {
+        let load = departed.unwrap_or(&self.s.decision.load);
+        if self.item.edge.state != view.state || self.item.edge.load != load {
+            self.item.edge = EdgeSide {
+                state: view.state,
+                mode: self.s.decision.mode,
+                load: load.to_vec(),
+                known_at: self.s.now,
+            };
+        }
+        self.item.erp_now = Some(ErpSide {
+            version: order.version,
+            status: Some(order.status),
+            quantities: order.quantities(),
+            on_hold: self.s.on_hold == Some(true),
+        });
+    }
+
+    /// Whether the ERP was read after the edge's side was learned. Posting on an older read could post
+    /// against a cancellation that already stands at the ERP.
+    fn is_fresh(&self) -> bool {
+        self.s.erp_read_at.is_some_and(|read| read >= self.item.edge.known_at)
+    }
+
+    fn before_departure(&mut self, view: &DispatchView, order: &Order, owner: bool) {
+        let cancelled = view.cancelled.is_some() || order.status == OrderStatus::Cancelled;
+        let touched = view.loading_at.is_some() || view.loaded_at.is_some();
+        let credit = self.s.on_hold == Some(true) || view.holds.iter().any(|h| h.reason == HoldReason::Credit);
+        let outdated = self.s.decision.order.as_ref().is_some_and(|(_, seen)| view.order_version > *seen)
+            && !same_load(&view.load, &self.s.decision.load);
+        if cancelled {
+            let row = if touched { row::ON_BOARD_CANCELLED } else { row::RELEASED_CANCELLED };
+            self.is_row(Family::Cancel, row);
+            let words = if touched { "loaded" } else { "released" };
+            let summary = format!("order {} was cancelled at the ERP after {} had {words} it", order.id, self.item.site);
+            self.open_case(CaseType::ReconDiscrepancy, order, summary);
+        } else if credit && owner && !self.s.recalled {
+            self.is_row(Family::Credit, row::RELEASED_CREDIT_HOLD);
+            self.hold_for_credit(order);
+        } else if outdated {
+            self.is_row(Family::Quantity, row::RELEASED_QUANTITY);
+        }
+
+        let obeyed = if cancelled && touched {
+            view.state == DispatchState::Aborted
+        } else {
+            self.s.recalled || view.state == DispatchState::Aborted || (cancelled && view.recall_seen)
+        };
+        if obeyed {
+            // A recalled release whose ERP document was never posted needs a counter-document only where
+            // the ERP itself wanted otherwise: there it answers the ERP's change.
+            if self.item.row.is_some() || self.knows(PostingKind::Release) {
+                let key = self.post(PostingKind::VoidRelease, None, None, "the depot took its release back");
+                self.close_when_applied(Outcome::Compensated { document: key }, "release void");
+            } else {
+                self.close(Outcome::Compensated { document: "taken back before it was posted".to_owned() });
+            }
+        } else if self.item.row.is_none() && owner && self.is_fresh() {
+            self.post_release();
+        }
+    }
+
+    fn after_departure(&mut self, view: &DispatchView, order: &Order, load: &[LineQuantity], at: UtcMs) {
+        if !self.is_fresh() && !self.knows(PostingKind::GoodsIssue) {
+            return;
+        }
+        let difference = self.difference(view, order, load);
+        let (family, row) = match &difference {
+            Difference::Cancelled => (Family::Cancel, Some(row::DEPARTED_CANCELLED)),
+            Difference::TooMuch(_) => (Family::Quantity, Some(row::DEPARTED_TOO_MUCH)),
+            Difference::Raised => (Family::Quantity, Some(row::DEPARTED_BEFORE_RAISE)),
+            Difference::CreditHold => (Family::Credit, Some(row::DEPARTED_CREDIT_HOLD)),
+            Difference::Short => (Family::Quantity, Some(row::DEPARTED_SHORT)),
+            Difference::None => (Family::Agreement, None),
+        };
+        self.item.family = family;
+        self.item.row = row;
+
+        // A cancelled order's delivery cannot be released any more, but what left is issued.
+        if difference != Difference::Cancelled {
+            self.post_release();
+        }
+        self.bring_up_to(PostingKind::GoodsIssue, load, at, "goods left the depot");
+        self.note_issue();
+        match difference {
+            Difference::Cancelled => self.departed_though_cancelled(order, load),
+            Difference::TooMuch(surplus) => self.departed_with_too_much(order, load, &surplus),
+            Difference::Raised => self.invoice_and_close(load, Outcome::Compensated { document: "split".to_owned() }),
+            Difference::Short => self.invoice_and_close(load, Outcome::Compensated { document: "back-order".to_owned() }),
+            Difference::CreditHold => self.departed_on_credit_hold(order, load),
+            Difference::None => self.invoice_and_close(load, Outcome::Matched),
+        }
+    }
+
+    /// How what left differs from what the ERP wants. Once a person chose, the difference they chose on stands:
+    /// the change that follows from the choice must not undo it.
+    fn difference(&self, view: &DispatchView, order: &Order, load: &[LineQuantity]) -> Difference {
+        if view.cancelled.is_some() || order.status == OrderStatus::Cancelled || self.was(row::DEPARTED_CANCELLED) {
+            return Difference::Cancelled;
+        }
+        if self.item.chosen.is_some() && self.was(row::DEPARTED_TOO_MUCH) {
+            return Difference::TooMuch(self.item.surplus.clone());
+        }
+        let wanted = by_line(&remainder(order, self.s.earlier));
+        let on_hold = self.s.on_hold == Some(true) || view.holds.iter().any(|h| h.reason == HoldReason::Credit);
+        let surplus: Vec<LineQuantity> = load
+            .iter()
+            .filter_map(|q| {
+                let surplus = q.quantity.saturating_sub(wanted.get(&q.line).copied().unwrap_or(0));
+                (surplus > 0).then(|| LineQuantity { quantity: surplus, ..q.clone() })
+            })
+            .collect();
+        if !surplus.is_empty() {
+            return Difference::TooMuch(surplus);
+        }
+        let left = by_line(load);
+        let is_short = wanted.iter().any(|(line, units)| left.get(line).copied().unwrap_or(0) < *units);
+        let seen = self.s.decision.order.as_ref().map_or(0, |(_, version)| *version);
+        if is_short && order.version > seen && !same_load(&remainder(order, self.s.earlier), &self.s.decision.load) {
+            return Difference::Raised;
+        }
+        if on_hold || self.was(row::DEPARTED_CREDIT_HOLD) {
+            return Difference::CreditHold;
+        }
+        if is_short { Difference::Short } else { Difference::None }
+    }
+
+    fn departed_though_cancelled(&mut self, order: &Order, load: &[LineQuantity]) {
+        let summary = format!("order {} left {} although the ERP had cancelled it", order.id, self.item.site);
+        self.open_case(CaseType::ReconDiscrepancy, order, summary);
+        match self.choice() {
+            None => {}
+            Some((Choice::Accept, by)) => {
+                self.post_change(None, None, Some(OrderStatus::Released), "the customer keeps the goods");
+                self.invoice(load);
+                self.close_when_applied(Outcome::AcceptedVariance { approver: by }, "the customer keeps the goods");
+            }
+            Some((Choice::Return, _)) => self.bring_back(load),
+        }
+    }
+
+    fn departed_with_too_much(&mut self, order: &Order, load: &[LineQuantity], surplus: &[LineQuantity]) {
+        let extra = by_line(surplus);
+        let agreed: Vec<LineQuantity> = load
+            .iter()
+            .map(|q| LineQuantity {
+                quantity: q.quantity.saturating_sub(extra.get(&q.line).copied().unwrap_or(0)),
+                ..q.clone()
+            })
+            .collect();
+        self.item.surplus = surplus.to_vec();
+        self.invoice(&agreed);
+        let summary = format!("order {}: more left than is ordered now, too much: {}", order.id, in_words(surplus));
+        self.open_case(CaseType::ReconDiscrepancy, order, summary);
+        match self.choice() {
+            None => {}
+            Some((Choice::Accept, by)) => {
+                let earlier = by_line(self.s.earlier);
+                for q in surplus {
+                    let total = load.iter().find(|l| l.line == q.line).map_or(0, |l| l.quantity);
+                    let total = total.saturating_add(earlier.get(&q.line).copied().unwrap_or(0));
+                    self.post_change(Some(q.line), Some(total), None, "the customer keeps the surplus");
+                }
+                self.invoice(load);
+                self.close_when_applied(Outcome::AcceptedVariance { approver: by }, "the customer keeps the surplus");
+            }
+            Some((Choice::Return, _)) => self.bring_back(surplus),
+        }
+    }
+
+    fn bring_back(&mut self, load: &[LineQuantity]) {
+        let document = self.bring_up_to(PostingKind::Return, load, self.s.now, "goods come back");
+        self.close_when_applied(Outcome::Compensated { document }, "the goods come back");
+    }
+
+    fn departed_on_credit_hold(&mut self, order: &Order, load: &[LineQuantity]) {
+        self.invoice(load);
+        if self.s.within_lease {
+            let outcome = Outcome::AcceptedVariance { approver: BY_LEASE.to_owned() };
+            return self.close_when_applied(outcome, "it left inside the credit that its lease had set aside");
+        }
+        let summary = format!("order {} left {} on credit hold and outside any lease", order.id, self.item.site);
+        self.open_case(CaseType::PolicyViolation, order, summary);
+        if let Some(case) = self.item.case
+            && self.all_applied()
+        {
+            // The case stays with governance; only the item is done.
+            self.close(Outcome::Escalated { case });
+        }
+    }
+
+    fn hold_for_credit(&mut self, order: &Order) {
+        if self.item.credit_held {
+            return;
+        }
+        let why = format!("{} is on credit hold at the ERP", order.customer.name);
+        self.open_case(CaseType::CreditHold, order, format!("order {} is released and {why}", order.id));
+        self.item.credit_held = true;
+        let cases = self.item.case.into_iter().collect();
+        self.steps.push(Step::WriteDispatch(Says::Held { reason: HoldReason::Credit, why, cases, decision: None }));
+    }
+
+    /// The choice that was made; offers both while none was.
+    fn choice(&mut self) -> Option<(Choice, String)> {
+        let chosen = self.item.chosen.as_ref().map(|c| (c.choice, c.by.to_string()));
+        self.item.choices = if chosen.is_some() { Vec::new() } else { vec![Choice::Accept, Choice::Return] };
+        chosen
+    }
+
+    fn invoice_and_close(&mut self, load: &[LineQuantity], outcome: Outcome) {
+        self.item.choices.clear();
+        self.invoice(load);
+        self.close_when_applied(outcome, "both sides agree");
+    }
+
+    fn invoice(&mut self, load: &[LineQuantity]) {
+        self.bring_up_to(PostingKind::Invoice, load, self.s.now, "bill what left");
+    }
+
+    /// Posts per line what is missing until postings of `kind` add up to `load`; gives the last key.
+    fn bring_up_to(&mut self, kind: PostingKind, load: &[LineQuantity], at: UtcMs, text: &str) -> String {
+        let mut last = String::new();
+        for wanted in load {
+            let known: Vec<&Posting> = self
+                .s
+                .postings
+                .iter()
+                .map(|p| &p.posting)
+                .filter(|p| p.kind == kind && p.line == Some(wanted.line))
+                .collect();
+            let posted = known.iter().filter_map(|p| p.quantity).fold(0, u32::saturating_add);
+            self.needed.extend(known.iter().map(|p| p.key.clone()));
+            if let Some(newest) = known.last() {
+                last.clone_from(&newest.key);
+            }
+            let missing = wanted.quantity.saturating_sub(posted);
+            if missing > 0 {
+                let suffix = if known.is_empty() { String::new() } else { format!("/{}", known.len() + 1) };
+                last = self.push(kind, Some(wanted.line), Some(missing), None, &suffix, at, text);
+            }
+        }
+        last
+    }
+
+    fn post_release(&mut self) {
+        let text = format!("released by {}", self.item.site);
+        self.push(PostingKind::Release, None, None, None, "", self.s.decision.at.wall, &text);
+    }
+
+    fn post(&mut self, kind: PostingKind, line: Option<u16>, quantity: Option<u32>, text: &str) -> String {
+        self.push(kind, line, quantity, None, "", self.s.now, text)
+    }
+
+    fn post_change(&mut self, line: Option<u16>, quantity: Option<u32>, status: Option<OrderStatus>, text: &str) {
+        self.push(PostingKind::OrderChange, line, quantity, status, "", self.s.now, text);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call per field of a posting, each named at the caller above")]
+    fn push(
+        &mut self,
+        kind: PostingKind,
+        line: Option<u16>,
+        quantity: Option<u32>,
+        status: Option<OrderStatus>,
+        suffix: &str,
+        at: UtcMs,
+        text: &str,
+    ) -> String {
+        let key = key(&self.item, kind, line, suffix);
+        self.needed.push(key.clone());
+        let known = self.s.postings.iter().any(|p| p.posting.key == key);
+        if let Some(order) = self.item.order.clone()
+            && !known
+        {
+            self.steps.push(Step::Post(Posting {
+                key: key.clone(),
+                decision: self.item.decision.clone(),
+                order,
+                line,
+                kind,
+                quantity,
+                status,
+                text: text.to_owned(),
+                at,
+            }));
+        }
+        key
+    }
+
+    fn knows(&self, kind: PostingKind) -> bool {
+        self.s.postings.iter().any(|p| p.posting.kind == kind)
+    }
+
+    fn was(&self, row: u8) -> bool {
+        self.s.item.row == Some(row)
+    }
+
+    fn is_row(&mut self, family: Family, row: u8) {
+        self.item.family = family;
+        self.item.row = Some(row);
+    }
+
+    fn note_issue(&mut self) {
+        let issues = || self.s.postings.iter().filter(|p| p.posting.kind == PostingKind::GoodsIssue);
+        if issues().count() > 0 && issues().all(|p| p.state == PostingState::Applied) {
+            self.item.issued_at = issues().filter_map(|p| p.applied_at).max();
+        }
+    }
+
+    fn all_applied(&self) -> bool {
+        self.needed.iter().all(|key| {
+            self.s.postings.iter().any(|p| p.posting.key == *key && p.state == PostingState::Applied)
+        })
+    }
+
+    fn close_when_applied(&mut self, outcome: Outcome, reason: &str) {
+        if !self.all_applied() {
+            return;
+        }
+        // A credit hold outlives the release that it stopped: its case is resolved when the hold is lifted.
+        if let Some(case) = self.item.case
+            && self.item.row != Some(row::RELEASED_CREDIT_HOLD)
+        {
+            self.steps.push(Step::ResolveCase { case, reason: reason.to_owned() });
+        }
+        self.close(outcome);
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        self.item.choices.clear();
+        self.item.outcome = Some(outcome);
+        self.item.closed = Some(self.s.now);
+    }
+
+    fn park_dead_letters(&mut self, order: &Order) {
+        let Some(dead) = self.s.postings.iter().find(|p| p.state == PostingState::Dead) else { return };
+        let why = dead.last_error.clone().unwrap_or_default();
+        let summary = format!("{} of order {} cannot be posted: {why}", dead.posting.kind.as_str(), order.id);
+        self.open_case(CaseType::ReconDiscrepancy, order, summary);
+    }
+
+    /// Opens the item's case; each item has one.
+    fn open_case(&mut self, case_type: CaseType, order: &Order, summary: String) {
+        let (subject, leg) = (order.id.to_string(), self.item.decision.to_string());
+        let id: DocumentId = case::document_id(&case::dedup_key(case_type, &subject, &leg), 1);
+        let replaces = self.item.case.is_some_and(|open| open != id);
+        // A release recalled for credit that left all the same becomes a matter of policy: the graver case is the item's.
+        if self.item.case.is_some() && !(replaces && case_type == CaseType::PolicyViolation) {
+            return;
+        }
+        self.item.case = Some(id);
+        let money_minor = order.value_minor(&self.item.edge.load);
+        self.steps.push(Step::OpenCase(NewCase { case_type, id, subject, leg, summary, money_minor }));
+    }
+
+    /// Everything is settled and handed over: the dispatch is done.
+    fn write_settled(&mut self, view: &DispatchView, owner: bool) {
+        let handed_over = matches!(view.state, DispatchState::Delivered | DispatchState::ExceptionDelivered);
+        if !owner || !handed_over || matches!(self.item.outcome, Some(Outcome::Escalated { .. })) {
+            return;
+        }
+        let name = |p: &super::QueuedPosting| p.document.clone().unwrap_or_else(|| p.posting.key.clone());
+        let documents = self.s.postings.iter().filter(|p| p.state == PostingState::Applied).map(name).collect();
+        self.steps.push(Step::WriteDispatch(Says::Settled { documents }));
+    }
+
+    fn finish(mut self) -> Vec<Step> {
+        if self.item != *self.s.item {
+            self.steps.push(Step::Keep(Box::new(self.item)));
+        }
+        self.steps
+    }
+}
+
+/// How what left differs from what the ERP wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Difference {
+    None,
+    Cancelled,
+    TooMuch(Vec<LineQuantity>),
+    Raised,
+    Short,
+    CreditHold,
+}
+
+fn by_line(load: &[LineQuantity]) -> BTreeMap<u16, u32> {
+    let mut units = BTreeMap::new();
+    for q in load {
+        let sum: &mut u32 = units.entry(q.line).or_default();
+        *sum = sum.saturating_add(q.quantity);
+    }
+    units
+}
+
+fn key(item: &ReconItem, kind: PostingKind, line: Option<u16>, suffix: &str) -> String {
+    format!("{}/{}/{}{suffix}", item.decision, kind.as_str(), line.unwrap_or(0))
+}

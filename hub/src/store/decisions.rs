@@ -1,0 +1,170 @@
+//! Decisions as their devices signed them.
+
+use gatehouse_common::{
+    decision::{DecisionKind, DecisionRecord},
+    id::{DecisionId, DeviceId, DocumentId, Hash32, OrderId},
+    seal::Sealed,
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Reader, StoreChange, StoreError, Tx, row};
+
+/// A decision with where it stands in the hub's own order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredDecision {
+    /// Its place among all decisions of all devices.
+    pub n: u64,
+    /// What was decided.
+    pub record: DecisionRecord,
+    /// The record exactly as it was signed.
+    pub sealed: Sealed,
+    /// When it came in, by the hub's clock.
+    pub received: UtcMs,
+}
+
+struct Stored {
+    n: i64,
+    id: String,
+    body: String,
+    signature: String,
+    received: i64,
+    checksum: Vec<u8>,
+}
+
+const COLUMNS: &str = "n, id, body, signature, received_ms, checksum";
+
+impl Stored {
+    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            n: r.get("n")?,
+            id: r.get("id")?,
+            body: r.get("body")?,
+            signature: r.get("signature")?,
+            received: r.get("received_ms")?,
+            checksum: r.get("checksum")?,
+        })
+    }
+
+    fn open(self) -> Result<StoredDecision, StoreError> {
+        row::verify("decisions", &self.id, &[self.body.as_bytes(), self.signature.as_bytes()], &self.checksum)?;
+        Ok(StoredDecision {
+            n: row::from_sql(self.n),
+            record: row::json("decisions", &self.id, &self.body)?,
+            sealed: Sealed { body: self.body, signature: self.signature },
+            received: UtcMs(self.received),
+        })
+    }
+}
+
+/// The word under which a kind of decision is stored.
+fn kind_word(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Release => "release",
+        DecisionKind::Hold => "hold",
+        DecisionKind::Override => "override",
+        DecisionKind::Recall => "recall",
+        DecisionKind::LeaseClosed => "lease_closed",
+    }
+}
+
+impl Reader<'_> {
+    fn decisions_where(
+        &self,
+        condition: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<Vec<StoredDecision>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM decisions WHERE {condition}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(values, Stored::read)?;
+        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
+        stored.into_iter().map(Stored::open).collect()
+    }
+
+    /// Decisions after the `n`-th that came in, at most `limit`, in that order.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one of them is.
+    pub fn decisions_after(&self, n: u64, limit: usize) -> Result<Vec<StoredDecision>, StoreError> {
+        self.decisions_where("n > ?1 ORDER BY n LIMIT ?2", params![row::to_sql(n), limit as i64])
+    }
+
+    /// The decision with this name.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it is.
+    pub fn decision(&self, id: &DecisionId) -> Result<Option<StoredDecision>, StoreError> {
+        Ok(self.decisions_where("id = ?1", [id.as_str()])?.pop())
+    }
+
+    /// Decisions about an order, in the order they came in.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one of them is.
+    pub fn decisions_of_order(&self, order: &OrderId) -> Result<Vec<StoredDecision>, StoreError> {
+        self.decisions_where("order_id = ?1 ORDER BY n", [order.as_str()])
+    }
+
+    /// Decisions about a dispatch, in the order they came in.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one of them is.
+    pub fn decisions_of_dispatch(&self, dispatch: &DocumentId) -> Result<Vec<StoredDecision>, StoreError> {
+        self.decisions_where("dispatch = ?1 ORDER BY n", [dispatch.to_string()])
+    }
+
+    /// How many decisions there are.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn decision_count(&self) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM decisions")?;
+        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+    }
+
+    /// The hash of the record that stands at a place of a chain.
+    pub(crate) fn decision_hash_at(
+        &self,
+        device: &DeviceId,
+        epoch: u32,
+        position: u64,
+    ) -> Result<Option<Hash32>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT hash FROM decisions WHERE device = ?1 AND epoch = ?2 AND position = ?3")?;
+        let hash: Option<String> = statement
+            .query_row(params![device.as_str(), epoch, row::to_sql(position)], |r| r.get(0))
+            .optional()?;
+        hash.map(|text| row::parse("decisions", &text)).transpose()
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps a decision whose signature and place in its chain were checked.
+    pub(crate) fn put_decision(
+        &mut self,
+        record: &DecisionRecord,
+        sealed: &Sealed,
+        now: UtcMs,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO decisions (device, epoch, position, id, hash, body, signature, kind, site, dispatch,
+                                        order_id, at_ms, received_ms, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?
+            .execute(params![
+                record.device.as_str(),
+                record.epoch,
+                row::to_sql(record.position),
+                record.id.as_str(),
+                sealed.hash().to_string(),
+                sealed.body,
+                sealed.signature,
+                kind_word(record.kind),
+                record.site.as_str(),
+                record.dispatch.map(|d| d.to_string()),
+                record.order.as_ref().map(|(order, _)| order.as_str()),
+                record.at.wall.0,
+                now.0,
+                row::checksum(&[sealed.body.as_bytes(), sealed.signature.as_bytes()]),
+            ])?;
+        self.changed(StoreChange::Decision(record.id.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! Who may speak, for which depots and vehicles, and how far each has been taken.
+
+use gatehouse_common::{
+    decision::ChainHead,
+    id::{DeviceId, Hash32, SiteId, VehicleId},
+    seal::PublicKey,
+    sync::Rejection,
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+
+/// What kind of device. It decides which actor it may write as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// A gateway at a depot.
+    Gateway,
+    /// A vehicle unit.
+    Vehicle,
+}
+
+impl DeviceKind {
+    /// The word for it in the store and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Vehicle => "vehicle",
+        }
+    }
+}
+
+impl std::str::FromStr for DeviceKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "gateway" => Ok(Self::Gateway),
+            "vehicle" => Ok(Self::Vehicle),
+            other => Err(format!("{other:?} is not a kind of device; gateway or vehicle is expected")),
+        }
+    }
+}
+
+/// A device that may speak.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Its name.
+    pub device: DeviceId,
+    /// What kind.
+    pub kind: DeviceKind,
+    /// The key that its exchanges are signed with.
+    pub public_key: PublicKey,
+    /// Depots whose feed it gets; it writes for these alone.
+    pub sites: Vec<SiteId>,
+    /// Vehicles whose feed it gets.
+    pub vehicles: Vec<VehicleId>,
+}
+
+impl Device {
+    /// The feeds it gets. A vehicle unit's depots say where it belongs; it gets its vehicles' feeds alone.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<Scope> {
+        let vehicles = self.vehicles.iter().cloned().map(Scope::Vehicle);
+        match self.kind {
+            DeviceKind::Gateway => self.sites.iter().cloned().map(Scope::Site).chain(vehicles).collect(),
+            DeviceKind::Vehicle => vehicles.collect(),
+        }
+    }
+}
+
+/// A device and what was last heard of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceState {
+    /// Who.
+    #[serde(flatten)]
+    pub device: Device,
+    /// When it last spoke, by the hub's clock.
+    pub seen: Option<UtcMs>,
+    /// What it last said of itself: a [`gatehouse_common::sync::message::DeviceStatus`].
+    pub status: Option<serde_json::Value>,
+}
+
+struct Stored {
+    device: String,
+    kind: String,
+    public_key: String,
+    sites: String,
+    vehicles: String,
+    seen: Option<i64>,
+    status: Option<String>,
+}
+
+const COLUMNS: &str = "device, kind, public_key, sites, vehicles, seen_ms, status";
+
+impl Stored {
+    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            device: r.get("device")?,
+            kind: r.get("kind")?,
+            public_key: r.get("public_key")?,
+            sites: r.get("sites")?,
+            vehicles: r.get("vehicles")?,
+            seen: r.get("seen_ms")?,
+            status: r.get("status")?,
+        })
+    }
+
+    fn open(self) -> Result<DeviceState, StoreError> {
+        Ok(DeviceState {
+            seen: self.seen.map(UtcMs),
+            status: self.status.map(|text| row::json("devices", &self.device, &text)).transpose()?,
+            device: Device {
+                kind: row::parse("devices", &self.kind)?,
+                public_key: PublicKey::parse(&self.public_key).map_err(|e| row::damaged("devices", &self.device, e))?,
+                sites: row::json("devices", &self.device, &self.sites)?,
+                vehicles: row::json("devices", &self.device, &self.vehicles)?,
+                device: row::parse("devices", &self.device)?,
+            },
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// The device with this name, if it may speak.
+    /// # Errors
+    /// [`StoreError::Damaged`] if its row cannot be read.
+    pub fn device(&self, device: &DeviceId) -> Result<Option<Device>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let stored = statement.query_row([device.as_str()], Stored::read).optional()?;
+        Ok(stored.map(Stored::open).transpose()?.map(|state| state.device))
+    }
+
+    /// Every device, by name.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a row cannot be read.
+    pub fn devices(&self) -> Result<Vec<DeviceState>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM devices ORDER BY device");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], Stored::read)?;
+        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
+        stored.into_iter().map(Stored::open).collect()
+    }
+
+    /// The last number taken of a life of a device's outbox; 0 before the first.
+    pub(crate) fn taken_through(&self, device: &DeviceId, outbox_epoch: u64) -> Result<u64, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT taken_through FROM outboxes WHERE device = ?1 AND outbox_epoch = ?2")?;
+        let taken: Option<i64> =
+            statement.query_row(params![device.as_str(), outbox_epoch.to_string()], |r| r.get(0)).optional()?;
+        Ok(taken.map_or(0, row::from_sql))
+    }
+
+    /// What was rejected of these numbers.
+    pub(crate) fn rejections(
+        &self,
+        device: &DeviceId,
+        outbox_epoch: u64,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Rejection>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT number, reason FROM rejections
+              WHERE device = ?1 AND outbox_epoch = ?2 AND number BETWEEN ?3 AND ?4 ORDER BY number",
+        )?;
+        let key = params![device.as_str(), outbox_epoch.to_string(), row::to_sql(first), row::to_sql(last)];
+        let rows = statement.query_map(key, |r| {
+            Ok(Rejection { number: row::from_sql(r.get("number")?), reason: r.get("reason")? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Up to which feed position the device also gets its own chunks.
+    pub(crate) fn refill_through(&self, device: &DeviceId) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT refill_through FROM devices WHERE device = ?1")?;
+        let through: Option<i64> = statement.query_row([device.as_str()], |r| r.get(0)).optional()?;
+        Ok(through.map_or(0, row::from_sql))
+    }
+
+    /// Where a chain of decisions has got to.
+    /// # Errors
+    /// [`StoreError::Damaged`] if its hash cannot be read.
+    pub fn chain(&self, device: &DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT position, hash FROM chains WHERE device = ?1 AND epoch = ?2")?;
+        let found: Option<(i64, String)> = statement
+            .query_row(params![device.as_str(), epoch], |r| Ok((r.get("position")?, r.get("hash")?)))
+            .optional()?;
+        match found {
+            None => Ok(ChainHead::start(device.clone(), epoch)),
+            Some((position, hash)) => Ok(ChainHead {
+                device: device.clone(),
+                epoch,
+                position: row::from_sql(position),
+                hash: row::parse::<Hash32>("chains", &hash)?,
+            }),
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// Adds a device, or gives the one of this name another key and other scopes.
+    /// # Errors
+    /// [`StoreError::Refused`] if it has no depot, or a vehicle unit has no vehicle.
+    pub fn put_device(&mut self, device: &Device, now: UtcMs) -> Result<(), StoreError> {
+        if device.sites.is_empty() {
+            return Err(StoreError::Refused(format!("device {} needs at least one depot", device.device)));
+        }
+        if device.kind == DeviceKind::Vehicle && device.vehicles.is_empty() {
+            return Err(StoreError::Refused(format!("vehicle unit {} needs a vehicle", device.device)));
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT INTO devices (device, kind, public_key, sites, vehicles, added_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (device) DO UPDATE SET kind = ?2, public_key = ?3, sites = ?4, vehicles = ?5",
+            )?
+            .execute(params![
+                device.device.as_str(),
+                device.kind.as_str(),
+                device.public_key.to_string(),
+                serde_json::to_string(&device.sites)?,
+                serde_json::to_string(&device.vehicles)?,
+                now.0,
+            ])?;
+        self.changed(StoreChange::Device(device.device.clone()));
+        Ok(())
+    }
+
+    /// Takes a device off the list: from the next exchange on it is unknown. What it said stays.
+    /// Returns whether it was there.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn remove_device(&mut self, device: &DeviceId) -> Result<bool, StoreError> {
+        let removed = self
+            .connection
+            .prepare_cached("DELETE FROM devices WHERE device = ?1")?
+            .execute([device.as_str()])?;
+        self.changed(StoreChange::Device(device.clone()));
+        Ok(removed > 0)
+    }
+
+    /// The device spoke.
+    pub(crate) fn device_seen(
+        &mut self,
+        device: &DeviceId,
+        status: Option<&str>,
+        now: UtcMs,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE devices SET seen_ms = ?2, status = coalesce(?3, status) WHERE device = ?1")?
+            .execute(params![device.as_str(), now.0, status])?;
+        self.changed(StoreChange::Device(device.clone()));
+        Ok(())
+    }
+
+    pub(crate) fn set_taken_through(
+        &mut self,
+        device: &DeviceId,
+        outbox_epoch: u64,
+        taken: u64,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO outboxes (device, outbox_epoch, taken_through) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (device, outbox_epoch) DO UPDATE SET taken_through = max(taken_through, ?3)",
+            )?
+            .execute(params![device.as_str(), outbox_epoch.to_string(), row::to_sql(taken)])?;
+        Ok(())
+    }
+
+    pub(crate) fn keep_rejection(
+        &mut self,
+        device: &DeviceId,
+        outbox_epoch: u64,
+        rejection: &Rejection,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO rejections (device, outbox_epoch, number, reason) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (device, outbox_epoch, number) DO UPDATE SET reason = ?4",
+            )?
+            .execute(params![
+                device.as_str(),
+                outbox_epoch.to_string(),
+                row::to_sql(rejection.number),
+                rejection.reason
+            ])?;
+        Ok(())
+    }
+
+    pub(crate) fn set_refill_through(&mut self, device: &DeviceId, through: u64) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE devices SET refill_through = ?2 WHERE device = ?1")?
+            .execute(params![device.as_str(), row::to_sql(through)])?;
+        Ok(())
+    }
+
+    pub(crate) fn set_chain(&mut self, head: &ChainHead) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO chains (device, epoch, position, hash) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (device, epoch) DO UPDATE SET position = ?3, hash = ?4",
+            )?
+            .execute(params![head.device.as_str(), head.epoch, row::to_sql(head.position), head.hash.to_string()])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Brings stored snapshots, heads and views up to date, off the path of acknowledgements.
+//!
+//! Folding costs many times what logging a chunk costs, so a push never waits for it, and several
+//! chunks of one document are folded at once. It can stop anywhere and be done again.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use gatehouse_common::id::DocumentId;
+use rusqlite::params;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::error;
+
+use super::{Reader, Store, StoreChange, StoreError, Tx, documents::heads_json, row};
+use crate::{
+    core::projections::project,
+    tasks::{Stop, TaskError},
+};
+
+/// Most documents in one commit.
+const BATCH: usize = 64;
+/// How long a document is left alone after a chunk, in real time: its next chunk is often close behind.
+const SETTLE: Duration = Duration::from_millis(50);
+
+struct Folded {
+    id: DocumentId,
+    heads: String,
+    view: String,
+    snapshot: Vec<u8>,
+    through: u64,
+}
+
+impl Reader<'_> {
+    fn behind(&self, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT document FROM documents WHERE last_chunk > folded_through LIMIT ?1")?;
+        let rows = statement.query_map([limit as i64], |r| r.get::<_, String>("document"))?;
+        rows.map(|id| row::parse("documents", &id?)).collect()
+    }
+
+    /// How many documents' stored views are behind.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn behind_count(&self) -> Result<u64, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT count(*) FROM documents WHERE last_chunk > folded_through")?;
+        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+    }
+
+    fn fold_one(&self, id: &DocumentId) -> Result<Option<Folded>, StoreError> {
+        let Some((kind, document, through)) = self.whole(id)? else { return Ok(None) };
+        let view = project(kind, &document).json()?;
+        Ok(Some(Folded { id: *id, heads: heads_json(&document)?, view, snapshot: document.save(), through }))
+    }
+}
+
+impl Tx<'_> {
+    fn put_folded(&mut self, folded: &Folded) -> Result<(), StoreError> {
+        // Only forward: a slower fold must not put an older state over a newer one.
+        self.connection
+            .prepare_cached(
+                "UPDATE documents SET heads = ?2, view = ?3, snapshot = ?4, folded_through = ?5, checksum = ?6
+                  WHERE document = ?1 AND folded_through < ?5",
+            )?
+            .execute(params![
+                folded.id.to_string(),
+                folded.heads,
+                folded.view,
+                folded.snapshot,
+                row::to_sql(folded.through),
+                row::checksum(&[&folded.snapshot]),
+            ])?;
+        self.changed(StoreChange::Folded);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Folds every document that is behind. Returns how many were folded. It blocks.
+    /// # Errors
+    /// The first document's error, after all others were folded.
+    pub fn fold_now(&self) -> Result<usize, StoreError> {
+        let mut skip = BTreeSet::new();
+        let (mut count, mut first_error) = (0, None);
+        loop {
+            let (folded, errors) = self.fold_some(&skip)?;
+            if folded == 0 && errors.is_empty() {
+                return first_error.map_or(Ok(count), Err);
+            }
+            count += folded;
+            for (id, e) in errors {
+                skip.insert(id);
+                first_error.get_or_insert(e);
+            }
+        }
+    }
+
+    /// Folds a batch, leaving out `skip`. Returns how many were folded, and those that could not be.
+    fn fold_some(&self, skip: &BTreeSet<DocumentId>) -> Result<(usize, Vec<(DocumentId, StoreError)>), StoreError> {
+        let (folded, errors) = self.read_now(|r| {
+            let (mut folded, mut errors) = (Vec::new(), Vec::new());
+            for id in r.behind(BATCH + skip.len())?.into_iter().filter(|id| !skip.contains(id)) {
+                match r.fold_one(&id) {
+                    Ok(one) => folded.extend(one),
+                    Err(e) => errors.push((id, e)),
+                }
+            }
+            Ok((folded, errors))
+        })?;
+        let count = folded.len();
+        if count > 0 {
+            self.write_now(move |tx| folded.iter().try_for_each(|one| tx.put_folded(one)))?;
+        }
+        Ok((count, errors))
+    }
+}
+
+/// Keeps stored views within a moment of what was committed, until it is stopped.
+/// # Errors
+/// If the store stops.
+pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
+    let mut changes = store.changes();
+    // A document that cannot be read is left as it is, named once, and tried again at the next start.
+    let mut skip = BTreeSet::new();
+    loop {
+        let (again, tried) = (store.clone(), skip.clone());
+        let (folded, errors) = tokio::task::spawn_blocking(move || again.fold_some(&tried)).await??;
+        for (id, e) in errors {
+            error!(document.id = %id, error = %e, "document {id} cannot be folded: {e}");
+            skip.insert(id);
+        }
+        if folded > 0 && !stop.is_stopped() {
+            continue;
+        }
+        loop {
+            tokio::select! {
+                () = stop.stopped() => return Ok(()),
+                change = changes.recv() => match change {
+                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_)) | Err(RecvError::Lagged(_)) => break,
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return Ok(()),
+                }
+            }
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}

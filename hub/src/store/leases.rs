@@ -1,0 +1,152 @@
+//! Leases as they were granted, with what of each is used and what has become of it.
+//!
+//! What the states mean and when a slice returns is decided in `core::leases`; here is only what was said.
+
+use gatehouse_common::{
+    id::{LeaseId, SiteId},
+    lease::{Lease, LeaseUse},
+    seal::Sealed,
+    sync::{Downward, Lane},
+    time::UtcMs,
+};
+use rusqlite::{Row, params};
+use serde::Serialize;
+
+use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+
+/// Where a lease stands at the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// Granted, and the depot has not stated its use. It counts whole, expired or not.
+    Outstanding,
+    /// The depot has stated its use, or a person wrote it off; only what was used counts.
+    Closed,
+}
+
+impl LeaseState {
+    /// The word for it on pages and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outstanding => "outstanding",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A lease as the hub keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeaseRow {
+    /// What was granted.
+    pub lease: Lease,
+    /// The same, as it travels.
+    pub sealed: Sealed,
+    /// Where it stands.
+    pub state: LeaseState,
+    /// What decisions known to the hub have used of it; once closed, what the depot stated.
+    pub used: LeaseUse,
+    /// When the depot's statement was read; none before.
+    pub closed_at: Option<UtcMs>,
+}
+
+struct Stored {
+    id: String,
+    body: String,
+    signature: String,
+    state: String,
+    used: String,
+    closed: Option<i64>,
+}
+
+impl Stored {
+    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: r.get("id")?,
+            body: r.get("body")?,
+            signature: r.get("signature")?,
+            state: r.get("state")?,
+            used: r.get("used")?,
+            closed: r.get("closed_ms")?,
+        })
+    }
+
+    fn open(self) -> Result<LeaseRow, StoreError> {
+        let state = match self.state.as_str() {
+            "outstanding" => LeaseState::Outstanding,
+            "closed" => LeaseState::Closed,
+            other => return Err(row::damaged("leases", &self.id, format!("state {other:?}"))),
+        };
+        Ok(LeaseRow {
+            lease: row::json("leases", &self.id, &self.body)?,
+            used: row::json("leases", &self.id, &self.used)?,
+            sealed: Sealed { body: self.body, signature: self.signature },
+            state,
+            closed_at: self.closed.map(UtcMs),
+        })
+    }
+}
+
+impl Reader<'_> {
+    fn leases_where(&self, condition: &str, value: &str) -> Result<Vec<LeaseRow>, StoreError> {
+        let sql = format!(
+            "SELECT id, body, signature, state, used, closed_ms FROM leases WHERE {condition} ORDER BY granted_ms, id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([value], Stored::read)?;
+        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
+        stored.into_iter().map(Stored::open).collect()
+    }
+
+    /// Every lease, oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
+        self.leases_where("?1 = ?1", "")
+    }
+
+    /// Leases of a depot, oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn leases_of(&self, site: &SiteId) -> Result<Vec<LeaseRow>, StoreError> {
+        self.leases_where("site = ?1", site.as_str())
+    }
+
+    /// The lease with this name.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn lease(&self, id: &LeaseId) -> Result<Option<LeaseRow>, StoreError> {
+        Ok(self.leases_where("id = ?1", id.as_str())?.pop())
+    }
+}
+
+impl Tx<'_> {
+    /// Writes a lease down as it stands. A new one is sent to its depot.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn put_lease(&mut self, lease: &LeaseRow, now: UtcMs) -> Result<(), StoreError> {
+        let granted = &lease.lease;
+        // What was granted never changes; only its state and use do.
+        self.connection
+            .prepare_cached(
+                "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9",
+            )?
+            .execute(params![
+                granted.id.as_str(),
+                granted.site.as_str(),
+                lease.sealed.body,
+                lease.sealed.signature,
+                lease.state.as_str(),
+                serde_json::to_string(&lease.used)?,
+                granted.granted_at.0,
+                granted.expires_at.0,
+                lease.closed_at.map(|c| c.0),
+            ])?;
+        let scope = Scope::Site(granted.site.clone());
+        self.publish(&scope, Lane::Orders, &Downward::Lease(lease.sealed.clone()), now)?;
+        self.changed(StoreChange::Lease(granted.site.clone()));
+        Ok(())
+    }
+}

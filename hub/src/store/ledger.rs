@@ -1,0 +1,341 @@
+//! The ledger and the feeds.
+//!
+//! An item is written into the ledger once; each scope that gets it has a row in its feed. A feed
+//! row has a position of its own, so that an item published to another scope later is never behind
+//! a reader. Items that replace older ones (orders, facts) take the older ones' feed rows away;
+//! the ledger keeps all.
+
+use gatehouse_common::{
+    document::gate::Inspected,
+    id::{DeviceId, DocumentId, DocumentKind, Hash32},
+    seal::Sealed,
+    sync::{Downward, FeedItem, Lane},
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Device, Reader, Scope, StoreChange, StoreError, Tx, row};
+
+/// A row of a feed, for one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedRow {
+    /// What to send.
+    pub item: FeedItem,
+    /// The device that it came from, if one sent it.
+    pub origin: Option<DeviceId>,
+    /// Its place in the ledger: two rows of one device with the same place are the same item.
+    pub ledger: u64,
+    /// Its bytes in a message, roughly.
+    pub weight: usize,
+}
+
+struct Stored {
+    kind: String,
+    document: String,
+    document_kind: String,
+    body: Vec<u8>,
+    checksum: Vec<u8>,
+}
+
+impl Stored {
+    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            kind: r.get("kind")?,
+            document: r.get("document")?,
+            document_kind: r.get("document_kind")?,
+            body: r.get("body")?,
+            checksum: r.get("checksum")?,
+        })
+    }
+
+    fn open(self, position: i64) -> Result<Downward, StoreError> {
+        let parts = [self.kind.as_bytes(), self.document.as_bytes(), self.document_kind.as_bytes(), &self.body];
+        row::verify("ledger", position, &parts, &self.checksum)?;
+        let bad = |why: &str| row::damaged("ledger", position, why);
+        if self.kind == "chunk" {
+            let kind = match self.document_kind.as_str() {
+                "case" => DocumentKind::Case,
+                "dispatch" => DocumentKind::Dispatch,
+                _ => return Err(bad("unknown kind of document")),
+            };
+            return Ok(Downward::Chunk { document: row::parse("ledger", &self.document)?, kind, bytes: self.body });
+        }
+        let text = String::from_utf8(self.body).map_err(|_| bad("not text"))?;
+        let sealed = |text: &str| -> Result<Sealed, StoreError> { row::json("ledger", &position.to_string(), text) };
+        Ok(match self.kind.as_str() {
+            "order" => Downward::Order(text),
+            "fact" => Downward::Fact(text),
+            "sources" => Downward::Sources(text),
+            "lease" => Downward::Lease(sealed(&text)?),
+            "anchor" => Downward::Anchor(sealed(&text)?),
+            _ => return Err(bad("unknown kind of item")),
+        })
+    }
+}
+
+/// What is written of an item besides what it says.
+pub(super) struct Provenance<'a> {
+    pub(super) origin: Option<&'a DeviceId>,
+    pub(super) inspected: Option<&'a Inspected>,
+    /// A newer item of this subject replaces it; empty when nothing does.
+    pub(super) subject: &'a str,
+}
+
+impl Provenance<'_> {
+    pub(super) const OWN: Self = Self { origin: None, inspected: None, subject: "" };
+}
+
+impl Reader<'_> {
+    /// Rows of `lane` after `after` for a device with `scopes`, in order of position, at most `limit`.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one of them is.
+    pub fn feed(&self, scopes: &[Scope], lane: Lane, after: u64, limit: usize) -> Result<Vec<FeedRow>, StoreError> {
+        if scopes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let marks = vec!["?"; scopes.len()].join(", ");
+        // In order of position: a page that ends anywhere leaves nothing behind its cursor.
+        let sql = format!(
+            "SELECT f.position AS feed_position, l.position AS ledger_position, l.origin, l.kind, l.document,
+                    l.document_kind, l.body, l.checksum
+               FROM feed f JOIN ledger l ON l.position = f.item
+              WHERE f.lane = ? AND f.position > ? AND f.scope IN ({marks})
+              ORDER BY f.position LIMIT ?"
+        );
+        let mut values: Vec<rusqlite::types::Value> = vec![(lane.index() as i64).into(), row::to_sql(after).into()];
+        values.extend(scopes.iter().map(|scope| scope.to_string().into()));
+        values.push((limit as i64).into());
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            let ledger: i64 = r.get("ledger_position")?;
+            let position: i64 = r.get("feed_position")?;
+            let origin: String = r.get("origin")?;
+            let stored = Stored::read(r)?;
+            let weight = stored.body.len() + 48;
+            let says = stored.open(ledger)?;
+            found.push(FeedRow {
+                item: FeedItem { lane, position: row::from_sql(position), says },
+                origin: if origin.is_empty() { None } else { Some(row::parse("ledger", &origin)?) },
+                ledger: row::from_sql(ledger),
+                weight,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The last position of any feed; 0 before the first.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn feed_head(&self) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT coalesce(max(position), 0) FROM feed")?;
+        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+    }
+
+    /// Whether the feed has chunks of the device itself that it would not get back.
+    pub(crate) fn has_own_chunks_after_refill(&self, device: &Device) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM ledger l JOIN feed f ON f.item = l.position
+                             WHERE l.origin = ?1 AND l.kind = 'chunk' AND f.position > ?2)",
+        )?;
+        let through = row::to_sql(self.refill_through(&device.device)?);
+        Ok(statement.query_row(params![device.device.as_str(), through], |r| r.get(0))?)
+    }
+
+    /// Chunks of a document after a place in the ledger, with their places, in order.
+    pub(super) fn chunks_after(&self, document: &DocumentId, after: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+              WHERE kind = 'chunk' AND document = ?1 AND position > ?2 ORDER BY position",
+        )?;
+        let mut rows = statement.query(params![document.to_string(), row::to_sql(after)])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            let position: i64 = r.get("position")?;
+            if let Downward::Chunk { bytes, .. } = Stored::read(r)?.open(position)? {
+                found.push((row::from_sql(position), bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the ledger has this chunk.
+    pub(crate) fn has_chunk(&self, document: &DocumentId, hash: &Hash32) -> Result<bool, StoreError> {
+        Ok(self.ledger_place(&document.to_string(), hash)?.is_some())
+    }
+
+    /// The largest change number of a writer in a document; 0 if the ledger has none.
+    pub(crate) fn writer_seq(&self, document: &DocumentId, actor: &str) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT coalesce(max(seq), 0) FROM ledger WHERE kind = 'chunk' AND document = ?1 AND actor = ?2",
+        )?;
+        Ok(row::from_sql(statement.query_row(params![document.to_string(), actor], |r| r.get(0))?))
+    }
+
+    fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT position FROM ledger WHERE document = ?1 AND hash = ?2")?;
+        Ok(statement.query_row(params![document, hash.to_string()], |r| r.get(0)).optional()?)
+    }
+
+    /// Bodies of everything the ledger has under a subject, oldest first.
+    pub(super) fn of_subject(&self, subject: &str) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+              WHERE subject = ?1 AND subject <> '' ORDER BY position",
+        )?;
+        let mut rows = statement.query([subject])?;
+        let mut found = Vec::new();
+        while let Some(r) = rows.next()? {
+            let position: i64 = r.get("position")?;
+            match Stored::read(r)?.open(position)? {
+                Downward::Order(text) | Downward::Fact(text) | Downward::Sources(text) => found.push(text),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Tx<'_> {
+    /// Tells the devices of `scope` something: into the ledger if it is new, and into the scope's feed
+    /// unless it is there. Returns whether the scope did not have it.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn publish(&mut self, scope: &Scope, lane: Lane, says: &Downward, now: UtcMs) -> Result<bool, StoreError> {
+        let place = self.record(says, &Provenance::OWN, now)?;
+        self.feed_row(scope, lane, says, place, "")
+    }
+
+    /// Like [`Self::publish`], and takes older items of the same subject out of the scope's feed: whoever
+    /// has not read them yet reads the newer one instead.
+    pub(crate) fn publish_newest(
+        &mut self,
+        scope: &Scope,
+        lane: Lane,
+        says: &Downward,
+        subject: &str,
+        now: UtcMs,
+    ) -> Result<bool, StoreError> {
+        let place = self.record(says, &Provenance { subject, ..Provenance::OWN }, now)?;
+        let new = self.feed_row(scope, lane, says, place, subject)?;
+        if new {
+            self.connection
+                .prepare_cached("DELETE FROM feed WHERE scope = ?1 AND subject = ?2 AND item <> ?3")?
+                .execute(params![scope.to_string(), subject, row::to_sql(place)])?;
+        }
+        Ok(new)
+    }
+
+    /// Writes an item into the ledger unless it is there. Returns its place.
+    pub(super) fn record(
+        &mut self,
+        says: &Downward,
+        provenance: &Provenance<'_>,
+        now: UtcMs,
+    ) -> Result<u64, StoreError> {
+        let (document, document_kind) = match says {
+            Downward::Chunk { document, kind, .. } => (document.to_string(), kind.as_str()),
+            _ => (String::new(), ""),
+        };
+        let hash = item_hash(says, provenance);
+        if let Some(place) = self.ledger_place(&document, &hash)? {
+            return Ok(row::from_sql(place));
+        }
+        let (kind, body) = match says {
+            Downward::Chunk { bytes, .. } => ("chunk", bytes.clone()),
+            Downward::Order(text) => ("order", text.clone().into_bytes()),
+            Downward::Fact(text) => ("fact", text.clone().into_bytes()),
+            Downward::Sources(text) => ("sources", text.clone().into_bytes()),
+            Downward::Lease(sealed) => ("lease", serde_json::to_vec(sealed)?),
+            Downward::Anchor(sealed) => ("anchor", serde_json::to_vec(sealed)?),
+        };
+        let checksum = row::checksum(&[kind.as_bytes(), document.as_bytes(), document_kind.as_bytes(), &body]);
+        let actor = provenance.inspected.map(|i| String::from_utf8_lossy(&i.actor).into_owned()).unwrap_or_default();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO ledger (kind, document, document_kind, hash, origin, actor, seq, subject, body, at_ms, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                kind,
+                document,
+                document_kind,
+                hash.to_string(),
+                provenance.origin.map_or("", DeviceId::as_str),
+                actor,
+                provenance.inspected.map_or(0, |i| row::to_sql(i.seq)),
+                provenance.subject,
+                body,
+                now.0,
+                checksum,
+            ])?;
+        Ok(row::from_sql(self.connection.last_insert_rowid()))
+    }
+
+    /// Gives a scope a row for an item of the ledger, unless it has one. Returns whether it had none.
+    pub(super) fn feed_row(
+        &mut self,
+        scope: &Scope,
+        lane: Lane,
+        says: &Downward,
+        place: u64,
+        subject: &str,
+    ) -> Result<bool, StoreError> {
+        let document = match says {
+            Downward::Chunk { document, .. } => document.to_string(),
+            _ => String::new(),
+        };
+        let added = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO feed (scope, lane, item, document, hash, subject)
+                 SELECT ?1, ?2, position, ?4, hash, ?5 FROM ledger WHERE position = ?3
+                 ON CONFLICT (scope, document, hash) DO NOTHING",
+            )?
+            .execute(params![scope.to_string(), lane.index() as i64, row::to_sql(place), document, subject])?;
+        if added > 0 {
+            self.changed(StoreChange::Feed(scope.clone()));
+        }
+        Ok(added > 0)
+    }
+
+    /// Gives a scope every chunk of a document that the ledger has, in order.
+    pub(super) fn feed_whole_document(
+        &mut self,
+        scope: &Scope,
+        lane: Lane,
+        document: &DocumentId,
+    ) -> Result<(), StoreError> {
+        let added = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO feed (scope, lane, item, document, hash, subject)
+                 SELECT ?1, ?2, position, document, hash, '' FROM ledger
+                  WHERE kind = 'chunk' AND document = ?3 ORDER BY position
+                 ON CONFLICT (scope, document, hash) DO NOTHING",
+            )?
+            .execute(params![scope.to_string(), lane.index() as i64, document.to_string()])?;
+        if added > 0 {
+            self.changed(StoreChange::Feed(scope.clone()));
+        }
+        Ok(())
+    }
+
+    /// Moves what a scope has of a document up into the lane of recalls, in order: a recall whose past
+    /// waits in a slower lane could not be applied, and a release would leave before it.
+    pub(super) fn hurry_document(&mut self, scope: &Scope, document: &DocumentId) -> Result<(), StoreError> {
+        let key = params![scope.to_string(), document.to_string(), Lane::Recalls.index() as i64];
+        self.connection
+            .prepare_cached("DELETE FROM feed WHERE scope = ?1 AND document = ?2 AND lane <> ?3")?
+            .execute(key)?;
+        self.feed_whole_document(scope, Lane::Recalls, document)
+    }
+}
+
+/// What makes two items the same. A chunk's is the change's own hash, so that a writer's number and
+/// another document's past can name it.
+fn item_hash(says: &Downward, provenance: &Provenance<'_>) -> Hash32 {
+    provenance.inspected.map_or_else(|| says.hash(), |i| i.hash)
+}

@@ -1,0 +1,347 @@
+//! What the hub remembers, in one SQLite file.
+//!
+//! Everything is written by one thread ([`writer`]), many callers to a commit; readers open the file
+//! themselves and never wait. In: closures over [`Tx`] and [`Reader`]. Out: their results, after the
+//! commit, and [`StoreChange`]s for those who wait for something new.
+//! Ground (the ledger, decisions, the audit) only grows; each row has a checksum that is verified
+//! when it is read. Everything else can be derived from it.
+
+pub mod audit;
+pub mod cursors;
+pub mod decisions;
+pub mod devices;
+pub mod documents;
+pub mod facts;
+pub mod folding;
+pub mod leases;
+pub mod ledger;
+mod migrations;
+pub mod orders;
+pub mod quarantine;
+pub mod queue;
+pub mod recon;
+mod row;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    ops::Deref,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gatehouse_common::{
+    document::{Actor, ActorKind, Document, DocumentError},
+    id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
+    time::Hlc,
+};
+use rusqlite::Connection;
+use tokio::sync::broadcast;
+
+pub use audit::AuditEntry;
+pub use decisions::StoredDecision;
+pub use devices::{Device, DeviceKind, DeviceState};
+pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
+pub use leases::{LeaseRow, LeaseState};
+pub use ledger::FeedRow;
+pub use quarantine::Quarantined;
+pub use recon::ReconFilter;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store was stopped, or a write to its disk did not survive. Restart the hub.
+    #[error("store is stopped")]
+    Stopped,
+    /// Nothing was written: the file is busy, or its disk is full. Try again.
+    #[error("store did not write: {0}")]
+    NotWritten(String),
+    /// Another program made this file, or a newer version of this one. Nothing was written.
+    #[error("store at {path}: {why}")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A row's checksum is wrong or its content cannot be read. The row is left as it is.
+    #[error("row {row} of {table} is damaged: {why}")]
+    Damaged {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        row: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The caller undid its own work. The text is for whoever asked.
+    #[error("{0}")]
+    Refused(String),
+    /// A document could not be read or written.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A value could not be written as JSON.
+    #[error("value cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// SQLite refused; the closure's work is undone.
+    #[error("store refused: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Who gets a row of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The devices of a depot.
+    Site(SiteId),
+    /// The unit of a vehicle.
+    Vehicle(VehicleId),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Site(site) => write!(f, "site/{site}"),
+            Self::Vehicle(vehicle) => write!(f, "vehicle/{vehicle}"),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text.strip_prefix("vehicle/") {
+            Some(vehicle) => VehicleId::new(vehicle).map(Self::Vehicle),
+            None => SiteId::new(text.strip_prefix("site/").unwrap_or(text)).map(Self::Site),
+        }
+    }
+}
+
+/// Something that was committed, for those who wait for it. A hint: whoever missed some reads again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChange {
+    /// A scope has a new row in its feed.
+    Feed(Scope),
+    /// A dispatch has new chunks.
+    Dispatch(DocumentId),
+    /// A case has new chunks.
+    Case(DocumentId),
+    /// The stored views of documents are up to date again.
+    Folded,
+    /// An order has a new version.
+    Order(OrderId),
+    /// A fact is newer; its key as JSON.
+    Fact(String),
+    /// A decision came in.
+    Decision(DecisionId),
+    /// A recon item changed.
+    Recon(DecisionId),
+    /// A posting changed, of this order.
+    Posting(OrderId),
+    /// A lease of this depot changed.
+    Lease(SiteId),
+    /// A device was added, removed or heard.
+    Device(DeviceId),
+    /// A source was heard.
+    Source,
+    /// Something went into quarantine.
+    Quarantine,
+}
+
+/// The store. Copies share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    actor: Actor,
+    writer: writer::Writer,
+    readers: Mutex<Vec<Connection>>,
+    changes: broadcast::Sender<StoreChange>,
+}
+
+/// Reads what was committed; inside a write also what that write has done.
+pub struct Reader<'c> {
+    pub(crate) connection: &'c Connection,
+}
+
+/// Reads and writes inside one transaction.
+pub struct Tx<'c> {
+    reader: Reader<'c>,
+    pub(crate) actor: &'c Actor,
+    pub(crate) cache: &'c mut DocumentCache,
+    pub(crate) changes: Vec<StoreChange>,
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = Reader<'c>;
+
+    fn deref(&self) -> &Reader<'c> {
+        &self.reader
+    }
+}
+
+impl Tx<'_> {
+    /// The hub's own actor, of this start.
+    #[must_use]
+    pub fn hub_actor(&self) -> &Actor {
+        self.actor
+    }
+
+    pub(crate) fn changed(&mut self, change: StoreChange) {
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+}
+
+/// Documents that the writer has in hand, so that a batch about one document loads it once.
+#[derive(Default)]
+pub(crate) struct DocumentCache {
+    pub(crate) documents: HashMap<DocumentId, (Document, u64)>,
+    /// Documents that the running closure changed; forgotten when it is undone.
+    pub(crate) touched: Vec<DocumentId>,
+    pub(crate) hlc: Option<Hlc>,
+}
+
+impl DocumentCache {
+    const MAX: usize = 256;
+
+    pub(crate) fn forget_touched(&mut self) {
+        for id in self.touched.drain(..) {
+            self.documents.remove(&id);
+        }
+        self.hlc = None;
+    }
+
+    pub(crate) fn trim(&mut self) {
+        self.touched.clear();
+        if self.documents.len() > Self::MAX {
+            self.documents.clear();
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store of the hub called `name`, or makes it. Each opening is a new actor of the hub,
+    /// so that no two changes ever share actor and number, whatever was restored from where.
+    /// # Errors
+    /// [`StoreError::Foreign`] names what is wrong with the file; [`StoreError::Sqlite`] if it cannot be opened.
+    pub fn open(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
+        migrations::prepare(&mut connection, path)?;
+        let epoch = cursors::begin(&mut connection)?;
+        Self::over(connection, path, name, epoch)
+    }
+
+    /// Opens the store beside a hub that may be running, for tools. It begins nothing, so it may write no entries.
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_beside(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
+        migrations::prepare(&mut connection, path)?;
+        Self::over(connection, path, name, 0)
+    }
+
+    fn over(connection: Connection, path: &Path, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
+        let site = SiteId::new(name.as_str()).map_err(|e| StoreError::Refused(e.to_string()))?;
+        let actor = Actor { kind: ActorKind::Hub, site, device: name.clone(), epoch };
+        let (changes, _) = broadcast::channel(4096);
+        let writer = writer::Writer::start(connection, actor.clone(), changes.clone())?;
+        let shared = Shared { path: path.to_owned(), actor, writer, readers: Mutex::default(), changes };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Runs `work` in a transaction and returns its result once that is on disk.
+    ///
+    /// Callers that come together share a commit; what one of them refuses undoes only its own work.
+    /// # Errors
+    /// Whatever `work` returned, or [`StoreError::NotWritten`] or [`StoreError::Stopped`] of the commit.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.shared.writer.submit(work, move |result| {
+            // The caller may have gone away; its work is committed all the same.
+            let _ = sender.send(result);
+        })?;
+        receiver.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Like [`Self::write`], for callers outside of async code. It blocks.
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_now<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.shared.writer.submit(work, move |result| {
+            let _ = sender.send(result);
+        })?;
+        receiver.recv().map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Runs `work` over what is committed now, on a thread for blocking work.
+    /// # Errors
+    /// Whatever `work` returned.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || store.read_now(work)).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Like [`Self::read`], for callers outside of async code. It blocks.
+    /// # Errors
+    /// Whatever `work` returned.
+    pub fn read_now<T>(&self, work: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let kept = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => migrations::open_reader(&self.shared.path)?,
+        };
+        // One view of the store for the whole closure, however many queries it runs.
+        connection.execute_batch("BEGIN DEFERRED")?;
+        let result = work(&Reader { connection: &connection });
+        connection.execute_batch("ROLLBACK")?;
+        let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < 16 {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// What is committed from now on, as hints. A receiver that lags reads the store again.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<StoreChange> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The hub's own actor, of this start.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.shared.actor
+    }
+
+    /// Whether a write was lost on its way to disk. The hub must stop then and open the store anew.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.shared.writer.is_broken()
+    }
+
+    /// How many commits were made since the start.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.shared.writer.commits()
+    }
+}

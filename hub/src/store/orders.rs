@@ -1,0 +1,124 @@
+//! Orders: the newest version of each; all versions stand in the ledger.
+
+use gatehouse_common::{
+    id::{CustomerId, OrderId},
+    order::{Order, OrderStatus},
+    sync::{Downward, Lane},
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, params};
+
+use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+
+fn subject(order: &OrderId) -> String {
+    format!("order/{order}")
+}
+
+impl Reader<'_> {
+    /// The newest version of an order.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT body FROM orders WHERE order_id = ?1")?;
+        let body: Option<String> = statement.query_row([order.as_str()], |r| r.get(0)).optional()?;
+        body.map(|text| row::json("orders", order.as_str(), &text)).transpose()
+    }
+
+    /// A version of an order, as a decision may have seen it.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn order_version(&self, order: &OrderId, version: u64) -> Result<Option<Order>, StoreError> {
+        for text in self.of_subject(&subject(order))? {
+            let found: Order = row::json("ledger", order.as_str(), &text)?;
+            if found.version == version {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest versions of all orders, by planned departure.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn orders(&self) -> Result<Vec<Order>, StoreError> {
+        self.orders_where("?1 = ?1", "")
+    }
+
+    /// The newest versions of a customer's orders.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn orders_of_customer(&self, customer: &CustomerId) -> Result<Vec<Order>, StoreError> {
+        self.orders_where("customer = ?1", customer.as_str())
+    }
+
+    fn orders_where(&self, condition: &str, value: &str) -> Result<Vec<Order>, StoreError> {
+        let sql = format!("SELECT order_id, body FROM orders WHERE {condition} ORDER BY order_id");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([value])?;
+        let mut orders: Vec<Order> = Vec::new();
+        while let Some(r) = rows.next()? {
+            let (id, body): (String, String) = (r.get("order_id")?, r.get("body")?);
+            orders.push(row::json("orders", &id, &body)?);
+        }
+        orders.sort_by_key(|o| o.planned_departure);
+        Ok(orders)
+    }
+
+    /// Depots that have an order of a customer which may still leave.
+    pub(super) fn sites_of_customer(&self, customer: &CustomerId) -> Result<Vec<Scope>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT DISTINCT site FROM orders WHERE customer = ?1 AND status = 'released' ORDER BY site")?;
+        let rows = statement.query_map([customer.as_str()], |r| r.get::<_, String>("site"))?;
+        rows.map(|site| Ok(Scope::Site(row::parse("orders", &site?)?))).collect()
+    }
+}
+
+impl Tx<'_> {
+    /// Takes a version of an order and sends it to its depot and its vehicle, with the facts that the
+    /// depot needs for it. One that is not newer than the known one changes nothing.
+    /// Returns whether it was new.
+    /// # Errors
+    /// [`StoreError::Damaged`] if the known one cannot be read.
+    pub fn put_order(&mut self, order: &Order, now: UtcMs) -> Result<bool, StoreError> {
+        let known = self.order(&order.id)?;
+        if known.as_ref().is_some_and(|k| k.version >= order.version) {
+            return Ok(false);
+        }
+        let body = serde_json::to_string(order)?;
+        let status = match order.status {
+            OrderStatus::Released => "released",
+            OrderStatus::Cancelled => "cancelled",
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO orders (order_id, version, site, vehicle, customer, status, body, at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (order_id) DO UPDATE SET version = ?2, site = ?3, vehicle = ?4, customer = ?5,
+                   status = ?6, body = ?7, at_ms = ?8",
+            )?
+            .execute(params![
+                order.id.as_str(),
+                row::to_sql(order.version),
+                order.site.as_str(),
+                order.vehicle.as_str(),
+                order.customer.id.as_str(),
+                status,
+                body,
+                now.0,
+            ])?;
+        let mut scopes = vec![Scope::Site(order.site.clone()), Scope::Vehicle(order.vehicle.clone())];
+        if let Some(known) = known {
+            // Whoever had the order before learns that it went elsewhere.
+            scopes.extend([Scope::Site(known.site), Scope::Vehicle(known.vehicle)]);
+            scopes.dedup();
+        }
+        let says = Downward::Order(body);
+        for scope in &scopes {
+            self.publish_newest(scope, Lane::Orders, &says, &subject(&order.id), now)?;
+        }
+        self.publish_facts_of(order, now)?;
+        self.changed(StoreChange::Order(order.id.clone()));
+        Ok(true)
+    }
+}

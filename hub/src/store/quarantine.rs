@@ -1,0 +1,112 @@
+//! What devices sent and the hub did not let in: reason, hash, size and the first bytes of each.
+
+use gatehouse_common::{
+    id::{DeviceId, DocumentId, Hash32},
+    time::UtcMs,
+};
+use rusqlite::params;
+use serde::Serialize;
+
+use super::{Reader, StoreChange, StoreError, Tx, row};
+
+/// How many bytes of what was refused are kept.
+const HEAD_MAX: usize = 256;
+
+/// Something in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Its place.
+    pub position: u64,
+    /// Who sent it.
+    pub origin: String,
+    /// What it was: chunk, decision, fact, status, event.
+    pub what: String,
+    /// Which document, for chunks, in hex.
+    pub document: String,
+    /// Hash of what was refused.
+    pub hash: String,
+    /// Why it was refused.
+    pub reason: String,
+    /// Its bytes.
+    pub size: u64,
+    /// When, by the hub's clock.
+    pub at: UtcMs,
+}
+
+impl Reader<'_> {
+    /// The latest in quarantine, newest first.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn quarantine(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT position, origin, what, document, hash, reason, size, at_ms FROM quarantine
+              ORDER BY position DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([limit as i64], |r| {
+            Ok(Quarantined {
+                position: row::from_sql(r.get("position")?),
+                origin: r.get("origin")?,
+                what: r.get("what")?,
+                document: r.get("document")?,
+                hash: r.get("hash")?,
+                reason: r.get("reason")?,
+                size: row::from_sql(r.get("size")?),
+                at: UtcMs(r.get("at_ms")?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many are in quarantine.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn quarantine_count(&self) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM quarantine")?;
+        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+    }
+
+    /// Whether a change of this document is in quarantine.
+    pub(crate) fn is_quarantined(&self, document: &DocumentId, hash: &Hash32) -> Result<bool, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM quarantine WHERE document = ?1 AND hash = ?2)")?;
+        Ok(statement.query_row(params![document.to_string(), hash.to_string()], |r| r.get(0))?)
+    }
+}
+
+/// What goes into quarantine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused<'a> {
+    pub(crate) origin: &'a DeviceId,
+    pub(crate) what: &'a str,
+    pub(crate) document: Option<&'a DocumentId>,
+    /// The change's own hash, where it has one; else of its bytes.
+    pub(crate) hash: Hash32,
+    pub(crate) reason: &'a str,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Tx<'_> {
+    /// Puts something into quarantine; the same from the same sender again changes nothing.
+    pub(crate) fn quarantine_put(&mut self, refused: &Refused<'_>, now: UtcMs) -> Result<(), StoreError> {
+        let head = &refused.bytes[..refused.bytes.len().min(HEAD_MAX)];
+        self.connection
+            .prepare_cached(
+                "INSERT INTO quarantine (origin, what, document, hash, reason, size, head, at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (origin, what, document, hash) DO NOTHING",
+            )?
+            .execute(params![
+                refused.origin.as_str(),
+                refused.what,
+                refused.document.map(ToString::to_string).unwrap_or_default(),
+                refused.hash.to_string(),
+                refused.reason,
+                refused.bytes.len() as i64,
+                head,
+                now.0,
+            ])?;
+        self.changed(StoreChange::Quarantine);
+        Ok(())
+    }
+}

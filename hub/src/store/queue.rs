@@ -1,0 +1,242 @@
+//! Postings to the ERP, in the order they have per order.
+//!
+//! A posting that is handed out is marked in doubt before it is sent, in a commit of its own: a crash
+//! between sending and recording thereby ends in a question to the ERP, never in a second posting.
+
+use gatehouse_common::{
+    id::{DecisionId, OrderId},
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Reader, StoreChange, StoreError, Tx, row};
+use crate::core::reconcile::{Posting, PostingState, QueuedPosting};
+
+const COLUMNS: &str = "key, state, attempts, next_try_ms, last_error, applied_ms, document, body";
+
+struct Stored {
+    key: String,
+    state: String,
+    attempts: u32,
+    next_try: i64,
+    last_error: Option<String>,
+    applied: Option<i64>,
+    document: Option<String>,
+    body: String,
+}
+
+impl Stored {
+    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            key: r.get("key")?,
+            state: r.get("state")?,
+            attempts: r.get("attempts")?,
+            next_try: r.get("next_try_ms")?,
+            last_error: r.get("last_error")?,
+            applied: r.get("applied_ms")?,
+            document: r.get("document")?,
+            body: r.get("body")?,
+        })
+    }
+
+    fn open(self) -> Result<QueuedPosting, StoreError> {
+        let state = match self.state.as_str() {
+            "queued" => PostingState::Queued,
+            "in_doubt" => PostingState::InDoubt,
+            "applied" => PostingState::Applied,
+            "dead" => PostingState::Dead,
+            other => return Err(row::damaged("postings", &self.key, format!("state {other:?}"))),
+        };
+        Ok(QueuedPosting {
+            posting: row::json("postings", &self.key, &self.body)?,
+            state,
+            attempts: self.attempts,
+            next_try: UtcMs(self.next_try),
+            last_error: self.last_error,
+            applied_at: self.applied.map(UtcMs),
+            document: self.document,
+        })
+    }
+}
+
+impl Reader<'_> {
+    fn postings_where(
+        &self,
+        condition: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<Vec<QueuedPosting>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM postings WHERE {condition}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(values, Stored::read)?;
+        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
+        stored.into_iter().map(Stored::open).collect()
+    }
+
+    /// Postings that follow from a decision, in the order they were queued.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn postings_of(&self, decision: &DecisionId) -> Result<Vec<QueuedPosting>, StoreError> {
+        self.postings_where("decision = ?1 ORDER BY n", [decision.as_str()])
+    }
+
+    /// Postings of an order, in the order they were queued.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn postings_of_order(&self, order: &OrderId) -> Result<Vec<QueuedPosting>, StoreError> {
+        self.postings_where("order_id = ?1 ORDER BY n", [order.as_str()])
+    }
+
+    /// The posting under a key.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn posting(&self, key: &str) -> Result<Option<QueuedPosting>, StoreError> {
+        Ok(self.postings_where("key = ?1", [key])?.pop())
+    }
+
+    /// Postings that are parked for a person, oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn dead_letters(&self) -> Result<Vec<QueuedPosting>, StoreError> {
+        self.postings_where("state = 'dead' ORDER BY n", [])
+    }
+
+    /// How many postings stand in each state.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn posting_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT state, count(*) AS n FROM postings GROUP BY state")?;
+        let rows = statement.query_map([], |r| Ok((r.get("state")?, row::from_sql(r.get("n")?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// When the next posting that could be sent is due; none if nothing waits.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn next_due(&self) -> Result<Option<UtcMs>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT min(next_try_ms) FROM postings p
+              WHERE state IN ('queued', 'in_doubt') AND claimed = 0
+                AND NOT EXISTS (SELECT 1 FROM postings e
+                                 WHERE e.order_id = p.order_id AND e.n < p.n AND e.state <> 'applied')",
+        )?;
+        let due: Option<i64> = statement.query_row([], |r| r.get(0))?;
+        Ok(due.map(UtcMs))
+    }
+}
+
+impl Tx<'_> {
+    /// Queues a posting behind those of its order; one whose key is known changes nothing.
+    /// Returns whether it is new.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn enqueue(&mut self, posting: &Posting, now: UtcMs) -> Result<bool, StoreError> {
+        let added = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO postings (key, decision, order_id, line, kind, quantity, state, next_try_ms, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8) ON CONFLICT (key) DO NOTHING",
+            )?
+            .execute(params![
+                posting.key,
+                posting.decision.as_str(),
+                posting.order.as_str(),
+                posting.line,
+                posting.kind.as_str(),
+                posting.quantity,
+                now.0,
+                serde_json::to_string(posting)?,
+            ])?;
+        if added > 0 {
+            self.changed(StoreChange::Posting(posting.order.clone()));
+        }
+        Ok(added > 0)
+    }
+
+    /// Hands out postings that are due, at most `limit` and one per order: the first of each that is not
+    /// applied. Each is returned as it stood and stands as in doubt from now on, one more attempt counted,
+    /// until [`Self::finish`], [`Self::retry`] or [`Self::bury`] says what came of it.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn claim_due(&mut self, now: UtcMs, limit: usize) -> Result<Vec<QueuedPosting>, StoreError> {
+        // The order the postings were queued in; a dead one stops those behind it, since later ones build on it.
+        let due = self.postings_where(
+            "state IN ('queued', 'in_doubt') AND claimed = 0 AND next_try_ms <= ?1
+               AND NOT EXISTS (SELECT 1 FROM postings e
+                                WHERE e.order_id = postings.order_id AND e.n < postings.n AND e.state <> 'applied')
+             ORDER BY next_try_ms, n LIMIT ?2",
+            params![now.0, limit as i64],
+        )?;
+        for queued in &due {
+            self.connection
+                .prepare_cached(
+                    "UPDATE postings SET state = 'in_doubt', claimed = 1, attempts = attempts + 1 WHERE key = ?1",
+                )?
+                .execute([&queued.posting.key])?;
+        }
+        Ok(due)
+    }
+
+    /// The ERP has it, under the name `document`.
+    /// # Errors
+    /// [`StoreError::Refused`] if there is no such posting.
+    pub fn finish(&mut self, key: &str, document: Option<&str>, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE postings SET state = 'applied', claimed = 0, last_error = NULL, applied_ms = ?2, document = ?3
+                  WHERE key = ?1",
+            )?
+            .execute(params![key, now.0, document])?;
+        self.posting_changed(key)
+    }
+
+    /// It is tried again, not before `next_try`. `state` is [`PostingState::Queued`] only if the ERP certainly
+    /// does not have it; otherwise it is asked for first.
+    /// # Errors
+    /// [`StoreError::Refused`] if there is no such posting.
+    pub fn retry(&mut self, key: &str, state: PostingState, next_try: UtcMs, error: &str) -> Result<(), StoreError> {
+        let state = if state == PostingState::Queued { state } else { PostingState::InDoubt };
+        self.connection
+            .prepare_cached(
+                "UPDATE postings SET state = ?2, claimed = 0, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
+            )?
+            .execute(params![key, state.as_str(), next_try.0, error])?;
+        self.posting_changed(key)
+    }
+
+    /// It is parked for a person, with the reason.
+    /// # Errors
+    /// [`StoreError::Refused`] if there is no such posting.
+    pub fn bury(&mut self, key: &str, reason: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE postings SET state = 'dead', claimed = 0, last_error = ?2 WHERE key = ?1")?
+            .execute(params![key, reason])?;
+        self.posting_changed(key)
+    }
+
+    /// A person wants a parked posting tried again. It is asked for before it is sent, whatever parked it.
+    /// # Errors
+    /// [`StoreError::Refused`] if no posting with this key is parked.
+    pub fn replay(&mut self, key: &str, now: UtcMs) -> Result<(), StoreError> {
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE postings SET state = 'in_doubt', claimed = 0, attempts = 0, next_try_ms = ?2
+                  WHERE key = ?1 AND state = 'dead'",
+            )?
+            .execute(params![key, now.0])?;
+        if changed == 0 {
+            return Err(StoreError::Refused(format!("no parked posting {key}")));
+        }
+        self.posting_changed(key)
+    }
+
+    fn posting_changed(&mut self, key: &str) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT order_id FROM postings WHERE key = ?1")?;
+        let order: Option<String> = statement.query_row([key], |r| r.get(0)).optional()?;
+        let order = order.ok_or_else(|| StoreError::Refused(format!("no posting {key}")))?;
+        drop(statement);
+        self.changed(StoreChange::Posting(row::parse("postings", &order)?));
+        Ok(())
+    }
+}

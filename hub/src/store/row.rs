@@ -1,0 +1,56 @@
+//! What all tables share: checksums, and reading stored text as values.
+
+use std::{fmt::Display, str::FromStr};
+
+use gatehouse_common::id::Hash32;
+use serde::de::DeserializeOwned;
+
+use super::StoreError;
+
+/// The checksum of a ground row: the first 8 bytes of SHA-256 over its parts, each with its length.
+pub(super) fn checksum(parts: &[&[u8]]) -> [u8; 8] {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    let mut short = [0; 8];
+    short.copy_from_slice(&Hash32::of(&bytes).0[..8]);
+    short
+}
+
+/// Checks a row against its stored checksum.
+pub(super) fn verify(table: &'static str, row: impl Display, parts: &[&[u8]], stored: &[u8]) -> Result<(), StoreError> {
+    if checksum(parts) == *stored {
+        return Ok(());
+    }
+    Err(damaged(table, row, "checksum is wrong"))
+}
+
+/// A row that cannot be used.
+pub(super) fn damaged(table: &'static str, row: impl Display, why: impl Display) -> StoreError {
+    StoreError::Damaged { table, row: row.to_string(), why: why.to_string() }
+}
+
+/// Stored text as a name or number.
+pub(super) fn parse<T: FromStr>(table: &'static str, text: &str) -> Result<T, StoreError>
+where
+    T::Err: Display,
+{
+    text.parse().map_err(|e| damaged(table, text, e))
+}
+
+/// Stored JSON as a value.
+pub(super) fn json<T: DeserializeOwned>(table: &'static str, row: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| damaged(table, row, e))
+}
+
+/// A position or count as SQLite keeps it.
+pub(super) fn to_sql(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A position or count as SQLite kept it.
+pub(super) fn from_sql(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}

@@ -1,0 +1,327 @@
+//! The sync exchange over HTTP.
+//!
+//! In: a signed frame. Out: a signed frame, after the commit. A pull with nothing new waits.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use gatehouse_common::{
+    id::DeviceId,
+    seal::PrivateKey,
+    sync::{
+        Pull, Push, decode, encode,
+        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH},
+        version::FRAME_MAX_BYTES,
+    },
+    time::UtcMs,
+};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{debug, error};
+
+use super::{
+    pull,
+    push::handle_push,
+    signed::{Claim, Nonces, sign_reply},
+};
+use crate::{
+    clock::Clock,
+    store::{Device, Store, StoreChange, StoreError},
+};
+
+/// Longest that a pull is kept waiting, in milliseconds of the hub's clock.
+const WAIT_MAX_MS: u32 = 60_000;
+
+/// What the exchange needs. Copies share it.
+#[derive(Clone)]
+pub struct SyncState {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    clock: Clock,
+    key: PrivateKey,
+    nonces: Nonces,
+}
+
+impl SyncState {
+    /// The exchange over `store`, signed with the hub's `key`.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, key: PrivateKey) -> Self {
+        Self { shared: Arc::new(Shared { store, clock, key, nonces: Nonces::default() }) }
+    }
+}
+
+/// The routes of the exchange, at the paths of [`gatehouse_common::sync::exchange`].
+pub fn router(state: SyncState) -> Router {
+    Router::new()
+        .route(PUSH_PATH, post(push_route))
+        .route(PULL_PATH, post(pull_route))
+        .route(HELLO_PATH, get(hello_route))
+        .layer(DefaultBodyLimit::max(FRAME_MAX_BYTES))
+        .with_state(state)
+}
+
+/// Why a request gets no frame.
+enum Refusal {
+    /// Nobody known sent it. The answer is not signed.
+    Unknown(String),
+    /// It cannot be read.
+    BadFrame(String),
+    /// The store did not do it; the same request may be sent again.
+    Later(StoreError),
+}
+
+fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+impl Shared {
+    async fn authenticate(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Device, Claim), Refusal> {
+        let claim = Claim::read(headers).map_err(Refusal::Unknown)?;
+        let name = claim.device.clone();
+        let device = self.store.read(move |r| r.device(&name)).await.map_err(Refusal::Later)?;
+        let key = device.as_ref().map(|d| &d.public_key);
+        claim.verify(path, body, key, &self.nonces, self.clock.wall()).map_err(Refusal::Unknown)?;
+        match device {
+            Some(device) => Ok((device, claim)),
+            None => Err(Refusal::Unknown("unknown device".to_owned())),
+        }
+    }
+
+    fn signed(&self, claim: &Claim, status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
+        let now = self.clock.wall();
+        let signature = sign_reply(&self.key, &claim.device, &claim.nonce, status.as_u16(), &body, now);
+        let mut response = (status, body).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        for (name, value) in signature {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn answer<T: Serialize>(&self, claim: &Claim, reply: Result<T, Refusal>) -> Response {
+        let framed = reply.and_then(|reply| encode(&reply).map_err(|e| Refusal::BadFrame(e.to_string())));
+        let (status, title, detail) = match framed {
+            Ok(frame) => return self.signed(claim, StatusCode::OK, "application/octet-stream", frame),
+            Err(Refusal::BadFrame(why)) => (StatusCode::BAD_REQUEST, "frame cannot be used", why),
+            Err(Refusal::Unknown(why)) => (StatusCode::UNAUTHORIZED, "not signed by a known device", why),
+            Err(Refusal::Later(e)) => {
+                error!(device.id = %claim.device, error = %e, "exchange with {} was not done: {e}", claim.device);
+                (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again", e.to_string())
+            }
+        };
+        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+        self.signed(claim, status, "application/problem+json", body.to_string().into_bytes())
+    }
+
+    async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+        let push: Push = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
+        self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
+    }
+
+    async fn pull(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        // Listening before the first look, so that nothing falls in between.
+        let mut changes = self.store.changes();
+        let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));
+        tokio::pin!(wait);
+        loop {
+            let (store, name, pull) = (self.store.clone(), device.device.clone(), asked.clone());
+            let reply = tokio::task::spawn_blocking(move || pull::answer(&store, &name, &pull))
+                .await
+                .map_err(|_| Refusal::Later(StoreError::Stopped))?
+                .map_err(Refusal::Later)?;
+            if asked.recalls_only || asked.wait_ms == 0 || pull::has_news(&reply) {
+                return Ok(reply);
+            }
+            tokio::select! {
+                () = &mut wait => return Ok(reply),
+                () = concerns(&mut changes, device) => debug!(device.id = %device.device, "something is new"),
+            }
+        }
+    }
+}
+
+/// Waits until something was committed that may concern the device.
+async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, device: &Device) {
+    let scopes = device.scopes();
+    loop {
+        match changes.recv().await {
+            Ok(StoreChange::Feed(scope)) if scopes.contains(&scope) => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+async fn push_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.authenticate(PUSH_PATH, &headers, &body).await {
+        Ok((device, claim)) => shared.answer(&claim, shared.push(&device, &body).await),
+        Err(refusal) => unsigned(refusal),
+    }
+}
+
+async fn pull_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.authenticate(PULL_PATH, &headers, &body).await {
+        Ok((device, claim)) => shared.answer(&claim, shared.pull(&device, &body).await),
+        Err(refusal) => unsigned(refusal),
+    }
+}
+
+fn unsigned(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Unknown(why) => problem(StatusCode::UNAUTHORIZED, "not signed by a known device", &why),
+        Refusal::BadFrame(why) => problem(StatusCode::BAD_REQUEST, "frame cannot be used", &why),
+        Refusal::Later(e) => {
+            error!(error = %e, "a device could not be looked up: {e}");
+            problem(StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again", "the hub's store is unavailable")
+        }
+    }
+}
+
+/// What the hub says of itself to whoever asks.
+#[derive(Debug, Serialize)]
+struct Hello {
+    name: DeviceId,
+    public_key: String,
+    time: UtcMs,
+}
+
+async fn hello_route(State(state): State<SyncState>) -> Response {
+    let shared = &state.shared;
+    let hello = Hello {
+        name: shared.store.actor().device.clone(),
+        public_key: shared.key.public().to_string(),
+        time: shared.clock.wall(),
+    };
+    Json(hello).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use gatehouse_common::{
+        id::SiteId,
+        seal::PublicKey,
+        sync::{
+            Cursor, PullReply,
+            exchange::{reply_text, request_text},
+        },
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::store::DeviceKind;
+
+    struct Asked {
+        status: u16,
+        head: String,
+        body: Vec<u8>,
+    }
+
+    impl Asked {
+        fn header(&self, name: &str) -> &str {
+            let line = self.head.lines().find(|l| l.starts_with(&format!("{name}: ")));
+            line.map_or("", |l| &l[name.len() + 2..])
+        }
+    }
+
+    async fn ask(address: std::net::SocketAddr, path: &str, headers: &str, body: &[u8]) -> Asked {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let split = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..split].to_vec()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        Asked { status, head, body: answer[split + 4..].to_vec() }
+    }
+
+    fn headers(key: &PrivateKey, time: UtcMs, nonce: &str, body: &[u8]) -> String {
+        let device: DeviceId = "gw-1".parse().unwrap();
+        let text = request_text(PULL_PATH, &device, time, nonce, body);
+        let signature = STANDARD.encode(key.sign(text.as_bytes()));
+        format!(
+            "gatehouse-device: gw-1\r\ngatehouse-time: {}\r\ngatehouse-nonce: {nonce}\r\ngatehouse-signature: {signature}\r\n",
+            time.0
+        )
+    }
+
+    #[tokio::test]
+    async fn an_exchange_is_signed_both_ways_and_unsigned_stale_repeated_or_altered_ones_get_401() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+        let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
+        let device = Device {
+            device: "gw-1".parse().unwrap(),
+            kind: DeviceKind::Gateway,
+            public_key: key.public(),
+            sites: vec![SiteId::new("D1").unwrap()],
+            vehicles: Vec::new(),
+        };
+        crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
+        let clock = Clock::system();
+        let state = SyncState::new(store.clone(), clock.clone(), hub.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router(state)).await });
+
+        let epoch = store.read_now(|r| r.ledger_epoch()).unwrap();
+        let body = encode(&Pull { cursor: Cursor::start(epoch), wait_ms: 0, recalls_only: false }).unwrap();
+        let good = headers(&key, clock.wall(), "nonce-0001", &body);
+        let answer = ask(address, PULL_PATH, &good, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        assert!(matches!(decode(&answer.body), Ok(PullReply::Page { .. })));
+        let time = UtcMs(answer.header("gatehouse-time").parse().unwrap());
+        let signed = reply_text(&"gw-1".parse().unwrap(), time, "nonce-0001", 200, &answer.body);
+        let signature = STANDARD.decode(answer.header("gatehouse-signature")).unwrap();
+        let public: PublicKey = hub.public();
+        assert_eq!(public.verify(signed.as_bytes(), &signature), Ok(()));
+
+        let now = clock.wall();
+        let stranger = PrivateKey::from_seed([9; 32]);
+        let refused = [
+            (String::new(), &body[..], PULL_PATH),
+            (good.clone(), &body[..], PULL_PATH),
+            (headers(&stranger, now, "nonce-0002", &body), &body[..], PULL_PATH),
+            (headers(&key, now.plus(-600_000), "nonce-0003", &body), &body[..], PULL_PATH),
+            (headers(&key, now, "nonce-0004", &body), &body[..body.len() - 1], PULL_PATH),
+            (headers(&key, now, "nonce-0005", &body), &body[..], PUSH_PATH),
+        ];
+        for (headers, body, path) in refused {
+            let answer = ask(address, path, &headers, body).await;
+            assert_eq!(answer.status, 401, "{headers}");
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+        }
+
+        let mut other = body.clone();
+        other[0] = 9;
+        let answer = ask(address, PULL_PATH, &headers(&key, now, "nonce-0006", &other), &other).await;
+        assert_eq!(answer.status, 400);
+        assert!(String::from_utf8_lossy(&answer.body).contains("frame of protocol 9"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The gate for chunks that devices send: who wrote it, which number it has, whose document it is.
+//!
+//! The order of the checks matters. Size, header, type, length and checksum are looked at before
+//! Automerge sees a byte; the writer and the number before the document is loaded; what the chunk
+//! does to the document last, on a copy. What is refused goes into quarantine, with its sender.
+
+use gatehouse_common::{
+    document::{ActorKind, gate::ChunkRefusal, gate::inspect},
+    id::{DocumentId, DocumentKind, Hash32},
+    time::UtcMs,
+};
+
+use crate::{
+    core::projections::{Projection, View},
+    store::{Device, DeviceKind, StoreError, Tx, documents::ForeignChunk, quarantine::Refused},
+};
+
+/// Lets a chunk in, or says why not. A chunk that is known is let in and changes nothing.
+pub(super) fn chunk(
+    tx: &mut Tx<'_>,
+    device: &Device,
+    document: &DocumentId,
+    kind: DocumentKind,
+    bytes: &[u8],
+    now: UtcMs,
+) -> Result<Result<(), String>, StoreError> {
+    let (reason, hash) = match inspect(bytes) {
+        Err(refusal) => (refusal.to_string(), Hash32::of(bytes)),
+        Ok(inspected) => {
+            if tx.has_chunk(document, &inspected.hash)? {
+                return Ok(Ok(()));
+            }
+            let refused = match before_loading(tx, device, document, &inspected)? {
+                Some(reason) => Err(reason),
+                None => {
+                    let chunk =
+                        ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
+                    tx.admit_chunk(&chunk, |projection| may_write(device, projection), now)?
+                }
+            };
+            match refused {
+                Ok(()) => return Ok(Ok(())),
+                Err(reason) => (reason, inspected.hash),
+            }
+        }
+    };
+    let refused =
+        Refused { origin: &device.device, what: "chunk", document: Some(document), hash, reason: &reason, bytes };
+    tx.quarantine_put(&refused, now)?;
+    Ok(Err(reason))
+}
+
+fn before_loading(
+    tx: &Tx<'_>,
+    device: &Device,
+    document: &DocumentId,
+    inspected: &gatehouse_common::document::gate::Inspected,
+) -> Result<Option<String>, StoreError> {
+    let kind = match device.kind {
+        DeviceKind::Gateway => ActorKind::Site,
+        DeviceKind::Vehicle => ActorKind::Vehicle,
+    };
+    let actor = inspected.actor();
+    let own = actor
+        .as_ref()
+        .is_some_and(|a| a.kind == kind && a.device == device.device && device.sites.contains(&a.site));
+    let found = String::from_utf8_lossy(&inspected.actor).into_owned();
+    if !own {
+        let refusal = ChunkRefusal::ForeignActor { expected: device.device.to_string(), found };
+        return Ok(Some(refusal.to_string()));
+    }
+    let expected = tx.writer_seq(document, &found)? + 1;
+    if inspected.seq != expected {
+        return Ok(Some(ChunkRefusal::Sequence { expected, found: inspected.seq }.to_string()));
+    }
+    for past in &inspected.deps {
+        // It could never be applied: what it builds on is not let in.
+        if tx.is_quarantined(document, past)? {
+            return Ok(Some(format!("builds on change {past}, which was refused")));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the document, as it now stands, belongs to the device's depots or vehicles.
+fn may_write(device: &Device, projection: &Projection) -> Result<(), String> {
+    let allowed = match &projection.view {
+        View::Case(Some(view)) => device.sites.contains(&view.site),
+        View::Dispatch(Some(view)) => match device.kind {
+            DeviceKind::Gateway => device.sites.contains(&view.site),
+            DeviceKind::Vehicle => device.vehicles.contains(&view.vehicle),
+        },
+        View::Case(None) | View::Dispatch(None) => true,
+    };
+    // The answer for a foreign document names nothing of it.
+    if allowed { Ok(()) } else { Err("this document is not one of the device's own".to_owned()) }
+}

@@ -1,0 +1,18 @@
+//! Where devices speak with the hub: push, pull, and who may.
+//!
+//! In: signed exchanges. Out: signed answers, after the commit they speak of. What a device may say
+//! and get comes from the list of devices, never from its request.
+
+pub mod devices;
+pub mod endpoint;
+mod gate;
+pub mod pull;
+pub mod push;
+mod signed;
+
+pub use endpoint::{SyncState, router};
+pub use pull::handle_pull;
+pub use push::handle_push;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Takes what a device pushes.
+//!
+//! In: a batch of its outbox. Out: how far it is taken and what was not let in, once committed. A push
+//! that comes again changes nothing and gets the same answer.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    decision::{ChainHead, DecisionRecord},
+    fact::{FactKey, Report, Source},
+    id::{DeviceId, Hash32, SiteId},
+    seal::{PrivateKey, Sealed},
+    sync::{Downward, Lane, Push, PushReply, Rejection, Upward, message::DeviceStatus},
+    time::{Moment, UtcMs},
+};
+use tracing::warn;
+
+use super::gate;
+use crate::store::{AuditEntry, Device, Scope, StoreError, Tx, quarantine::Refused};
+
+/// How many taken records a device keeps for the day that the hub's disk is lost.
+const KEEP: u64 = 10_000;
+
+/// Takes `push` of `device` in the transaction `tx`. The answer may be sent once that is committed.
+/// `key` is the hub's, for the receipts of chains.
+/// # Errors
+/// [`StoreError::Refused`] if the device is not on the list; else the store's own errors.
+pub fn handle_push(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    device: &DeviceId,
+    push: &Push,
+    now: &Moment,
+) -> Result<PushReply, StoreError> {
+    let known = tx.device(device)?;
+    let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
+    let mut taking = Taking { device: &device, now, heads: BTreeMap::new(), status: None };
+    let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
+    for (number, record) in &push.records {
+        // Taken before, or out of order: an outbox only rises.
+        if *number <= taken {
+            continue;
+        }
+        if let Err(reason) = taking.take(tx, record)? {
+            warn!(device.id = %device.device, number, reason, "record {number} of {} was not let in: {reason}", device.device);
+            tx.keep_rejection(&device.device, push.outbox_epoch, &Rejection { number: *number, reason })?;
+        }
+        taken = *number;
+    }
+    let Taking { heads, status, .. } = taking;
+    tx.set_taken_through(&device.device, push.outbox_epoch, taken)?;
+    tx.device_seen(&device.device, status.as_deref(), now.wall)?;
+    for (site, head) in heads.into_values() {
+        tx.set_chain(&head)?;
+        anchor(tx, key, &site, &head, now.wall)?;
+    }
+    let numbers = || push.records.iter().map(|(number, _)| *number);
+    let rejected = match (numbers().min(), numbers().max()) {
+        (Some(first), Some(last)) => tx.rejections(&device.device, push.outbox_epoch, first, last)?,
+        _ => Vec::new(),
+    };
+    // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
+    let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
+    Ok(PushReply { taken_through, rejected, kept_through: taken.saturating_sub(KEEP) })
+}
+
+/// Receipts a chain: a tail that is cut off later shows against it.
+fn anchor(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    site: &SiteId,
+    head: &ChainHead,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let sealed = Sealed::new(head, key).map_err(|e| StoreError::Refused(e.to_string()))?;
+    let subject = format!("anchor/{}/{}", head.device, head.epoch);
+    tx.publish_newest(&Scope::Site(site.clone()), Lane::Rest, &Downward::Anchor(sealed), &subject, now)?;
+    Ok(())
+}
+
+struct Taking<'a> {
+    device: &'a Device,
+    now: &'a Moment,
+    /// Chains that went on in this push, by epoch.
+    heads: BTreeMap<u32, (SiteId, ChainHead)>,
+    status: Option<String>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
+        match record {
+            Upward::Chunk { document, kind, bytes } => {
+                gate::chunk(tx, self.device, document, *kind, bytes, self.now.wall)
+            }
+            Upward::Decision(sealed) => {
+                let outcome = self.decision(tx, sealed)?;
+                self.keep_refused(tx, "decision", &outcome, sealed.body.as_bytes())?;
+                Ok(outcome)
+            }
+            Upward::Fact(json) => {
+                let outcome = self.fact(tx, json)?;
+                self.keep_refused(tx, "fact", &outcome, json.as_bytes())?;
+                Ok(outcome)
+            }
+            Upward::Status(json) => {
+                let outcome = match serde_json::from_str::<DeviceStatus>(json) {
+                    Ok(_) => {
+                        self.status = Some(json.clone());
+                        Ok(())
+                    }
+                    Err(e) => Err(format!("status cannot be read: {e}")),
+                };
+                self.keep_refused(tx, "status", &outcome, json.as_bytes())?;
+                Ok(outcome)
+            }
+        }
+    }
+
+    fn keep_refused(
+        &self,
+        tx: &mut Tx<'_>,
+        what: &str,
+        outcome: &Result<(), String>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let Err(reason) = outcome else { return Ok(()) };
+        let origin = &self.device.device;
+        let refused = Refused { origin, what, document: None, hash: Hash32::of(bytes), reason, bytes };
+        tx.quarantine_put(&refused, self.now.wall)
+    }
+
+    fn decision(&mut self, tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Result<(), String>, StoreError> {
+        let key = &self.device.public_key;
+        let said: DecisionRecord = match sealed.open(key) {
+            Ok(record) => record,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        if said.device != self.device.device || !self.device.sites.contains(&said.site) {
+            return Ok(Err("decision of another device or depot".to_owned()));
+        }
+        let mut head = match self.heads.get(&said.epoch) {
+            Some((_, head)) => head.clone(),
+            None => tx.chain(&said.device, said.epoch)?,
+        };
+        if said.position >= 1 && said.position <= head.position {
+            if tx.decision_hash_at(&said.device, said.epoch, said.position)? == Some(sealed.hash()) {
+                return Ok(Ok(()));
+            }
+            let reason = format!("a second record for position {} of chain {}", said.position, said.epoch);
+            tx.audit(&AuditEntry {
+                at: self.now.wall,
+                actor: said.device.to_string(),
+                action: "decision chain forked".to_owned(),
+                subject: said.id.to_string(),
+                detail: format!("{reason}: {}", sealed.hash()),
+            })?;
+            return Ok(Err(reason));
+        }
+        let record = match head.follow(sealed, key) {
+            Ok(record) => record,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        tx.put_decision(&record, sealed, self.now.wall)?;
+        self.heads.insert(record.epoch, (record.site, head));
+        Ok(Ok(()))
+    }
+
+    fn fact(&self, tx: &mut Tx<'_>, json: &str) -> Result<Result<(), String>, StoreError> {
+        let report: Report = match serde_json::from_str(json) {
+            Ok(report) => report,
+            Err(e) => return Ok(Err(format!("fact cannot be read: {e}"))),
+        };
+        if !matches!(report.source, Source::Depot | Source::Vehicle) {
+            return Ok(Err(format!("a device cannot speak for the {}", report.source.as_str())));
+        }
+        let order = match &report.key {
+            FactKey::Dock { .. } => None,
+            FactKey::Documents { order } | FactKey::Cargo { order, .. } => Some(order),
+            _ => return Ok(Err("a device cannot say this".to_owned())),
+        };
+        if let Some(order) = order
+            && tx.order(order)?.is_some_and(|o| !self.device.sites.contains(&o.site))
+        {
+            return Ok(Err("fact about an order of another depot".to_owned()));
+        }
+        tx.put_device_fact(&report, &self.device.device, self.now)?;
+        Ok(Ok(()))
+    }
+}

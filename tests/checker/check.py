@@ -1,0 +1,558 @@
+#!/usr/bin/env python3
+"""Judges a finished run of the demo from outside.
+
+In: the folder of a run, with the generator's own lists (plan.json, published.jsonl, physical.jsonl),
+the SQLite stores of agents and hub, and the log of effects of the stand-in ERP.
+Out: a summary object, and on standard error one sentence for each thing that is wrong.
+Status 0: nothing is. 1: something is. 2: the folder cannot be read.
+
+Shares no code and no counter with the product: it counts rows, recomputes hashes, signatures and
+lease use from the signed texts, and compares with what physically happened. Standard library only.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import sqlite3
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import ed25519
+
+RELEASES = ("release", "override")
+GONE = ("departed", "delivered", "exception_delivered", "settled")
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def lines_of(path):
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def rows(path, query):
+    """All rows of a query as dicts, read through a connection that cannot write."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+    try:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query)]
+    finally:
+        connection.close()
+
+
+class Run:
+    """Everything of one run, read once."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        self.published = lines_of(self.folder / "published.jsonl")
+        self.physical = lines_of(self.folder / "physical.jsonl")
+        self.effects = lines_of(self.folder / self.plan["effects_log"])
+        self.orders = {order["order"]: order for order in self.plan["orders"]}
+        self.stores = {store["name"]: store for store in self.plan["stores"]}
+        self.agents = [name for name, store in self.stores.items() if store["kind"] != "hub"]
+        self.data = {}
+        for name, store in self.stores.items():
+            path = self.folder / store["file"]
+            self.data[name] = self.read_hub(path) if store["kind"] == "hub" else self.read_agent(path)
+        self.hub = self.data["hub"]
+        self.decisions = []  # (agent, body) of every agent's own decisions
+        for name in self.agents:
+            self.decisions += [(name, json.loads(row["body"])) for row in self.data[name]["decisions"]]
+        self.problems = []
+
+    @staticmethod
+    def read_agent(path):
+        return {
+            "readings": rows(path, "SELECT source, reading_id, at_ms, kind, payload_hash, body FROM readings"),
+            "quarantine": rows(path, "SELECT topic, reason, payload_hash FROM quarantine"),
+            "decisions": rows(
+                path, "SELECT epoch, position, id, hash, body, signature FROM decisions ORDER BY epoch, position"
+            ),
+            "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
+            "identity": {row["name"]: row["value"] for row in rows(path, "SELECT name, value FROM identity")},
+        }
+
+    @staticmethod
+    def read_hub(path):
+        return {
+            "decisions": rows(
+                path,
+                "SELECT device, epoch, position, id, hash, body, signature FROM decisions"
+                " ORDER BY device, epoch, position",
+            ),
+            "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
+            "recon": rows(path, "SELECT decision, dispatch, order_id, row, family, outcome FROM recon_items"),
+            "postings": rows(path, "SELECT key, order_id, line, kind, quantity, state FROM postings"),
+            "leases": rows(path, "SELECT id, site, body, signature, state FROM leases"),
+            "devices": rows(path, "SELECT device, kind, public_key FROM devices"),
+        }
+
+    def wrong(self, where, what):
+        self.problems.append(f"{where}: {what}")
+
+    def dispatches(self):
+        """Views of all dispatches at the hub."""
+        views = (json.loads(row["view"]) for row in self.hub["documents"] if row["kind"] == "dispatch")
+        return [view for view in views if view]
+
+    def moved(self, what):
+        """Units per (order, line) that physically departed or returned."""
+        sums = Counter()
+        for note in self.physical:
+            if note["moved"] == what:
+                sums[note["order"], note["line"]] += note["quantity"]
+        return sums
+
+
+# Readings
+
+
+def expected_content(message):
+    """What a stored body must say of a published payload, key by key."""
+    payload = json.loads(message["payload"])
+    if message["kind"] == "position":
+        return {"point": {"lat": payload["lat"], "lon": payload["lon"]}, "speed_kmh": payload.get("vel")}
+    keys = ("open", "occupied", "order", "line", "quantity", "intact", "number", "complete")
+    return {key: payload[key] for key in keys if key in payload}
+
+
+def check_readings(run):
+    published = lost = stored = again = 0
+    owner = {m["payload_hash"]: m["store"] for m in run.published if m["fate"] == "stored"}
+    for name in run.agents:
+        mine = [m for m in run.published if m["store"] == name]
+        good = [m for m in mine if m["fate"] == "stored"]
+        wanted = {(m["topic"], m["id"], m["payload_hash"]): m for m in good}
+        published += len(good)
+        again += len(good) - len(wanted)
+        have = Counter()
+        for row in run.data[name]["readings"]:
+            stored += 1
+            key = (row["source"], row["reading_id"], row["payload_hash"])
+            have[key] += 1
+            message = wanted.get(key)
+            if message is None:
+                whose = owner.get(row["payload_hash"])
+                what = f"belongs to {whose}" if whose not in (None, name) else "was never published so"
+                run.wrong("readings", f"{name} has reading {row['reading_id']} that {what}")
+                continue
+            body = json.loads(row["body"])
+            body = body.get("value", body)
+            differing = [k for k, v in expected_content(message).items() if body.get(k) != v]
+            if differing or body.get("kind") != message["kind"] or row["kind"] != message["kind"]:
+                run.wrong("readings", f"{name} has reading {row['reading_id']} with another content {differing}")
+            elif row["at_ms"] != message["at_ms"]:
+                run.wrong("readings", f"{name} has reading {row['reading_id']} at another time")
+        for key, count in have.items():
+            if count > 1:
+                run.wrong("readings", f"{name} has reading {key[1]} {count} times")
+        for key in wanted:
+            if key not in have:
+                lost += 1
+                run.wrong("readings", f"{name} lost reading {key[1]} of {key[0]}")
+        aside = Counter(row["payload_hash"] for row in run.data[name]["quarantine"])
+        for message in mine:
+            if message["fate"] != "stored" and not aside[message["payload_hash"]]:
+                run.wrong("quarantine", f"{name} does not have the message on {message['topic']} that nobody can use")
+        for row in run.data[name]["quarantine"]:
+            if not any(m["payload_hash"] == row["payload_hash"] and m["fate"] != "stored" for m in mine):
+                run.wrong("quarantine", f"{name} put aside a good message of {row['topic']}: {row['reason']}")
+    return {"published": published, "stored": stored, "lost": lost, "duplicates_dropped": again}
+
+
+# Decisions
+
+
+def check_chain(run, name, key, records):
+    """One device's chain: hashes, links, places and signatures. Gives whether it is whole."""
+    whole = True
+
+    def broken(position, what):
+        nonlocal whole
+        whole = False
+        run.wrong("decisions", f"{name} record {position} {what}")
+
+    previous, expected, epoch = "0" * 64, 1, None
+    for row in records:
+        if row["epoch"] != epoch:
+            epoch, previous, expected = row["epoch"], "0" * 64, 1
+        text = row["body"].encode("utf-8")
+        body = json.loads(text)
+        digest = hashlib.sha256(text).hexdigest()
+        if row["hash"] != digest:
+            broken(row["position"], "has another hash than its text")
+        try:
+            signature = base64.b64decode(row["signature"], validate=True)
+        except ValueError:
+            signature = b""
+        if not ed25519.verify(key, text, signature):
+            broken(row["position"], "is not signed by its device")
+        if row["position"] != expected or body["position"] != expected or body["epoch"] != epoch:
+            broken(row["position"], f"stands where {expected} belongs")
+        if body["device"] != name or row["id"] != body["id"] or body["id"] != f"{name}-{epoch}-{body['position']}":
+            broken(row["position"], "belongs to another chain")
+        if body["previous"] != previous:
+            broken(row["position"], "does not follow the one before it")
+        site = run.stores[name]["site"]
+        if site and body["site"] != site:
+            broken(row["position"], f"speaks for {body['site']}")
+        previous, expected = digest, row["position"] + 1
+    return whole
+
+
+def check_decisions(run):
+    listed = {row["device"]: row["public_key"] for row in run.hub["devices"]}
+    chain_ok = True
+    for name in run.agents:
+        own = run.data[name]["decisions"]
+        key_text = run.data[name]["identity"].get("public_key", "")
+        if listed.get(name) != key_text:
+            run.wrong("decisions", f"the hub lists another key for {name}")
+        chain_ok &= check_chain(run, name, base64.b64decode(key_text), own)
+        at_hub = [row for row in run.hub["decisions"] if row["device"] == name]
+        parts = ("id", "hash", "body", "signature")
+        mine = {(r["epoch"], r["position"]): tuple(r[p] for p in parts) for r in own}
+        theirs = {(r["epoch"], r["position"]): tuple(r[p] for p in parts) for r in at_hub}
+        for place in sorted(mine.keys() | theirs.keys()):
+            if mine.get(place) != theirs.get(place):
+                run.wrong("decisions", f"{name} and the hub differ on record {place[1]} of epoch {place[0]}")
+        if len(at_hub) != len(theirs):
+            run.wrong("decisions", f"the hub has a record of {name} twice")
+    for row in run.hub["decisions"]:
+        if row["device"] not in run.agents:
+            run.wrong("decisions", f"the hub has {row['id']} of a device that did not take part")
+    for name, body in run.decisions:
+        if body["kind"] != "release":
+            continue
+        for gate in body["gates"]:
+            if gate["state"] != "pass":
+                run.wrong("gates", f"{body['id']} released although {gate['gate']} is {gate['state']}")
+            for fact in gate["inputs"]:
+                if fact["age_ms"] is None or fact["age_ms"] > gate["limit_ms"]:
+                    run.wrong("gates", f"{body['id']} rests on a fact of {gate['gate']} that is too old")
+    return {"made": len(run.decisions), "at_hub": len(run.hub["decisions"]), "chain_ok": chain_ok}
+
+
+# Leases
+
+
+def use_of(run, body):
+    """Value, credit and stock that a release uses, from the plan's prices and the signed load."""
+    order = run.orders[body["order"][0]]
+    price = {line["line"]: line["unit_price_minor"] for line in order["lines"]}
+    value = sum(price[part["line"]] * part["quantity"] for part in body["load"])
+    stock = Counter()
+    for part in body["load"]:
+        stock[part["product"]] += part["quantity"]
+    return {"value_minor": value, "credit_minor": {order["customer"]: value}, "stock": dict(stock)}
+
+
+def check_leases(run):
+    hub_key = base64.b64decode(run.plan["hub_public_key"])
+    leases = {}
+    for row in run.hub["leases"]:
+        leases[row["id"]] = json.loads(row["body"])
+        if not ed25519.verify(hub_key, row["body"].encode("utf-8"), base64.b64decode(row["signature"])):
+            run.wrong("leases", f"{row['id']} is not signed by the hub")
+    sums = defaultdict(lambda: {"value_minor": 0, "credit_minor": Counter(), "stock": Counter()})
+    over = set()
+    for name, body in run.decisions:
+        if body["kind"] not in RELEASES:
+            continue
+        charge = body["lease"]
+        if charge is None:
+            if body["mode"] != "override":
+                run.wrong("leases", f"{body['id']} released {body['mode']} without a lease")
+                over.add(body["id"])
+            continue
+        lease, used = leases.get(charge["lease"]), use_of(run, body)
+        if charge["used"] != used:
+            run.wrong("leases", f"{body['id']} charges {canonical(charge['used'])}, its load uses {canonical(used)}")
+        total = sums[charge["lease"]]
+        total["value_minor"] += used["value_minor"]
+        total["credit_minor"].update(used["credit_minor"])
+        total["stock"].update(used["stock"])
+        if lease is None:
+            run.wrong("leases", f"{body['id']} used {charge['lease']}, which the hub never granted")
+            over.add(charge["lease"])
+        elif lease["site"] != body["site"] or body["at"]["wall"] > lease["expires_at"]:
+            run.wrong("leases", f"{body['id']} used {charge['lease']} at the wrong place or time")
+            over.add(charge["lease"])
+    for identifier, total in sums.items():
+        lease = leases.get(identifier)
+        if lease is None:
+            continue
+        beyond = total["value_minor"] > lease["value_ceiling_minor"]
+        beyond |= any(sum_ > lease["credit_minor"].get(who, 0) for who, sum_ in total["credit_minor"].items())
+        beyond |= any(sum_ > lease["stock"].get(what, 0) for what, sum_ in total["stock"].items())
+        if beyond:
+            over.add(identifier)
+            run.wrong("leases", f"{identifier} was used above its limits")
+    return {"granted": len(leases), "used": len(sums), "over_limit": len(over)}
+
+
+# Documents
+
+
+def check_convergence(run):
+    """Whether every store has the hub's heads and folded state of each document in its scope."""
+    before = len(run.problems)
+    hub = {row["document"]: row for row in run.hub["documents"]}
+    views = {document: json.loads(row["view"]) for document, row in hub.items()}
+    for name in run.agents:
+        store = run.stores[name]
+        own = {row["document"]: row for row in run.data[name]["documents"]}
+        for document, view in views.items():
+            if not view:
+                run.wrong("documents", f"the hub waits for the first chunks of {document}")
+                continue
+            in_scope = view["site"] == store["site"] or (
+                store["vehicle"] is not None and view.get("vehicle") == store["vehicle"]
+            )
+            if in_scope and document not in own:
+                run.wrong("documents", f"{name} lacks {document}")
+        for document, row in own.items():
+            if document not in hub:
+                run.wrong("documents", f"the hub lacks {document} of {name}")
+            elif sorted(json.loads(row["heads"])) != sorted(json.loads(hub[document]["heads"])):
+                run.wrong("documents", f"{name} and the hub have other heads of {document}")
+            elif canonical(json.loads(row["view"])) != canonical(views[document]):
+                run.wrong("documents", f"{name} and the hub fold {document} to another state")
+    return len(run.problems) == before
+
+
+def check_departures(run):
+    """What the documents say has left must be what physically left."""
+    departed = Counter()
+    for view in run.dispatches():
+        for part in (view["departed"] or {}).get("load", []):
+            departed[view["order"], part["line"]] += part["quantity"]
+    truth = run.moved("departed")
+    for key in sorted(departed.keys() | truth.keys()):
+        if departed[key] != truth[key]:
+            run.wrong("departures", f"{key[0]} line {key[1]}: documents say {departed[key]}, physically {truth[key]}")
+
+
+# ERP
+
+
+def invoice_wanted(run, order, line, departed, returned):
+    """Units to be invoiced by the end of the run."""
+    aim = run.orders[order]["aim"]
+    if run.plan["people"] or aim is None or aim["choice"] is None or departed == 0:
+        return departed - returned
+    if aim["change"] == "cancel":
+        return 0  # blocked until somebody answers
+    return min(departed, aim["quantity"]) if line == 1 else departed
+
+
+def check_erp(run):
+    posted, changes, whole = Counter(), Counter(), Counter()
+    first = {}
+    for effect in run.effects:
+        kind, order, line = effect["kind"], effect["order"], effect["line"]
+        if kind in ("goods_issue", "return", "invoice"):
+            posted[kind, order, line] += effect["quantity"] or 0
+        elif kind == "order_change":
+            changes[order, line, effect["quantity"], effect.get("status")] += 1
+        elif kind in ("release", "void_release"):
+            whole[kind, order] += 1
+        first.setdefault((kind, order, line), effect["seq"])
+    departed, returned = run.moved("departed"), run.moved("returned")
+    doubled = missing = 0
+
+    def compare(what, have, want):
+        nonlocal doubled, missing
+        if have > want:
+            doubled += 1
+            run.wrong("erp", f"{what}: posted {have}, should be {want}")
+        elif have < want:
+            missing += 1
+            run.wrong("erp", f"{what}: posted {have}, should be {want}")
+
+    lines = {(order, line["line"]) for order, planned in run.orders.items() for line in planned["lines"]}
+    lines |= {(order, line) for _, order, line in posted}
+    for order, line in sorted(lines, key=str):
+        left, back = departed[order, line], returned[order, line]
+        known = order in run.orders
+        compare(f"{order} line {line} goods_issue", posted["goods_issue", order, line], left)
+        compare(f"{order} line {line} return", posted["return", order, line], back)
+        wanted = invoice_wanted(run, order, line, left, back) if known else 0
+        compare(f"{order} line {line} invoice", posted["invoice", order, line], wanted)
+        issue, bill = first.get(("goods_issue", order, line)), first.get(("invoice", order, line))
+        if bill is not None and (issue is None or issue > bill):
+            run.wrong("erp", f"{order} line {line} was invoiced before its goods issue")
+    released, recalled = Counter(), Counter()
+    for _, body in run.decisions:
+        if body["kind"] in RELEASES:
+            released[body["order"][0]] += 1
+    for item in run.hub["recon"]:
+        if item["outcome"] == "compensated" and item["row"] in (1, 2, 5, 7):
+            recalled[item["order_id"]] += 1
+    for order in sorted(run.orders.keys() | {key[1] for key in whole}):
+        gone = any(view["order"] == order and view["departed"] for view in run.dispatches())
+        aim = run.orders.get(order, {}).get("aim")
+        # A release may stay unposted where the ERP itself wanted otherwise before it was posted.
+        least = 1 if gone and not (aim and aim["change"] == "cancel") else 0
+        have = whole["release", order]
+        compare(f"{order} release", have, min(max(have, least), released[order]))
+        have = whole["void_release", order]
+        compare(f"{order} void_release", have, min(max(have, recalled[order]), released[order]))
+    wanted_changes = Counter()
+    for order, planned in run.orders.items():
+        aim = planned["aim"]
+        if run.plan["people"] and aim and aim["choice"] == "accept":
+            if aim["change"] == "cancel":
+                wanted_changes[order, None, None, "released"] = 1
+            else:
+                wanted_changes[order, 1, departed[order, 1], None] = 1
+    for key in sorted(changes.keys() | wanted_changes.keys(), key=str):
+        compare(f"{key[0]} order_change {key[1:]}", changes[key], wanted_changes[key])
+    # Both sides of the wire must tell the same: what the hub holds for applied is what the ERP logged.
+    log = Counter((e["reference"], e["order"], e["line"], e["kind"], e["quantity"]) for e in run.effects)
+    queue = Counter(
+        (p["key"], p["order_id"], p["line"], p["kind"], p["quantity"]) for p in run.hub["postings"] if p["state"] == "applied"
+    )
+    for key in sorted(log.keys() | queue.keys(), key=str):
+        if log[key] != queue[key]:
+            run.wrong("erp", f"{key[0]}: {queue[key]} applied at the hub, {log[key]} in the ERP's log")
+    for posting in run.hub["postings"]:
+        if posting["state"] != "applied":
+            run.wrong("erp", f"{posting['key']} is {posting['state']}")
+    return {"effects": len(run.effects), "doubled": doubled, "missing": missing}
+
+
+# Reconciliation
+
+
+def check_recon(run):
+    counts = {key: 0 for key in ("matched", "compensated", "accepted_variance", "escalated", "open")}
+    for item in run.hub["recon"]:
+        counts[item["outcome"] or "open"] += 1
+    have = Counter(item["decision"] for item in run.hub["recon"])
+    want = Counter(body["id"] for _, body in run.decisions)
+    for decision in sorted(have.keys() | want.keys()):
+        if have[decision] != want[decision]:
+            run.wrong("recon", f"{decision} has {have[decision]} recon items")
+    aims = [order["aim"] for order in run.orders.values() if order["aim"]]
+    allowed = 0 if run.plan["people"] else sum(1 for aim in aims if aim["choice"])
+    if counts["open"] != allowed:
+        left = [f"{i['decision']} ({i['order_id']})" for i in run.hub["recon"] if i["outcome"] is None]
+        run.wrong("recon", f"{counts['open']} items are open, {allowed} should be: {', '.join(left[:8])}")
+    return counts
+
+
+def why_missed(run, order, aim):
+    """Why an aimed case did not happen as written down beforehand; None if it did."""
+    name, row = order["order"], aim["row"]
+    bodies = {body["id"]: body for _, body in run.decisions}
+    outcome = None if aim["choice"] and not run.plan["people"] else aim["outcome"]
+    items = [i for i in run.hub["recon"] if i["order_id"] == name and i["row"] == row and i["outcome"] == outcome]
+    if not items:
+        seen = [(i["row"], i["outcome"]) for i in run.hub["recon"] if i["order_id"] == name]
+        return f"no item with row {row} and outcome {outcome}; there are {seen}"
+    body = bodies.get(items[0]["decision"])
+    if body is None or body["kind"] not in RELEASES or body["mode"] != "offline" or body["lease"] is None:
+        return "it was not released under a lease while cut off"
+    if body["at"]["wall"] >= aim["changed_at"]:
+        return "the ERP changed before the depot had released"
+    left = sum(n["quantity"] for n in run.physical if n["order"] == name and n["moved"] == "departed")
+    ordered = sum(line["quantity"] for line in order["lines"])
+    states = [view["state"] for view in run.dispatches() if view["order"] == name and view["occurrence"] == 1]
+    state = states[0] if states else None
+    if row in (1, 2, 5):
+        want_left, want_states = 0, {1: ("cancelled",), 2: ("aborted",), 5: ("held",)}[row]
+    elif row == 7:
+        want_left, want_states = ordered - order["lines"][0]["quantity"] + aim["quantity"], GONE
+    else:
+        want_left, want_states = ordered, GONE
+    if left != want_left:
+        return f"{left} units physically left, {want_left} should have"
+    if state not in want_states:
+        return f"its dispatch is {state}"
+    return None
+
+
+def check_aims(run):
+    aimed = [order for order in run.orders.values() if order["aim"]]
+    met = 0
+    for order in aimed:
+        why = why_missed(run, order, order["aim"])
+        if why is None:
+            met += 1
+        else:
+            aim = order["aim"]
+            run.wrong("aimed", f"{order['order']} ({aim['change']}, {aim['standing']}, row {aim['row']}): {why}")
+    return {"expected": len(aimed), "met": met}
+
+
+def judge(folder):
+    """Reads a run and gives its summary and what is wrong with it."""
+    run = Run(folder)
+    released = {mode: 0 for mode in ("normal", "degraded", "offline", "override")}
+    held = set()
+    for _, body in run.decisions:
+        if body["kind"] in RELEASES:
+            released[body["mode"]] += 1
+        elif body["kind"] == "hold":
+            held.add(body["dispatch"])
+    cases = (json.loads(row["view"]) for row in run.hub["documents"] if row["kind"] == "case")
+    positions = {(m["topic"].rsplit("/", 1)[-1], m["at_ms"]) for m in run.published if m["kind"] == "position"}
+    summary = {
+        "orders": len(run.orders),
+        "released": released,
+        "held": len(held),
+        "cases": {"by_type": dict(sorted(Counter(view["case_type"] for view in cases if view).items()))},
+        "recon": check_recon(run),
+        "readings": check_readings(run),
+        "decisions": check_decisions(run),
+        "leases": check_leases(run),
+        "erp": check_erp(run),
+        "aimed": check_aims(run),
+        "converged": check_convergence(run),
+        "outage_minutes": run.plan["outage_minutes"],
+        "vehicles": len({vehicle for vehicle, _ in positions}),
+        "fixes_replayed": len(positions),
+        "start": run.plan["start"],
+        "speed": run.plan["speed"],
+    }
+    check_departures(run)
+    # What the plan was drawn for; without people nobody overrides.
+    wanted = {mode: 3 for mode in released if run.plan["people"] or mode != "override"}
+    for mode, least in wanted.items():
+        if released[mode] < least:
+            run.wrong("plan", f"only {released[mode]} releases were {mode}")
+    if len(held) < 3:
+        run.wrong("plan", f"only {len(held)} dispatches were held")
+    return summary, run.problems
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Judges a finished run of the demo from outside.")
+    parser.add_argument("folder", help="folder of the run, as given to ./run demo --data")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    arguments = parser.parse_args()
+    try:
+        summary, problems = judge(arguments.folder)
+    except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
+        print(f"{arguments.folder} cannot be read as a run: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(summary))
+    else:
+        for key, value in summary.items():
+            print(f"{key:<14} {value if not isinstance(value, dict) else canonical(value)}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+//! The demo: two depots and a bus go on through an outage, and settle with the ERP afterwards.
+//!
+//! In: options. Out: a story in plain words on standard error, a folder with every store and list, and the checker's
+//! summary. It starts the real programs and plays only what is around them: buses (a real day), people, business
+//! systems, and the line that is cut. What the programs do is theirs; the checker judges it from outside.
+
+pub mod aims;
+pub mod business;
+pub mod buses;
+pub mod chaos;
+pub mod desk;
+pub mod dock;
+pub mod feed;
+pub mod line;
+pub mod narrate;
+pub mod pace;
+pub mod people;
+pub mod plan;
+pub mod programs;
+pub mod record;
+pub mod setup;
+pub mod story;
+pub mod verdict;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::broker::{Broker, BrokerOptions};
+use narrate::{Narrator, write_line};
+use pace::{Pace, real_now_ms};
+use plan::Wish;
+use setup::Ground;
+use story::Story;
+
+/// What a run is asked for.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// End when all is settled instead of staying.
+    pub once: bool,
+    /// Draws the plan.
+    pub seed: u64,
+    /// Pretend time per real time.
+    pub speed: f64,
+    /// How long the line is cut, in pretend minutes.
+    pub outage_minutes: i64,
+    /// Folder for everything; a temporary one if not given.
+    pub data: Option<PathBuf>,
+    /// A real broker; the embedded one if not given.
+    pub mqtt: Option<(String, u16)>,
+    /// Folder of the programs; where this one is, if not given.
+    pub programs: Option<PathBuf>,
+    /// Kill and restart agents and hub.
+    pub chaos: bool,
+    /// Whether scripted people act.
+    pub people: bool,
+}
+
+/// How long the programs get to start and to learn of orders and facts before the story begins, in real ms.
+const PRELUDE_MS: i64 = 20_000;
+
+/// Runs the demo; gives the checker's summary and whether all is well.
+/// # Errors
+/// If something could not be set up or started; the message names it.
+pub async fn run(options: &DemoOptions) -> anyhow::Result<(Value, bool)> {
+    // HTTP clients want to know their cryptography even on loopback; a second installation is refused and harmless.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let day = buses::Day::read(&here.join("data/buses"))?;
+    let wish = Wish {
+        seed: options.seed,
+        speed: options.speed,
+        outage_minutes: options.outage_minutes,
+        people: options.people,
+    };
+    let plan = plan::draw(&day, wish)?;
+    let temporary;
+    let folder = match &options.data {
+        Some(folder) => {
+            prepare(folder)?;
+            folder.canonicalize().with_context(|| format!("using {}", folder.display()))?
+        }
+        None => {
+            temporary = tempfile::Builder::new().prefix("gatehouse-demo-").tempdir().context("making a folder")?;
+            temporary.path().to_owned()
+        }
+    };
+    let (broker, address) = match &options.mqtt {
+        Some(address) => (None, address.clone()),
+        None => {
+            let broker =
+                Broker::start("127.0.0.1:0".parse()?, BrokerOptions::default()).context("starting the broker")?;
+            let port = broker.address().port();
+            (Some(broker), ("127.0.0.1".to_owned(), port))
+        }
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "minutes in milliseconds fit")]
+    let prelude = (PRELUDE_MS as f64 * options.speed) as i64;
+    let pace = Pace { start: plan.moments.start.plus(-prelude), real_start_ms: real_now_ms(), speed: options.speed };
+    let narrator = Narrator::new(pace);
+    introduce(&plan, &folder, options);
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let programs = match &options.programs {
+        Some(programs) => programs.clone(),
+        None => std::env::current_exe()?.parent().map(Path::to_owned).context("where this program is")?,
+    };
+    let ground = Ground { folder: folder.clone(), programs, broker: address, pace };
+    let scene = Arc::new(ground.set(&day, &plan, &http).await?);
+    let played = Story { day, plan: Arc::new(plan), scene: scene.clone(), pace, narrator, options: options.clone() }
+        .play(&ground)
+        .await;
+    if let Err(error) = &played {
+        narrator.say(format!("the run broke off: {error:#}"));
+    }
+    let checker = here.join("checker/check.py");
+    if options.once {
+        scene.end().await;
+    }
+    let verdict = match played {
+        Ok(()) => verdict::ask(&checker, &folder).await?,
+        Err(error) => {
+            scene.end().await;
+            return Err(error);
+        }
+    };
+    std::fs::write(folder.join("summary.json"), serde_json::to_string_pretty(&verdict.summary)?).ok();
+    verdict::show(&verdict);
+    if !options.once {
+        pages(&scene);
+        write_line("Everything stays up. Ctrl-C ends it.");
+        stop_asked().await?;
+        scene.end().await;
+    }
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    Ok((verdict.summary, verdict.problems.is_empty()))
+}
+
+/// A folder that holds a run already would mix two stories.
+fn prepare(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut inside = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    if inside.next().is_some() {
+        anyhow::bail!("--data {}: the folder is not empty; give a new or empty one", folder.display());
+    }
+    Ok(())
+}
+
+fn introduce(plan: &plan::Plan, folder: &Path, options: &DemoOptions) {
+    write_line("Gatehouse demo. Two depots, a bus with a unit of its own, one hub, one ERP.");
+    write_line("The vehicles are city buses of Austin, Texas, on 2015-03-07, where they really were; a terminus plays a");
+    write_line("depot and a trip plays a dispatch. Credit: scascketta/CapMetrics, from Capital Metro's public feed.");
+    write_line(&format!(
+        "Pretend time begins at {} and runs {} times as fast as real time; the story takes about {} minutes.",
+        plan.moments.start,
+        plan.speed,
+        minutes(plan),
+    ));
+    write_line(&format!(
+        "Seed {}; {} orders; the line is cut for {} pretend minutes. Files are in {}",
+        plan.seed,
+        plan.orders.len(),
+        plan.outage_minutes,
+        folder.display()
+    ));
+    if options.people {
+        write_line("Choices that need a person are made by scripted people through the public API. Each one is told.");
+    } else {
+        write_line("Nobody makes the choices that need a person: they stay open.");
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "minutes fit")]
+fn minutes(plan: &plan::Plan) -> i64 {
+    let pretend = plan.moments.end.since(plan.moments.start) as f64;
+    (pretend / plan.speed / 60_000.0).ceil() as i64 + 1
+}
+
+/// Says where the pages are.
+pub(crate) fn pages(scene: &setup::Scene) {
+    write_line(&format!("  hub     {}/   sign in as fay (finance), dan (dispatch); PIN {}", scene.finance.address, setup::PIN));
+    for agent in &scene.agents {
+        let who = match (&agent.store.site, &agent.store.vehicle) {
+            (Some(site), _) => format!("depot {site}; sign in as sam (supervisor), PIN {}", setup::PIN),
+            (_, Some(vehicle)) => format!("bus {vehicle}"),
+            _ => String::new(),
+        };
+        write_line(&format!("  {:<7} {}/   {who}", agent.store.name, agent.desk.address));
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn stop_asked() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+        _ = terminate.recv() => Ok(()),
+    }
+}
