@@ -90,7 +90,7 @@ async fn a_packet_above_the_limit_is_told_with_its_remedy_and_never_tried_in_a_t
 
 #[tokio::test]
 async fn killed_in_the_middle_it_loses_nothing_and_doubles_nothing() {
-    const MESSAGES: u32 = 20_000;
+    const MESSAGES: u32 = 8_000;
     let Some(mut depot) = Depot::start("kill -9 in the middle").await else { return };
     depot.door(1, "subscribed", true).await;
     depot.until("the subscription", |board| shows_reading(board, "subscribed")).await;

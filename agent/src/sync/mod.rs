@@ -4,5 +4,8 @@ mod backoff;
 mod client;
 mod line;
 
+#[cfg(test)]
+mod tests;
+
 pub use backoff::Backoff;
 pub use client::{HubState, Sync};

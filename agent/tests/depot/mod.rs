@@ -1,5 +1,7 @@
 //! A real mosquitto and the real program, in a directory that goes away with them.
 
+#![expect(clippy::unwrap_used, reason = "a panic here is the report of a failed test")]
+
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
