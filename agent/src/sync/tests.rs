@@ -1,0 +1,228 @@
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use gatehouse_common::{
+    bundle::{Bundle, Rules},
+    fact::{FactKey, FactValue, Report, Source},
+    id::{DeviceId, OrderId, SiteId, VehicleId},
+    seal::PrivateKey,
+    sync::{
+        Cursor, Downward, FeedItem, Lane, LedgerEpoch, Pull, PullReply, Push, PushReply, Upward, decode, encode,
+        exchange::{
+            HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, reply_text,
+            request_text,
+        },
+    },
+    time::UtcMs,
+};
+use tokio::sync::mpsc;
+
+use super::{HubState, Sync};
+use crate::{
+    clock::Clock,
+    config::HubConfig,
+    core::{Core, Profile},
+    driver::{Driver, Handle},
+    store::{Identity, Reader, Store},
+    tasks::Stop,
+};
+
+/// A hub that checks signatures and times as the real one does, and keeps what it was told.
+struct Hub {
+    key: PrivateKey,
+    clock_ahead_ms: AtomicI64,
+    fail_next: AtomicU32,
+    pushed: Mutex<Vec<(u64, Upward)>>,
+    pulls: Mutex<Vec<Pull>>,
+}
+
+fn device() -> DeviceId {
+    DeviceId::new("V1-unit").unwrap()
+}
+
+fn device_key() -> PrivateKey {
+    PrivateKey::from_seed([1; 32])
+}
+
+impl Hub {
+    fn now(&self) -> UtcMs {
+        Clock::system().wall().plus(self.clock_ahead_ms.load(Ordering::Relaxed))
+    }
+
+    fn answer<A: serde::Serialize>(&self, nonce: &str, answer: &A) -> Response {
+        let (body, time) = (encode(answer).unwrap(), self.now());
+        let signature = self.key.sign(reply_text(&device(), time, nonce, 200, &body).as_bytes());
+        let headers = [(TIME_HEADER, time.0.to_string()), (SIGNATURE_HEADER, STANDARD.encode(signature))];
+        (headers, body).into_response()
+    }
+}
+
+async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let header = |name: &str| headers[name].to_str().unwrap();
+    let (nonce, time) = (header(NONCE_HEADER), UtcMs(header(TIME_HEADER).parse().unwrap()));
+    let text = request_text(uri.path(), &device(), time, nonce, &body);
+    let signature = STANDARD.decode(header(SIGNATURE_HEADER)).unwrap();
+    device_key().public().verify(text.as_bytes(), &signature).unwrap();
+    if hub.now().since(time).abs() > SKEW_MAX_MS {
+        return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "detail": "time is too far off" }))).into_response();
+    }
+    if hub.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if uri.path() == PUSH_PATH {
+        let push: Push = decode(&body).unwrap();
+        let taken_through = push.records.last().unwrap().0;
+        hub.pushed.lock().unwrap().extend(push.records);
+        return hub.answer(nonce, &PushReply { taken_through, rejected: Vec::new(), kept_through: 0 });
+    }
+    let pull: Pull = decode(&body).unwrap();
+    hub.pulls.lock().unwrap().push(pull.clone());
+    let mut cursor = pull.cursor;
+    cursor.epoch = LedgerEpoch(7);
+    let mut items = Vec::new();
+    if !pull.recalls_only && cursor.positions[Lane::Orders.index()] == 0 {
+        let report = Report {
+            key: FactKey::Capacity { order: OrderId::new("SO1").unwrap() },
+            value: FactValue::Capacity { sufficient: true, vehicle: None },
+            source: Source::Tms,
+            at: hub.now(),
+            evidence: "test".to_owned(),
+        };
+        let says = Downward::Fact(serde_json::to_string(&report).unwrap());
+        items.push(FeedItem { lane: Lane::Orders, position: 3, says });
+        cursor.pass(Lane::Orders, 3);
+    } else if !pull.recalls_only {
+        // Nothing is new: the hub lets the question wait.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    hub.answer(nonce, &PullReply::Page { items, cursor, more: false })
+}
+
+/// The hub and an agent's line to it, with driver and store of its own.
+struct Depot {
+    hub: Arc<Hub>,
+    state: tokio::sync::watch::Receiver<HubState>,
+    store: tempfile::TempDir,
+    clock: Clock,
+    _driver: (Driver, Handle),
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Depot {
+    /// `expected` is the key seed that the configuration names; the hub signs with seed 9.
+    async fn start(expected: u8, clock_ahead_ms: i64, fail_next: u32) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let hub = Arc::new(Hub {
+            key: PrivateKey::from_seed([9; 32]),
+            clock_ahead_ms: clock_ahead_ms.into(),
+            fail_next: fail_next.into(),
+            pushed: Mutex::default(),
+            pulls: Mutex::default(),
+        });
+        let router = Router::new()
+            .route(PUSH_PATH, post(exchange))
+            .route(PULL_PATH, post(exchange))
+            .route(
+                HELLO_PATH,
+                get(|State(hub): State<Arc<Hub>>| async move { Json(serde_json::json!({ "time": hub.now() })) }),
+            )
+            .with_state(hub.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let store = tempfile::tempdir().unwrap();
+        let path = store.path().join("agent.db");
+        let (key, clock) = (device_key(), Clock::system());
+        let site = SiteId::new("D1").unwrap();
+        let identity = Identity { device: device(), site: site.clone(), public_key: key.public() };
+        let opened = Store::open(&path, &identity).unwrap();
+        let profile = Profile {
+            device: device(),
+            site,
+            vehicle: Some(VehicleId::new("1").unwrap()),
+            yard: None,
+            key: key.clone(),
+            hub_key: Some(hub.key.public()),
+            bundle: Bundle::parse("", |_| Ok(Rules::default())).unwrap(),
+        };
+        let core = Core::load(profile, opened.snapshot().unwrap());
+        let (driver, handle) = Driver::start(core, opened, clock.clone(), mpsc::unbounded_channel().0).unwrap();
+        let config = HubConfig { url, public_key: PrivateKey::from_seed([expected; 32]).public() };
+        let (sync, state) = Sync::new(&config, device(), key, path, clock.clone(), handle.clone()).unwrap();
+        let (sender, stop) = Stop::pair();
+        tokio::spawn(sync.clone().push(stop.clone()));
+        tokio::spawn(sync.pull(stop));
+        Self { hub, state, store, clock, _driver: (driver, handle), _stop: sender }
+    }
+
+    fn cursor(&self) -> Cursor {
+        Reader::open(&self.store.path().join("agent.db")).unwrap().cursor().unwrap()
+    }
+
+    async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !seen(self) {
+            assert!(started.elapsed() < Duration::from_secs(15), "never: {what}; {:?}", self.state.borrow());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn recalls_are_asked_for_first_and_a_page_is_passed_only_once_it_is_committed() {
+    let depot = Depot::start(9, 0, 0).await;
+    depot.until("the fact is committed", |d| d.cursor().positions[Lane::Orders.index()] == 3).await;
+    depot.until("the next question", |d| d.hub.pulls.lock().unwrap().len() >= 3).await;
+    let pulls = depot.hub.pulls.lock().unwrap().clone();
+    assert!(pulls[0].recalls_only && pulls[0].wait_ms == 0);
+    assert!(!pulls[1].recalls_only && pulls[1].wait_ms == 30_000);
+    assert_eq!(pulls[2].cursor, depot.cursor());
+    assert!(depot.state.borrow().connected);
+    assert!(depot.clock.now().trusted, "a signed answer near our time confirms the clock");
+}
+
+#[tokio::test]
+async fn what_waits_in_the_outbox_is_pushed_once() {
+    let depot = Depot::start(9, 0, 0).await;
+    depot.until("a status is pushed", |d| !d.hub.pushed.lock().unwrap().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let pushed = depot.hub.pushed.lock().unwrap().clone();
+    assert!(pushed.windows(2).all(|w| w[0].0 < w[1].0), "{pushed:?}");
+}
+
+#[tokio::test]
+async fn a_hub_that_fails_is_asked_again_until_it_answers() {
+    let depot = Depot::start(9, 0, 3).await;
+    depot.until("the fact is committed", |d| d.cursor().positions[Lane::Orders.index()] == 3).await;
+    assert!(depot.state.borrow().trouble.is_none());
+}
+
+#[tokio::test]
+async fn answers_of_another_hub_are_dropped_and_told() {
+    let depot = Depot::start(8, 0, 0).await;
+    depot.until("the trouble", |d| d.state.borrow().trouble.as_ref().is_some_and(|t| t.contains("hub.public_key"))).await;
+    assert_eq!(depot.cursor(), Cursor::default());
+    assert!(!depot.clock.now().trusted);
+}
+
+#[tokio::test]
+async fn a_device_whose_clock_is_far_off_sends_the_hubs_time_and_does_not_trust_its_own() {
+    let depot = Depot::start(9, 2 * SKEW_MAX_MS, 0).await;
+    depot.until("the fact is committed", |d| d.cursor().positions[Lane::Orders.index()] == 3).await;
+    assert!(!depot.clock.now().trusted);
+}
