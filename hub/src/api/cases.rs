@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, extract::{Path, State}, http::HeaderMap, response::Response};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::Response,
+};
 use gatehouse_common::{
     case::{CaseState, CaseType, Says},
     id::{DocumentId, OrderId, SiteId},

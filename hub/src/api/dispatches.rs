@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, extract::{Path, State}, http::HeaderMap, response::Response};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::Response,
+};
 use gatehouse_common::{
     case::Severity,
     decision::{DecisionKind, DecisionRecord, Mode},
-    dispatch::{DispatchState, Hold, HoldReason, Says},
+    dispatch::{DispatchState, HoldReason, Says, view::Hold},
     gate::GateResult,
     id::{DecisionId, DocumentId, OrderId, SiteId},
     sync::Lane,
@@ -160,13 +165,15 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let id = read_id(&id, "dispatch")?;
     let found = api.store.read(move |r| detail(r, &id)).await?;
-    let detail =
-        found.filter(|d| sees(&who, &d.view)).ok_or_else(|| Problem::not_found(format!("there is no dispatch {id}")))?;
+    let detail = found
+        .filter(|d| sees(&who, &d.view))
+        .ok_or_else(|| Problem::not_found(format!("there is no dispatch {id}")))?;
     tagged(&headers, &detail)
 }
 
 pub(super) fn read_id(text: &str, what: &str) -> Result<DocumentId, Problem> {
-    text.parse().map_err(|_| Problem::not_found(format!("there is no {what} {text:?}; an id has 32 hexadecimal digits")))
+    text.parse()
+        .map_err(|_| Problem::not_found(format!("there is no {what} {text:?}; an id has 32 hexadecimal digits")))
 }
 
 fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
@@ -255,9 +262,9 @@ fn choose_holds(role: Role, holds: &[Hold]) -> Result<Vec<Hold>, Problem> {
     }
     match holds.first().map(|hold| hold.reason) {
         None => Err(Problem::conflict("no hold stands on this dispatch")),
-        Some(HoldReason::Gate) => {
-            Err(Problem::conflict("this hold is for gates: it lifts by itself when they are met, or the depot overrides it"))
-        }
+        Some(HoldReason::Gate) => Err(Problem::conflict(
+            "this hold is for gates: it lifts by itself when they are met, or the depot overrides it",
+        )),
         Some(HoldReason::Quality) => Err(Problem::two_people("lifting a hold for quality or safety")),
         Some(reason) => Err(Problem::forbidden(format!(
             "role {} may not lift this hold; these may: {}",

@@ -26,7 +26,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::Response,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use gatehouse_common::{
     id::{ActorName, DeviceId},
@@ -95,30 +95,35 @@ impl Api {
 
 /// Every route of the API.
 pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/dispatches", get(dispatches::list))
-        .route("/v1/dispatches/{id}", get(dispatches::one))
-        .route("/v1/dispatches/{id}/lift", post(dispatches::lift))
-        .route("/v1/cases", get(cases::list))
-        .route("/v1/cases/{id}", get(cases::one))
-        .route("/v1/cases/{id}/move", post(cases::move_to))
-        .route("/v1/recon", get(recon::list))
-        .route("/v1/recon/{decision}", get(recon::one))
-        .route("/v1/recon/{decision}/choice", post(recon::choose))
-        .route("/v1/dead-letters", get(queue::dead_letters))
-        .route("/v1/dead-letters/{id}/replay", post(queue::replay))
-        .route("/v1/quarantine", get(queue::quarantine))
-        .route("/v1/devices", get(fleet::devices))
-        .route("/v1/leases", get(fleet::leases))
-        .route("/v1/sources", get(fleet::sources))
-        .route("/v1/status", get(status::status))
-        .route("/v1/live", get(live::live))
-        .route("/v1/events", post(events::take))
-        .route("/openapi.json", get(openapi::serve))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(api)
+    let router = routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+    router.method_not_allowed_fallback(wrong_method).with_state(api)
+}
+
+/// The routes as a list, so that a test can hold the description against it.
+fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/v1/dispatches", get(dispatches::list)),
+        ("/v1/dispatches/{id}", get(dispatches::one)),
+        ("/v1/dispatches/{id}/lift", post(dispatches::lift)),
+        ("/v1/cases", get(cases::list)),
+        ("/v1/cases/{id}", get(cases::one)),
+        ("/v1/cases/{id}/move", post(cases::move_to)),
+        ("/v1/recon", get(recon::list)),
+        ("/v1/recon/{decision}", get(recon::one)),
+        ("/v1/recon/{decision}/choice", post(recon::choose)),
+        ("/v1/dead-letters", get(queue::dead_letters)),
+        ("/v1/dead-letters/{id}/replay", post(queue::replay)),
+        ("/v1/quarantine", get(queue::quarantine)),
+        ("/v1/devices", get(fleet::devices)),
+        ("/v1/leases", get(fleet::leases)),
+        ("/v1/sources", get(fleet::sources)),
+        ("/v1/status", get(status::status)),
+        ("/v1/live", get(live::live)),
+        ("/v1/events", post(events::take)),
+        ("/openapi.json", get(openapi::serve)),
+        ("/healthz", get(status::healthz)),
+        ("/readyz", get(status::readyz)),
+    ]
 }
 
 /// What is the same for everything served: no guessing of types, no framing, problems for what is not there.
@@ -144,8 +149,7 @@ async fn nothing_here(request: Request) -> Problem {
 }
 
 async fn wrong_method(request: Request) -> Problem {
-    let detail =
-        format!("{} is not for {}; /openapi.json lists what is", request.uri().path(), request.method());
+    let detail = format!("{} is not for {}; /openapi.json lists what is", request.uri().path(), request.method());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Not with this method", detail)
 }
 

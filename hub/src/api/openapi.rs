@@ -28,7 +28,8 @@ use super::{cases, dispatches, events, fleet, live, problem, queue, recon, statu
     paths(
         dispatches::list, dispatches::one, dispatches::lift, cases::list, cases::one, cases::move_to, recon::list,
         recon::one, recon::choose, queue::dead_letters, queue::replay, queue::quarantine, fleet::devices,
-        fleet::leases, fleet::sources, status::status, live::live, events::take, status::healthz, status::readyz,
+        fleet::leases, fleet::sources, status::status, live::live, events::take, serve,
+        status::healthz, status::readyz,
     ),
     components(schemas(problem::Problem, problem::FieldProblem)),
     security(("person" = []), ("token" = [])),
@@ -66,7 +67,7 @@ impl Modify for Common {
 fn refuse(operation: &mut Operation, status: &str, why: &str) {
     let mut response = Response::new(why);
     let problem = Ref::from_schema_name("Problem");
-    response.content.insert("application/problem+json".to_owned(), Content::new(Some(RefOr::Ref(problem))));
+    response.content.insert("application/problem+json".to_owned(), RefOr::T(Content::new(Some(RefOr::Ref(problem)))));
     operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
 }
 
@@ -89,6 +90,9 @@ pub fn json() -> Result<String, serde_json::Error> {
     Ok(Document::openapi().to_pretty_json()? + "\n")
 }
 
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "status", security(()),
+    responses((status = 200, body = Object, description = "OpenAPI 3.1")))]
 pub(super) async fn serve() -> axum::response::Response {
     match json() {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),

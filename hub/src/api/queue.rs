@@ -1,6 +1,9 @@
 //! What waits for a person: postings that the queue gave up on, and what was not let in.
 
-use axum::{Json, extract::{Path, State}};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,11 +12,7 @@ use super::{
     problem::Problem,
     request::{Body, Page, Paging, Person, Query, Reading, untold},
 };
-use crate::{
-    auth::roles::Act,
-    core::reconcile::QueuedPosting,
-    store::Quarantined,
-};
+use crate::{auth::roles::Act, core::reconcile::QueuedPosting, store::Quarantined};
 
 /// One part of the list of dead letters.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,6 +1,11 @@
 //! Recon items: what a depot decided beside what the ERP wants, and the choice where one is due.
 
-use axum::{Json, extract::{Path, State}, http::HeaderMap, response::Response};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::Response,
+};
 use gatehouse_common::id::{DecisionId, OrderId};
 use serde::Serialize;
 use utoipa::ToSchema;

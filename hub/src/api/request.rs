@@ -16,10 +16,7 @@ use super::{
     problem::{FieldProblem, Problem},
 };
 use crate::{
-    auth::{
-        Principal, Role,
-        roles::Act,
-    },
+    auth::{Principal, Role, roles::Act},
     config::TokenScope,
 };
 
@@ -81,7 +78,11 @@ impl Person {
         if self.role.may(act) {
             return Ok(());
         }
-        Err(Problem::forbidden(format!("role {} may not do this; these may: {}", self.role.as_str(), Role::who_may(act))))
+        Err(Problem::forbidden(format!(
+            "role {} may not do this; these may: {}",
+            self.role.as_str(),
+            Role::who_may(act)
+        )))
     }
 }
 
@@ -161,7 +162,8 @@ impl Paging {
     pub fn cut<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> (i64, String)) -> Result<Page<T>, Problem> {
         items.sort_by_cached_key(&key);
         if let Some(after) = &self.after {
-            let after = decode(after).ok_or_else(|| Problem::field("after", "is not a cursor; give `next` as it came"))?;
+            let after =
+                decode(after).ok_or_else(|| Problem::field("after", "is not a cursor; give `next` as it came"))?;
             items.retain(|item| key(item) > after);
         }
         let limit = self.limit.unwrap_or(100);
@@ -290,8 +292,7 @@ pub fn tag<T: Serialize>(value: &T) -> Result<String, Problem> {
 pub fn tagged<T: Serialize>(headers: &HeaderMap, value: &T) -> Result<Response, Problem> {
     let tag = tag(value)?;
     let known = lists(headers, &header::IF_NONE_MATCH, &tag) == Some(true);
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { axum::Json(value).into_response() };
+    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { axum::Json(value).into_response() };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }

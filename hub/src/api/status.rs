@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Json, extract::State, http::StatusCode, response::{IntoResponse, Response}};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use gatehouse_common::{fact::Source, time::UtcMs};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -96,7 +101,7 @@ pub(super) async fn status(
     query: Query,
 ) -> Result<Json<Status>, Problem> {
     query.finish()?;
-    let counts = api.store.read(|r| Counts::read(r)).await?;
+    let counts = api.store.read(Counts::read).await?;
     let role = match &who {
         crate::auth::Principal::Operator { role, .. } => Some(role.as_str().to_owned()),
         crate::auth::Principal::Program { .. } => None,

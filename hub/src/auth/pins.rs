@@ -2,7 +2,7 @@
 
 use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
-    password_hash::{SaltString, rand_core::OsRng},
+    password_hash::{Salt, SaltString},
 };
 
 /// Fewest characters of a PIN.
@@ -26,7 +26,8 @@ pub fn hash(pin: &str) -> Result<String, PinError> {
     if pin.chars().count() < PIN_MIN_CHARS {
         return Err(PinError::TooShort);
     }
-    let salt = SaltString::generate(&mut OsRng);
+    let random: [u8; Salt::RECOMMENDED_LENGTH] = rand::random();
+    let salt = SaltString::encode_b64(&random).map_err(|e| PinError::Hash(e.to_string()))?;
     let hash = Argon2::default().hash_password(pin.as_bytes(), &salt).map_err(|e| PinError::Hash(e.to_string()))?;
     Ok(hash.to_string())
 }

@@ -94,7 +94,11 @@ impl ErpConfig {
         };
         let poll_ms = section.optional("poll_ms", "give milliseconds, 100 or more", problems).unwrap_or(POLL_MS);
         if poll_ms < 100 {
-            problems.push(section.problem("poll_ms", format!("{poll_ms} would not let the ERP rest"), "give 100 or more"));
+            problems.push(section.problem(
+                "poll_ms",
+                format!("{poll_ms} would not let the ERP rest"),
+                "give 100 or more",
+            ));
         }
         let sites = section.optional("sites", "give depots as \"THEIRS\" = \"OURS\"", problems).unwrap_or_default();
         section.finish(problems);

@@ -90,8 +90,8 @@ pub fn load(line: &CommandLine<'_>) -> Result<Config, ConfigError> {
     let (text, directory) = match line.file {
         None => (String::new(), PathBuf::from(".")),
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
             (text, path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned))
         }
     };

@@ -62,7 +62,8 @@ pub enum TokenScope {
 impl Operator {
     pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
         const HASH: &str = "copy what `gatehouse-hub hash-pin` prints";
-        const ROLE: &str = "give dispatch, warehouse, finance, customer_service, carrier_management, supervisor or admin";
+        const ROLE: &str =
+            "give dispatch, warehouse, finance, customer_service, carrier_management, supervisor or admin";
         let name: Option<ActorName> = section.required("name", "give the login, such as \"ana\"", problems);
         let role = section.required("role", ROLE, problems);
         let pin_argon2: Option<String> = section.required("pin_argon2", HASH, problems);
@@ -92,7 +93,11 @@ impl Token {
             section.required("scopes", "list some of \"events:wms\", \"events:tms\" and \"read\"", problems);
         section.finish(problems);
         if scopes.as_ref().is_some_and(BTreeSet::is_empty) {
-            problems.push(section.problem("scopes", "is empty, so the token is good for nothing", "list some, or remove it"));
+            problems.push(section.problem(
+                "scopes",
+                "is empty, so the token is good for nothing",
+                "list some, or remove it",
+            ));
         }
         Some(Self { name: name?, sha256: sha256?, scopes: scopes? })
     }

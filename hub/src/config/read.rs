@@ -83,11 +83,6 @@ impl Section {
     }
 
     /// The section `key`; empty when it is left out, so that each missing key is named.
-    pub fn section(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Self {
-        self.section_or_empty(key, problems)
-    }
-
-    /// The section `key`; empty when it is left out.
     pub fn section_or_empty(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Self {
         self.optional_section(key, problems).unwrap_or_else(|| self.child(self.key(key), Table::new()))
     }

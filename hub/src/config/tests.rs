@@ -45,8 +45,7 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
         lease_hours = 0
         reserve_percent = 120
     "#;
-    let told: Vec<String> =
-        parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
+    let told: Vec<String> = parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
     for key in [
         "--listen: 0.0.0.0:8080 can be reached from other machines",
         "--database: \"postgres://x\"",
@@ -80,15 +79,20 @@ fn a_listener_that_others_can_reach_is_refused_with_the_remedy() {
 fn secrets_come_from_files_and_are_never_printed() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("token"), "s3cret\n").unwrap();
-    let text = "[erp]\nkind = \"rest\"\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"token\"\n[erp.sites]\nWH = \"D1\"";
+    let text =
+        "[erp]\nkind = \"rest\"\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"token\"\n[erp.sites]\nWH = \"D1\"";
     let config = parse(&LINE, text, directory.path()).unwrap();
     assert!(!format!("{config:?}").contains("s3cret"));
     let erp = config.erp.unwrap();
     assert_eq!(erp.sites["WH"].as_str(), "D1");
     let ErpKind::Rest { url, token } = erp.kind else { panic!("rest") };
     assert_eq!((url.as_str(), token.reveal()), ("http://127.0.0.1:1", "s3cret"));
-    assert!(problems("[erp]\nkind = \"rest\"\nurl = \"http://a:b@h/\"\ntoken_file = \"x\"")[0].contains("holds a login"));
-    assert!(problems("[erp]\nkind = \"rest\"\ntoken = \"s3cret\"").iter().any(|p| p.starts_with("erp.token: is not a key")));
+    assert!(
+        problems("[erp]\nkind = \"rest\"\nurl = \"http://a:b@h/\"\ntoken_file = \"x\"")[0].contains("holds a login")
+    );
+    assert!(
+        problems("[erp]\nkind = \"rest\"\ntoken = \"s3cret\"").iter().any(|p| p.starts_with("erp.token: is not a key"))
+    );
 }
 
 #[test]
