@@ -4,7 +4,7 @@
 //! standard error with status 1; nothing is half done.
 
 use std::{
-    io::{BufRead, Write},
+    io::{BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use gatehouse_common::{
     id::{DeviceId, SiteId, VehicleId},
     seal::PublicKey,
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     auth::pins,
@@ -43,6 +44,9 @@ Then open http://127.0.0.1:8080/ and sign in. The API is described at /openapi.j
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the hub until it is told to stop (SIGTERM or Ctrl-C).
+    ///
+    /// Logs go to standard error; the environment variable GATEHOUSE_LOG sets how much, such as
+    /// `debug` or `info,gatehouse_hub::erp=debug`.
     Serve(Serve),
     /// List who may speak: each gateway and vehicle unit with its public key and scopes.
     #[command(subcommand)]
@@ -162,9 +166,11 @@ fn parse_key(text: &str) -> Result<PublicKey, String> {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(serve) => {
-            let config = serve.load()?;
-            let clock = serve.clock()?;
-            wiring::run_until_stopped(config, clock)
+            let (config, clock) = (serve.load()?, serve.clock()?);
+            let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+            let is_terminal = std::io::stderr().is_terminal();
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+            tokio::runtime::Runtime::new()?.block_on(wiring::run(config, clock))
         }
         Command::CheckConfig(serve) => {
             let config = serve.load()?;
@@ -239,7 +245,7 @@ fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
         bail!("there is no database at {}; name the one that `serve` uses", path.display());
     }
     let name = DeviceId::new("hub")?;
-    Ok(Store::open(&path, &name)?)
+    Ok(Store::open_beside(&path, &name)?)
 }
 
 fn run_devices(devices: Devices) -> anyhow::Result<()> {

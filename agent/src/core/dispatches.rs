@@ -157,6 +157,8 @@ impl Core {
                 }
                 (*id, view.occurrence)
             }
+            // The word of a cancellation travels ahead of the order; until that is here, what is held is outdated.
+            None if known.iter().any(|(_, v)| v.cancelled.is_some() && order.version <= v.order_version) => return,
             None => {
                 let occurrence = known.last().map_or(1, |(_, v)| v.occurrence + 1);
                 (document_id(&order.id, &order.site, occurrence), occurrence)

@@ -256,6 +256,14 @@ impl<'a> Folding<'a> {
         let release = self.history.last(&releases).and_then(|key| self.release(key));
         let cancels = self.keys(|s| matches!(s, Says::Cancelled { .. }));
         let cancelled = self.history.last(&cancels).cloned();
+        let cancelled_version = self
+            .valid
+            .iter()
+            .filter_map(|(_, e)| match &e.says {
+                Says::Cancelled { order_version, .. } => Some(*order_version),
+                _ => None,
+            })
+            .max();
         let release_is_outdated = match (&release, terms_changed) {
             (Some(release), Some(version)) => release.order_version < version,
             _ => false,
@@ -297,7 +305,7 @@ impl<'a> Folding<'a> {
             stop_departure: may_not_leave && state.is_on_board(),
             left_under_stop: may_not_leave && state.has_left(),
             order: order.clone(),
-            order_version: newest_version,
+            order_version: newest_version.max(cancelled_version.unwrap_or(0)),
             site: site.clone(),
             occurrence: *occurrence,
             vehicle: vehicle.clone(),

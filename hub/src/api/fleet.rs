@@ -12,7 +12,7 @@ use super::{
     problem::Problem,
     request::{Page, Paging, Query, Reading},
 };
-use crate::store::{DeviceState, LeaseRow};
+use crate::{core::leases::LeaseRow, store::DeviceState};
 
 /// A device with its lag.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,7 +7,6 @@
 pub mod poll;
 pub mod post;
 pub mod rest;
-pub mod tryton;
 
 use std::{collections::BTreeMap, time::Duration};
 

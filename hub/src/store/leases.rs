@@ -4,51 +4,14 @@
 
 use gatehouse_common::{
     id::{LeaseId, SiteId},
-    lease::{Lease, LeaseUse},
     seal::Sealed,
     sync::{Downward, Lane},
     time::UtcMs,
 };
 use rusqlite::{Row, params};
-use serde::Serialize;
 
 use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
-
-/// Where a lease stands at the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeaseState {
-    /// Granted, and the depot has not stated its use. It counts whole, expired or not.
-    Outstanding,
-    /// The depot has stated its use, or a person wrote it off; only what was used counts.
-    Closed,
-}
-
-impl LeaseState {
-    /// The word for it on pages and in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Outstanding => "outstanding",
-            Self::Closed => "closed",
-        }
-    }
-}
-
-/// A lease as the hub keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LeaseRow {
-    /// What was granted.
-    pub lease: Lease,
-    /// The same, as it travels.
-    pub sealed: Sealed,
-    /// Where it stands.
-    pub state: LeaseState,
-    /// What decisions known to the hub have used of it; once closed, what the depot stated.
-    pub used: LeaseUse,
-    /// When the depot's statement was read; none before.
-    pub closed_at: Option<UtcMs>,
-}
+use crate::core::leases::{LeaseRow, LeaseState};
 
 struct Stored {
     id: String,

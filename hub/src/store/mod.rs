@@ -44,7 +44,6 @@ pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
-pub use leases::{LeaseRow, LeaseState};
 pub use ledger::FeedRow;
 pub use quarantine::Quarantined;
 pub use recon::ReconFilter;

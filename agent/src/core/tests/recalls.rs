@@ -38,6 +38,15 @@ fn a_cancellation_before_loading_recalls_the_release_and_alarms_until_someone_ha
 }
 
 #[test]
+fn a_cancelled_order_is_not_planned_again_from_a_version_that_is_older_than_the_cancellation() {
+    both(|depot| {
+        depot.released("O1", 10).hub_says("O1", cancelled()).wait_minutes(5);
+        assert_eq!(depot.look().board().unwrap().len(), 1);
+        assert_eq!(depot.decided(), ["release normal", "recall -"]);
+    });
+}
+
+#[test]
 fn a_cancellation_while_loading_stops_the_departure_until_everything_is_unloaded() {
     both(|depot| {
         depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10);

@@ -1,0 +1,282 @@
+//! Grants leases: what a connected depot may decide on its own, cut from the ERP's figures.
+//!
+//! In: open orders and leases from the store, credit and stock from the ERP. Out: signed leases in the
+//! depots' feeds. How much is decided in [`crate::core::leases`]. The figures are read first and the
+//! sum is taken in the transaction that writes the lease, so that two grants never count on one slice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use gatehouse_common::{
+    bundle::Bundle,
+    dispatch::{DispatchState, DispatchView},
+    id::{CustomerId, LeaseId, OrderId, SiteId},
+    lease::{Lease, LeaseUse},
+    order::{LineQuantity, Order, OrderStatus},
+    seal::{PrivateKey, SealError, Sealed},
+    time::UtcMs,
+};
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    core::{
+        leases::{Book, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, needs, slices},
+        reconcile::ReconItem,
+    },
+    erp::{Connector, ErpError},
+    store::{DeviceKind, Reader, ReconFilter, Store, StoreError, Tx},
+    tasks::{Stop, TaskError},
+};
+
+/// Wait between two looks, in milliseconds of the hub's clock.
+const EVERY_MS: u64 = 5_000;
+/// A depot that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
+const HEARD_WITHIN_MS: i64 = 180_000;
+
+/// By what leases are granted.
+#[derive(Clone)]
+pub struct Grantor {
+    /// Signs them.
+    pub key: PrivateKey,
+    /// The bundle whose rules they trust.
+    pub bundle: Bundle,
+    /// How they are cut.
+    pub policy: LeasePolicy,
+    /// After how many milliseconds a depot gets a fresh one.
+    pub renew_after_ms: u64,
+}
+
+/// Why a depot was not looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// The ERP did not say its figures.
+    #[error(transparent)]
+    Erp(#[from] ErpError),
+    /// The store did not take the lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks after every depot's lease until told to stop.
+/// # Errors
+/// Only if the store is stopped.
+pub async fn run(
+    store: Store,
+    connector: Arc<dyn Connector>,
+    clock: Clock,
+    grantor: Grantor,
+    mut stop: Stop,
+) -> Result<(), TaskError> {
+    let mut told = BTreeSet::new();
+    while !stop.is_stopped() {
+        let now = clock.wall();
+        let sites = match store.read(move |r| connected_sites(r, now)).await {
+            Ok(sites) => sites,
+            Err(e @ StoreError::Stopped) => return Err(e.into()),
+            Err(error) => {
+                warn!(%error, "depots cannot be read; no lease is granted");
+                BTreeSet::new()
+            }
+        };
+        for site in sites {
+            match look_after(&store, connector.as_ref(), &clock, &grantor, &site).await {
+                Ok(_) => {
+                    told.remove(&site);
+                }
+                Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e.into()),
+                // Once per depot and trouble: the next look is seconds away.
+                Err(error) if told.insert(site.clone()) => {
+                    warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        tokio::select! {
+            () = clock.sleep(EVERY_MS) => {}
+            () = stop.stopped() => break,
+        }
+    }
+    Ok(())
+}
+
+/// Depots with a gateway that was heard lately.
+fn connected_sites(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<SiteId>, StoreError> {
+    let devices = reader.devices()?.into_iter();
+    let heard = devices.filter(|d| d.seen.is_some_and(|seen| now.since(seen) <= HEARD_WITHIN_MS));
+    Ok(heard.filter(|d| d.device.kind == DeviceKind::Gateway).flat_map(|d| d.device.sites).collect())
+}
+
+/// Grants `site` a lease if one is due. Returns its name.
+/// # Errors
+/// [`GrantError`]; nothing was granted.
+pub async fn look_after(
+    store: &Store,
+    connector: &dyn Connector,
+    clock: &Clock,
+    grantor: &Grantor,
+    site: &SiteId,
+) -> Result<Option<LeaseId>, GrantError> {
+    let now = clock.wall();
+    let (of, renew_after_ms) = (site.clone(), grantor.renew_after_ms);
+    let needed = store
+        .read(move |r| {
+            let needed = needed_at(r, &of)?;
+            let leases = r.leases_of(&of)?;
+            // Most looks end here, without a word to the ERP: no offer could be better than all that is needed.
+            let may_be_due = is_due(held(&leases), &needed, &needed, renew_after_ms, now);
+            Ok(may_be_due.then_some(needed))
+        })
+        .await?;
+    let Some(needed) = needed else { return Ok(None) };
+    let figures = read_figures(connector, clock, site, &needed).await?;
+    let (grantor, site, now) = (grantor.clone(), site.clone(), clock.wall());
+    let granted = store.write(move |tx| grant(tx, &grantor, &site, &figures, now)).await?;
+    if let Some(lease) = &granted {
+        info!(lease = %lease, "lease {lease} is granted");
+    }
+    Ok(granted)
+}
+
+async fn read_figures(
+    connector: &dyn Connector,
+    clock: &Clock,
+    site: &SiteId,
+    needed: &LeaseUse,
+) -> Result<Figures, ErpError> {
+    let read_at = clock.wall();
+    let mut credit_minor = BTreeMap::new();
+    for customer in needed.credit_minor.keys() {
+        credit_minor.insert(customer.clone(), credit_of(connector, customer).await?);
+    }
+    let stock = connector.stock(site).await?;
+    Ok(Figures { read_at, credit_minor, stock })
+}
+
+async fn credit_of(connector: &dyn Connector, customer: &CustomerId) -> Result<i64, ErpError> {
+    match connector.customer(customer).await {
+        Ok(customer) if customer.on_hold => Ok(0),
+        Ok(customer) => Ok(customer.headroom_minor()),
+        // Nobody vouches for it, so nothing is lent on it.
+        Err(ErpError::NotFound { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn grant(
+    tx: &mut Tx<'_>,
+    grantor: &Grantor,
+    site: &SiteId,
+    figures: &Figures,
+    now: UtcMs,
+) -> Result<Option<LeaseId>, StoreError> {
+    let needed = needed_at(tx, site)?;
+    let offer = slices(&book(tx)?, site, &needed, figures, &grantor.policy, now);
+    if !is_due(held(&tx.leases_of(site)?), &needed, &offer, grantor.renew_after_ms, now) {
+        return Ok(None);
+    }
+    let id = LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?;
+    if tx.lease(&id)?.is_some() {
+        return Ok(None);
+    }
+    let lasts = i64::try_from(grantor.policy.lasts_ms).unwrap_or(i64::MAX);
+    let lease = Lease {
+        id: id.clone(),
+        site: site.clone(),
+        granted_at: now,
+        lasts_ms: grantor.policy.lasts_ms,
+        expires_at: now.plus(lasts),
+        value_ceiling_minor: offer.value_minor,
+        credit_minor: offer.credit_minor,
+        stock: offer.stock,
+        // None of its own: each class of order has its limits in the bundle.
+        age_limit_ms: BTreeMap::new(),
+        bundle: grantor.bundle.hash,
+        erp_read_at: figures.read_at,
+    };
+    let sealed = Sealed::new(&lease, &grantor.key).map_err(|e: SealError| StoreError::Refused(e.to_string()))?;
+    let row = LeaseRow { lease, sealed, state: LeaseState::Outstanding, used: LeaseUse::default(), closed_at: None };
+    tx.put_lease(&row, now)?;
+    Ok(Some(id))
+}
+
+/// The lease that a depot holds, as far as the hub knows: the newest that it has not closed.
+fn held(leases: &[LeaseRow]) -> Option<(&Lease, &LeaseUse)> {
+    let open = leases.iter().rev().find(|row| row.state == LeaseState::Outstanding);
+    open.map(|row| (&row.lease, &row.used))
+}
+
+/// What the orders of a depot need that neither left nor stand released.
+fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, StoreError> {
+    let mut open: Vec<(Order, Vec<LineQuantity>)> = Vec::new();
+    for order in reader.orders()? {
+        if order.site != *site || order.status != OrderStatus::Released {
+            continue;
+        }
+        let rest = uncovered(&order, &reader.dispatches_of_order(&order.id)?);
+        open.push((order, rest));
+    }
+    Ok(needs(open.iter().map(|(order, rest)| (order, rest.clone()))))
+}
+
+/// What of an order no dispatch has taken away or stands released with.
+fn uncovered<I>(order: &Order, dispatches: &[(I, DispatchView)]) -> Vec<LineQuantity> {
+    let mut rest = order.quantities();
+    for (_, view) in dispatches {
+        let covered = match (&view.departed, &view.release) {
+            (Some(departed), _) => &departed.load,
+            (None, Some(release)) if stands(view) => &release.load,
+            _ => continue,
+        };
+        for taken in covered {
+            if let Some(line) = rest.iter_mut().find(|line| line.line == taken.line) {
+                line.quantity = line.quantity.saturating_sub(taken.quantity);
+            }
+        }
+    }
+    rest.retain(|line| line.quantity > 0);
+    rest
+}
+
+fn stands(view: &DispatchView) -> bool {
+    let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
+    here && !view.stop_departure
+}
+
+/// All leases and all releases, as the sum rule wants them.
+fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
+    let loans = reader.leases()?.iter().map(Loan::from).collect();
+    let mut spendings = Vec::new();
+    let mut of_dispatch: BTreeMap<_, Vec<ReconItem>> = BTreeMap::new();
+    for item in reader.recon_items(&ReconFilter::default())? {
+        // A closed lease has no dispatch; its statement is in the lease's own row.
+        if let Some(dispatch) = item.dispatch {
+            of_dispatch.entry(dispatch).or_default().push(item);
+        }
+    }
+    let mut orders: BTreeMap<OrderId, Option<Order>> = BTreeMap::new();
+    for (dispatch, items) in of_dispatch {
+        let view = reader.dispatch_view(&dispatch)?;
+        // Two releases of one dispatch share one departure: what the second needs beyond the first is all that
+        // it was charged, so both are over, or issued, together.
+        let issued_at = items.iter().filter_map(|item| item.issued_at).max();
+        let void = view.is_some_and(|v| v.departed.is_none() && v.state.is_over_at_depot());
+        for item in items {
+            let (lease, used) = match (&item.charge, &item.order) {
+                (Some(charge), _) => (Some(charge.lease.clone()), charge.used.clone()),
+                (None, Some(id)) if item.edge.mode.is_some() => {
+                    if !orders.contains_key(id) {
+                        orders.insert(id.clone(), reader.order(id)?);
+                    }
+                    let Some(Some(order)) = orders.get(id) else { continue };
+                    (None, LeaseUse::of(order, &item.edge.load))
+                }
+                _ => continue,
+            };
+            spendings.push(Spending { lease, site: item.site.clone(), used, issued_at, void });
+        }
+    }
+    Ok(Book { loans, spendings })
+}

@@ -1,0 +1,199 @@
+//! Puts the rooms together: which tasks run, what they share, how they end.
+
+use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use gatehouse_common::{
+    bundle::{Bundle, Rules},
+    id::Hash32,
+    seal::PublicKey,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing::{info, warn};
+
+use crate::{
+    api::{self, About, Api},
+    auth::Gatekeeper,
+    clock::Clock,
+    config::{Config, ErpConfig, ErpKind, PolicyConfig, key},
+    console,
+    core::leases::LeasePolicy,
+    erp::{
+        Connector,
+        poll::{self, PollOptions},
+        post::{self, PostOptions},
+        rest::{Rest, RestOptions},
+    },
+    lease_grants::{self, Grantor},
+    reconciler,
+    store::{Store, folding},
+    sync::{self, SyncState},
+    tasks::{OnError, Stop, Tasks},
+};
+
+/// How long each task may take to end by itself, in real time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A hub that runs.
+pub struct RunningHub {
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// What depots know it by.
+    pub public_key: PublicKey,
+    tasks: Tasks,
+    /// Held while it runs, so that no second hub writes to the same store.
+    _lock: File,
+}
+
+impl RunningHub {
+    /// Waits until a task without which nothing works has ended, and names it.
+    pub async fn failed(&mut self) -> &'static str {
+        self.tasks.failed().await
+    }
+
+    /// Ends everything: first nothing more comes in, then what is under way is brought to its end.
+    pub async fn stop(self) {
+        self.tasks.stop_in_order(&["api", "poll", "post", "leases", "reconciler", "folding"], GRACE).await;
+    }
+}
+
+/// Runs the hub until SIGTERM or SIGINT, or until a task without which nothing works has failed.
+/// # Errors
+/// What keeps it from starting, or which task failed.
+pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hub = start(config, clock).await?;
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        name = hub.failed() => Some(name),
+    };
+    info!("stopping");
+    hub.stop().await;
+    match failed {
+        None => Ok(()),
+        Some(name) => bail!("task {name} failed; the reason is in the log above"),
+    }
+}
+
+/// Opens the store and the port and starts every task.
+/// # Errors
+/// What keeps it from starting.
+pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
+    // Only the first installer succeeds; a second run in one process finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Config { listen, database, hub, erp, operators, tokens, policy } = config;
+    let key = key::load_or_make(&hub.key_file)?;
+    let public_key = key.public();
+    let lock = lock(&database)?;
+    let store = Store::open(&database, &hub.name)?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
+    let address = listener.local_addr()?;
+    if let Some(pretend) = clock.describe() {
+        warn!("the clock is a pretend one: {pretend}");
+    }
+    let about = About { name: hub.name.clone(), public_key, erp: erp.as_ref().map(ErpConfig::kind_name) };
+    info!(hub = %hub.name, version = env!("CARGO_PKG_VERSION"), "hub {} starts, key {public_key}", hub.name);
+
+    let bundle = Bundle { hash: Hash32::of(b""), rules: Rules::default() };
+    let mut tasks = Tasks::new();
+    let at = store.clone();
+    tasks.spawn("folding", OnError::StopHub, move |stop| folding::run(at.clone(), stop));
+    let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
+    tasks.spawn("reconciler", OnError::StopHub, move |stop| {
+        reconciler::run(at.clone(), time.clone(), rules.clone(), stop)
+    });
+    match &erp {
+        None => info!("no [erp] is configured: decisions stay open, and no lease is granted"),
+        Some(erp) => {
+            let grantor = Grantor {
+                key: key.clone(),
+                bundle,
+                policy: lease_policy(&policy),
+                renew_after_ms: u64::from(policy.renew_minutes) * 60_000,
+            };
+            spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
+        }
+    }
+    let keeper = Gatekeeper::new(operators, tokens);
+    let (at, time) = (store.clone(), clock.clone());
+    let mut served = Some(listener);
+    tasks.spawn("api", OnError::StopHub, move |mut stop: Stop| {
+        let api = Api::new(at.clone(), time.clone(), keeper.clone(), about.clone(), stop.clone());
+        let exchange = SyncState::new(at.clone(), time.clone(), key.clone());
+        let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
+        let listener = served.take();
+        async move {
+            let Some(listener) = listener else { return Ok(()) };
+            axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await }).await?;
+            Ok(())
+        }
+    });
+    info!("the console is at http://{address}/");
+    Ok(RunningHub { address, public_key, tasks, _lock: lock })
+}
+
+fn spawn_erp(
+    tasks: &mut Tasks,
+    erp: &ErpConfig,
+    store: &Store,
+    clock: &Clock,
+    grantor: Grantor,
+) -> anyhow::Result<()> {
+    let connector = connector(erp)?;
+    let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
+    let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
+    tasks.spawn("poll", OnError::StopHub, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
+    let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
+    tasks.spawn("post", OnError::StopHub, move |stop| {
+        post::run(at.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+    });
+    let (at, time) = (store.clone(), clock.clone());
+    tasks.spawn("leases", OnError::StopHub, move |stop| {
+        lease_grants::run(at.clone(), connector.clone(), time.clone(), grantor.clone(), stop)
+    });
+    Ok(())
+}
+
+fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
+    match &erp.kind {
+        ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
+            url: url.clone(),
+            token: token.reveal().to_owned(),
+            sites: erp.sites.clone(),
+            honours_keys: false,
+        })?)),
+        ErpKind::Tryton { .. } => bail!("erp.kind \"tryton\" is not part of this build"),
+    }
+}
+
+fn lease_policy(policy: &PolicyConfig) -> LeasePolicy {
+    let permille = |percent: u8| u16::from(percent) * 10;
+    LeasePolicy {
+        reserve_permille: permille(policy.reserve_percent),
+        credit_share_permille: permille(policy.credit_slice_percent),
+        stock_share_permille: permille(policy.stock_slice_percent),
+        lasts_ms: u64::from(policy.lease_hours) * 3_600_000,
+        value_ceiling_minor: policy.value_ceiling_minor,
+    }
+}
+
+/// Two hubs on one store would both settle it.
+fn lock(database: &Path) -> anyhow::Result<File> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = Path::new(&path);
+    let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another hub serves {} already; stop it, or name another database", database.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
