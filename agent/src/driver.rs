@@ -124,11 +124,7 @@ fn decide(
                 None => store.known(&reading.source, &reading.id)?,
             };
             if let Some(hash) = known {
-                records.push(if hash == reading.payload_hash {
-                    Record::Duplicate
-                } else {
-                    conflict(reading, now)
-                });
+                records.push(if hash == reading.payload_hash { Record::Duplicate } else { conflict(reading, now) });
                 acknowledge(outcome, *receipt);
                 continue;
             }

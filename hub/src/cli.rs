@@ -169,7 +169,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let (config, clock) = (serve.load()?, serve.clock()?);
             let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
             let is_terminal = std::io::stderr().is_terminal();
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .with_ansi(is_terminal)
+                .init();
             tokio::runtime::Runtime::new()?.block_on(wiring::run(config, clock))
         }
         Command::CheckConfig(serve) => {

@@ -138,13 +138,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     Ok(RunningHub { address, public_key, tasks, _lock: lock })
 }
 
-fn spawn_erp(
-    tasks: &mut Tasks,
-    erp: &ErpConfig,
-    store: &Store,
-    clock: &Clock,
-    grantor: Grantor,
-) -> anyhow::Result<()> {
+fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
     let connector = connector(erp)?;
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());

@@ -70,8 +70,7 @@ impl MqttConfig {
         let in_line = section.has("password");
         let payload_max_bytes =
             section.optional("payload_max_bytes", "give bytes", problems).unwrap_or(PAYLOAD_MAX_BYTES);
-        let packet_max_bytes =
-            section.optional("packet_max_bytes", "give bytes", problems).unwrap_or(PACKET_MAX_BYTES);
+        let packet_max_bytes = section.optional("packet_max_bytes", "give bytes", problems).unwrap_or(PACKET_MAX_BYTES);
         if in_line {
             let _: Option<toml::Value> = section.optional("password", "", problems);
             problems.push(section.problem(
@@ -120,9 +119,9 @@ fn read_secret(section: &Section, path: &PathBuf, problems: &mut Vec<Problem>) -
 
 impl HubConfig {
     pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
-        let url: Option<String> = section.required("url", "give the hub's address, such as \"https://hub.example\"", problems);
-        let public_key =
-            section.required("public_key", "copy what `gatehouse-hub public-key` prints", problems);
+        let url: Option<String> =
+            section.required("url", "give the hub's address, such as \"https://hub.example\"", problems);
+        let public_key = section.required("public_key", "copy what `gatehouse-hub public-key` prints", problems);
         section.finish(problems);
         let url = url?.trim_end_matches('/').to_owned();
         if let Err(what) = usable_url(&url) {

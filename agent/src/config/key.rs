@@ -26,13 +26,17 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others may read it, so others may have copied it.
-    #[error("key file {path} may be read by others; run chmod 600 {path}, and make a new key if someone may have copied it")]
+    #[error(
+        "key file {path} may be read by others; run chmod 600 {path}, and make a new key if someone may have copied it"
+    )]
     Open {
         /// Which file.
         path: PathBuf,
     },
     /// The file holds something else.
-    #[error("key file {path} does not hold 32 bytes in base64; restore it, or remove it to make a new key and tell the hub")]
+    #[error(
+        "key file {path} does not hold 32 bytes in base64; restore it, or remove it to make a new key and tell the hub"
+    )]
     NotAKey {
         /// Which file.
         path: PathBuf,

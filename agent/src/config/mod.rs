@@ -76,8 +76,7 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`]; nothing was opened or written.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
     let directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     parse(&text, &directory).map_err(|problems| ConfigError::Problems { path: path.to_owned(), problems })
 }
@@ -89,7 +88,11 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
-            return Err(vec![Problem::new("(file)", format!("is not TOML: {error}"), "correct the line that is named")]);
+            return Err(vec![Problem::new(
+                "(file)",
+                format!("is not TOML: {error}"),
+                "correct the line that is named",
+            )]);
         }
     };
     let mut root = Section::root(table, directory);

@@ -125,11 +125,7 @@ impl TopicConfig {
             Some(Decoder::Owntracks) => section
                 .optional("kind", "leave it out: OwnTracks says positions", problems)
                 .or(Some(ReadingKind::Position)),
-            _ => section.required(
-                "kind",
-                "write door, occupancy, scan, seal, temperature or documents",
-                problems,
-            ),
+            _ => section.required("kind", "write door, occupancy, scan, seal, temperature or documents", problems),
         };
         // OwnTracks names the device last: owntracks/<user>/<device>.
         let subject = match decoder {
@@ -207,7 +203,11 @@ impl TopicConfig {
             problems.push(section.problem("step", format!("{text:?} is no step"), "write staged, loaded or unloaded"));
         }
         if self.true_values.iter().any(|v| self.false_values.contains(v)) {
-            problems.push(section.problem("true_values", "shares a value with false_values", "a value means one thing"));
+            problems.push(section.problem(
+                "true_values",
+                "shares a value with false_values",
+                "a value means one thing",
+            ));
         }
     }
 }

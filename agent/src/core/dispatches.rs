@@ -63,8 +63,7 @@ pub(super) struct Ruling<'a> {
 impl Core {
     /// Makes a decision about a dispatch.
     pub(super) fn rule_on(&mut self, ruling: Ruling<'_>) -> Option<DecisionId> {
-        let (device, site, bundle) =
-            (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
+        let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
         self.decide(|id| DecisionRecord {
             v: 1,
             id,

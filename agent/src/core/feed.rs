@@ -167,7 +167,11 @@ impl Core {
 
     /// Takes a release back at once when the hub's word ended it.
     fn obey(&mut self, now: &Moment, id: DocumentId, before: &DispatchView, after: &DispatchView) {
-        if !self.profile.is_gateway() || !released(before) || released(after) || after.state.is_over_at_depot() && after.cancelled.is_none() {
+        if !self.profile.is_gateway()
+            || !released(before)
+            || released(after)
+            || after.state.is_over_at_depot() && after.cancelled.is_none()
+        {
             return;
         }
         if after.state.has_left() {

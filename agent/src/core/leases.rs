@@ -55,8 +55,7 @@ impl Core {
     fn close_lease(&mut self, now: &Moment, why: &str) {
         let Some(held) = self.lease.take() else { return };
         let charge = LeaseCharge { lease: held.lease.id.clone(), used: held.used.clone() };
-        let (device, site, bundle) =
-            (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
+        let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
         self.decide(|id| DecisionRecord {
             v: 1,
             id,

@@ -12,8 +12,8 @@ mod feed;
 pub mod input;
 mod leases;
 mod physical;
-mod readings;
 mod readiness;
+mod readings;
 pub mod signals;
 pub mod state;
 mod taps;
@@ -128,12 +128,8 @@ impl Core {
     #[must_use]
     pub fn load(profile: Profile, snapshot: Snapshot) -> Self {
         let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
-        let actor = Actor {
-            kind,
-            site: profile.site.clone(),
-            device: profile.device.clone(),
-            epoch: snapshot.actor_epoch,
-        };
+        let actor =
+            Actor { kind, site: profile.site.clone(), device: profile.device.clone(), epoch: snapshot.actor_epoch };
         let mut core = Self {
             actor,
             chain: snapshot.chain,
@@ -286,7 +282,8 @@ impl Core {
         let unknown = ms(rules.unknown_deadline_ms);
         let clear = ms(rules.detectors.clear_after_ms);
         let blocked = ms(rules.detectors.dock_blocked_after_ms);
-        let dispatches = self.dispatches.values().filter_map(|d| d.view.as_ref()).filter(|v| !v.state.is_over_at_depot());
+        let dispatches =
+            self.dispatches.values().filter_map(|d| d.view.as_ref()).filter(|v| !v.state.is_over_at_depot());
         let departures = dispatches.flat_map(move |v| {
             let planned = v.planned_departure;
             [planned.plus(delay), planned.plus(-unknown), planned.plus(blocked)]

@@ -9,7 +9,9 @@ use gatehouse_common::{
 };
 
 use super::{
-    Core, cases::Matter, ms,
+    Core,
+    cases::Matter,
+    ms,
     state::{Counts, DoorState},
 };
 
@@ -53,15 +55,18 @@ impl Core {
         let left = matches!(says, Says::Departed { .. });
         self.say(now, id, "rule dock", vec![says]);
         if left && (view.stop_departure || view.release.is_none() || view.state == DispatchState::Cancelled) {
-            self.raise(now, Matter {
-                case_type: CaseType::PolicyViolation,
-                subject: view.order.to_string(),
-                leg: leg(view),
-                since: now.wall,
-                summary: format!("order {} left {} although it might not", view.order, view.site),
-                order: Some(view.order.clone()),
-                blocks: None,
-            });
+            self.raise(
+                now,
+                Matter {
+                    case_type: CaseType::PolicyViolation,
+                    subject: view.order.to_string(),
+                    leg: leg(view),
+                    since: now.wall,
+                    summary: format!("order {} left {} although it might not", view.order, view.site),
+                    order: Some(view.order.clone()),
+                    blocks: None,
+                },
+            );
         }
         true
     }
@@ -154,15 +159,18 @@ impl Core {
         let (subject, leg) = (view.order.to_string(), leg(view));
         let waits = !view.state.is_over_at_depot() && self.is_wanted(&view.order);
         if waits && now.wall >= late_at {
-            self.raise(now, Matter {
-                case_type: CaseType::DepartureDelay,
-                subject,
-                leg,
-                since: view.planned_departure,
-                summary: format!("order {} should have left at {}", view.order, view.planned_departure),
-                order: Some(view.order.clone()),
-                blocks: None,
-            });
+            self.raise(
+                now,
+                Matter {
+                    case_type: CaseType::DepartureDelay,
+                    subject,
+                    leg,
+                    since: view.planned_departure,
+                    summary: format!("order {} should have left at {}", view.order, view.planned_departure),
+                    order: Some(view.order.clone()),
+                    blocks: None,
+                },
+            );
         } else {
             self.clear(now, CaseType::DepartureDelay, &subject, &leg);
         }
@@ -172,15 +180,18 @@ impl Core {
         let Some(departed) = view.departed.as_ref().filter(|_| view.state == DispatchState::Departed) else { return };
         let seal = self.vehicles.get(view.vehicle.as_str()).and_then(|v| v.seal);
         let Some((_, at)) = seal.filter(|(intact, at)| !intact && *at > departed.at) else { return };
-        self.raise(now, Matter {
-            case_type: CaseType::SealBroken,
-            subject: view.vehicle.to_string(),
-            leg: leg(view),
-            since: at,
-            summary: format!("the seal of {} was broken on the way with order {}", view.vehicle, view.order),
-            order: Some(view.order.clone()),
-            blocks: Some(id),
-        });
+        self.raise(
+            now,
+            Matter {
+                case_type: CaseType::SealBroken,
+                subject: view.vehicle.to_string(),
+                leg: leg(view),
+                since: at,
+                summary: format!("the seal of {} was broken on the way with order {}", view.vehicle, view.order),
+                order: Some(view.order.clone()),
+                blocks: Some(id),
+            },
+        );
     }
 
     pub(super) fn look_at_doors(&mut self, now: &Moment) {
@@ -199,15 +210,18 @@ impl Core {
         let allowed = ms(self.profile.bundle.rules.detectors.dock_blocked_after_ms);
         if now.wall.since(planned_end.max(since)) > allowed {
             let what = if state.occupied == Some(true) { "is occupied" } else { "stands open" };
-            self.raise(now, Matter {
-                case_type: CaseType::DockBlocked,
-                subject,
-                leg: "-".to_owned(),
-                since,
-                summary: format!("door {door} {what} since {since}"),
-                order: None,
-                blocks: None,
-            });
+            self.raise(
+                now,
+                Matter {
+                    case_type: CaseType::DockBlocked,
+                    subject,
+                    leg: "-".to_owned(),
+                    since,
+                    summary: format!("door {door} {what} since {since}"),
+                    order: None,
+                    blocks: None,
+                },
+            );
         } else {
             self.clear(now, CaseType::DockBlocked, &subject, "-");
         }

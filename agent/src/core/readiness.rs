@@ -102,9 +102,7 @@ impl Core {
     /// Whether the load of the dispatch is what the order asks for now, and no more is on board.
     fn fits(&self, view: &DispatchView, order: &Order) -> bool {
         let counts = self.counts.get(view.order.as_str());
-        let over = |line: u16, wanted: u32| {
-            counts.and_then(|c| c.loaded.get(&line)).copied().unwrap_or(0) > wanted
-        };
+        let over = |line: u16, wanted: u32| counts.and_then(|c| c.loaded.get(&line)).copied().unwrap_or(0) > wanted;
         if view.load.iter().any(|l| over(l.line, l.quantity)) {
             return false;
         }
@@ -122,8 +120,7 @@ impl Core {
         let own: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
         let blocking = self.blocking(id, &own);
         let question = Question { order, load: &view.load, facts: &self.facts, blocking_cases: &blocking, now };
-        let under_lease =
-            |gate| self.lease_limit_ms(gate, class.limits(gate).limit_ms(Strictness::UnderLease));
+        let under_lease = |gate| self.lease_limit_ms(gate, class.limits(gate).limit_ms(Strictness::UnderLease));
         if self.is_cut_off(now) {
             let gates = GateKind::ALL.into_iter().map(|gate| weigh(gate, &question, under_lease(gate))).collect();
             return Weighed { gates, mode: Mode::Offline };
@@ -192,15 +189,18 @@ impl Core {
                 self.clear(now, case_type, &subject, &leg);
                 continue;
             }
-            self.raise(now, Matter {
-                case_type,
-                subject: subject.clone(),
-                leg: leg.clone(),
-                since: now.wall,
-                summary: format!("order {}: {}", view.order, why.join("; ")),
-                order: Some(view.order.clone()),
-                blocks: Some(id),
-            });
+            self.raise(
+                now,
+                Matter {
+                    case_type,
+                    subject: subject.clone(),
+                    leg: leg.clone(),
+                    since: now.wall,
+                    summary: format!("order {}: {}", view.order, why.join("; ")),
+                    order: Some(view.order.clone()),
+                    blocks: Some(id),
+                },
+            );
         }
     }
 

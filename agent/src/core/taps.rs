@@ -30,10 +30,7 @@ impl Core {
     }
 
     fn known(&self, dispatch: DocumentId) -> Result<DispatchView, TapRefused> {
-        self.view(dispatch)
-            .filter(|v| v.site == self.profile.site)
-            .cloned()
-            .ok_or(TapRefused::NotFound(dispatch))
+        self.view(dispatch).filter(|v| v.site == self.profile.site).cloned().ok_or(TapRefused::NotFound(dispatch))
     }
 
     fn needs_reason(&self, reason: &str) -> Result<(), TapRefused> {
@@ -41,13 +38,7 @@ impl Core {
         if reason.trim().chars().count() < min_chars { Err(TapRefused::Reason { min_chars }) } else { Ok(()) }
     }
 
-    fn tap_override(
-        &mut self,
-        now: &Moment,
-        tap: &Tap,
-        id: DocumentId,
-        reason: &str,
-    ) -> Result<TapDone, TapRefused> {
+    fn tap_override(&mut self, now: &Moment, tap: &Tap, id: DocumentId, reason: &str) -> Result<TapDone, TapRefused> {
         let view = self.known(id)?;
         let policy = self.profile.bundle.rules.overrides.clone();
         if !policy.roles.contains(&tap.role) {
@@ -119,8 +110,7 @@ impl Core {
             now,
         });
         let why = reason.trim().to_owned();
-        let held =
-            Says::Held { reason: HoldReason::Person, why, cases: Vec::new(), decision: decision.clone() };
+        let held = Says::Held { reason: HoldReason::Person, why, cases: Vec::new(), decision: decision.clone() };
         self.say(now, id, tap.who.as_str(), vec![held]);
         Ok(TapDone { decision, message: format!("order {} is held by {}", view.order, tap.who) })
     }

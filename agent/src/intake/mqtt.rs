@@ -30,11 +30,11 @@ use super::{
     topics::rule_for,
 };
 use crate::{
-    sync::Backoff,
     clock::Clock,
     config::{MqttConfig, TopicConfig},
     core::input::{Input, Receipt, Unreadable as UnreadableInput},
     driver::Handle,
+    sync::Backoff,
     tasks::{Stop, TaskError},
 };
 
@@ -167,7 +167,8 @@ impl Intake {
                     self.subscribed(&ack.return_codes);
                 }
                 Ok(Event::Incoming(Incoming::Publish(publish))) => {
-                    let weight = publish.payload.len().saturating_add(publish.topic.len()).saturating_add(MESSAGE_BYTES);
+                    let weight =
+                        publish.payload.len().saturating_add(publish.topic.len()).saturating_add(MESSAGE_BYTES);
                     let weight = u32::try_from(weight).unwrap_or(u32::MAX).min(WAITING_MAX_BYTES);
                     let Ok(permit) = budget.clone().acquire_many_owned(weight).await else { return };
                     let receipt = self.shared.receipts().take(publish.clone());
@@ -248,9 +249,9 @@ impl Intake {
     fn explain(&self, error: &ConnectionError) -> String {
         let broker = format!("{}:{}", self.config.host, self.config.port);
         match error {
-            ConnectionError::MqttState(StateError::Deserialization(
-                mqttbytes::Error::PayloadSizeLimitExceeded(size),
-            )) => {
+            ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(
+                size,
+            ))) => {
                 let filters: Vec<&str> = self.topics.iter().map(|t| t.filter.as_str()).collect();
                 format!(
                     "a packet of {size} bytes waits at {broker} on one of {}, more than mqtt.packet_max_bytes = {}; \

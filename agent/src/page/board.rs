@@ -115,5 +115,6 @@ pub async fn quarantine(State(app): State<App>) -> Result<Json<Vec<QuarantineRow
 
 /// The document that a path names.
 pub fn document_id(text: &str) -> Result<DocumentId, Problem> {
-    text.parse().map_err(|_| Problem::not_found(format!("{text:?} names no document: 32 hexadecimal digits are expected")))
+    text.parse()
+        .map_err(|_| Problem::not_found(format!("{text:?} names no document: 32 hexadecimal digits are expected")))
 }

@@ -90,8 +90,7 @@ impl Doorman {
         let hash = operator.as_ref().map(|o| o.pin_argon2.clone()).unwrap_or_default();
         let matches = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            PasswordHash::new(&hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(pin.as_bytes(), &hash).is_ok())
+            PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(pin.as_bytes(), &hash).is_ok())
         })
         .await
         .unwrap_or(false);

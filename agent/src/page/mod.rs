@@ -11,7 +11,6 @@ mod problem;
 mod router;
 mod taps;
 
-
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{

@@ -8,9 +8,11 @@ const CURSOR: &str = "cursor";
 
 /// Writes a named value.
 pub fn set(conn: &Connection, name: &str, value: &str) -> Result<()> {
-    conn.prepare_cached("INSERT INTO identity (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")?
-        .execute(params![name, value])
-        .map(|_| ())
+    conn.prepare_cached(
+        "INSERT INTO identity (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+    )?
+    .execute(params![name, value])
+    .map(|_| ())
 }
 
 /// Reads a named value.

@@ -52,9 +52,7 @@ pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
     let rows: Vec<(String, String, Vec<u8>)> = store
         .conn()
         .prepare_cached("SELECT document, kind, snapshot FROM documents ORDER BY document")
-        .and_then(|mut query| {
-            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
-        })
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
         .map_err(|e| store.explain(&e))?;
     rows.into_iter()
         .map(|(id, kind, snapshot)| match (id.parse(), kind_of(&kind)) {

@@ -86,9 +86,7 @@ fn rows(store: &Store, what: &str, sql: &str) -> Result<Vec<(String, String)>, S
     let read: Vec<(String, String, Vec<u8>)> = store
         .conn()
         .prepare_cached(sql)
-        .and_then(|mut query| {
-            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
-        })
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
         .map_err(|e| store.explain(&e))?;
     read.into_iter()
         .map(|(key, body, sum)| {

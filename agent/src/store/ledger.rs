@@ -204,8 +204,7 @@ fn write_decision(conn: &Connection, position: u64, epoch: u32, id: &DecisionId,
 pub fn chain(store: &Store, device: DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
     let last = decisions(store.conn(), epoch, 1).map_err(|e| store.explain(&e))?;
     let Some((row, sum)) = last.into_iter().next() else { return Ok(ChainHead::start(device, epoch)) };
-    let expected =
-        checksum::of(&[row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()]);
+    let expected = checksum::of(&[row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()]);
     match row.hash.parse() {
         Ok(hash) if sum == expected && row.sealed.hash() == hash => {
             Ok(ChainHead { device, epoch, position: row.position, hash })
@@ -222,13 +221,8 @@ pub fn decisions(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<(Decis
     )?
     .query_map(params![epoch, limit], |row| {
         let sealed = Sealed { body: row.get(4)?, signature: row.get(5)? };
-        let decision = DecisionRow {
-            position: uint(row, 0)?,
-            epoch: row.get(1)?,
-            id: row.get(2)?,
-            hash: row.get(3)?,
-            sealed,
-        };
+        let decision =
+            DecisionRow { position: uint(row, 0)?, epoch: row.get(1)?, id: row.get(2)?, hash: row.get(3)?, sealed };
         Ok((decision, row.get(6)?))
     })?
     .collect()
@@ -276,8 +270,7 @@ pub fn open_leases(store: &Store) -> Result<Vec<StoredLease>, StoreError> {
             }
             let read = || -> Result<StoredLease> {
                 Ok(StoredLease {
-                    id: LeaseId::new(id.as_str())
-                        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?,
+                    id: LeaseId::new(id.as_str()).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?,
                     received: from_json(&received)?,
                     used: from_json(&used)?,
                     sealed: sealed.clone(),

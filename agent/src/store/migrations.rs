@@ -21,7 +21,8 @@ pub fn run(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     for (number, (name, sql)) in MIGRATIONS.iter().enumerate().skip(done) {
         let tx = conn.transaction().map_err(|e| explain(path, &e))?;
         tx.execute_batch(sql).map_err(|e| explain(path, &e))?;
-        tx.pragma_update(None, "user_version", i64::try_from(number + 1).unwrap_or(i64::MAX)).map_err(|e| explain(path, &e))?;
+        tx.pragma_update(None, "user_version", i64::try_from(number + 1).unwrap_or(i64::MAX))
+            .map_err(|e| explain(path, &e))?;
         tx.commit().map_err(|e| explain(path, &e))?;
         tracing::info!(migration = name, "store at {} brought to form {name}", path.display());
     }

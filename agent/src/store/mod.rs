@@ -157,8 +157,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unusable`], [`StoreError::Foreign`] or [`StoreError::Damaged`].
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
-        let conn = Connection::open(path)
-            .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
+        let conn =
+            Connection::open(path).map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
         Self::over(conn, path, identity, "wal")
     }
 
@@ -295,6 +295,8 @@ fn require(conn: &Connection, path: &Path, name: &str, value: &str, expected: &s
     if found == expected {
         Ok(())
     } else {
-        Err(unusable(format!("{name} is {found} after it was set to {value}; use a local file system that supports it")))
+        Err(unusable(format!(
+            "{name} is {found} after it was set to {value}; use a local file system that supports it"
+        )))
     }
 }

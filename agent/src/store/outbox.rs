@@ -58,9 +58,8 @@ pub fn again(conn: &Connection) -> Result<()> {
 pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
     conn.prepare_cached("SELECT n, body FROM outbox WHERE taken = 0 ORDER BY n LIMIT ?1")?
         .query_map([limit], |row| {
-            let says = postcard::from_bytes(&row.get::<_, Vec<u8>>(1)?).map_err(|e| {
-                rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e))
-            })?;
+            let says = postcard::from_bytes(&row.get::<_, Vec<u8>>(1)?)
+                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
             Ok(Waiting { n: uint(row, 0)?, says })
         })?
         .collect()

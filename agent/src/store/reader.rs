@@ -267,11 +267,7 @@ impl Reader {
                 .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
                 .optional()?
                 .map(|(lease, used, received)| {
-                    Ok(LeaseRow {
-                        lease: from_json(&lease)?,
-                        used: from_json(&used)?,
-                        received: from_json(&received)?,
-                    })
+                    Ok(LeaseRow { lease: from_json(&lease)?, used: from_json(&used)?, received: from_json(&received)? })
                 })
                 .transpose()
         })?;
@@ -384,18 +380,18 @@ impl Reader {
 }
 
 fn rule<T: serde::de::DeserializeOwned>(conn: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
-    let body: Option<String> = conn
-        .prepare_cached("SELECT body FROM rules WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
+    let body: Option<String> =
+        conn.prepare_cached("SELECT body FROM rules WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
     body.map(|b| from_json(&b)).transpose()
 }
 
 fn cases(conn: &Connection) -> rusqlite::Result<Vec<CaseRow>> {
-    conn.prepare_cached("SELECT document, view FROM documents WHERE kind = 'case' AND view <> 'null' ORDER BY document")?
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
-        .map(|row| row.and_then(|(id, view)| Ok(CaseRow { document: parse_id(&id)?, view: from_json(&view)? })))
-        .collect()
+    conn.prepare_cached(
+        "SELECT document, view FROM documents WHERE kind = 'case' AND view <> 'null' ORDER BY document",
+    )?
+    .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+    .map(|row| row.and_then(|(id, view)| Ok(CaseRow { document: parse_id(&id)?, view: from_json(&view)? })))
+    .collect()
 }
 
 fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardRow> {
@@ -429,6 +425,5 @@ fn order_of(conn: &Connection, order: &str) -> rusqlite::Result<Option<Order>> {
 }
 
 fn parse_id(text: &str) -> rusqlite::Result<DocumentId> {
-    text.parse()
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
+    text.parse().map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
 }

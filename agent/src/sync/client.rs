@@ -106,8 +106,7 @@ impl Sync {
         let line = Line::new(hub.url.clone(), public, device, key, clock.clone())?;
         let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), ..HubState::default() };
         let (state, seen) = watch::channel(start);
-        let sync =
-            Self { line, session: Arc::new(Mutex::new(session)), store, clock, driver, state: Arc::new(state) };
+        let sync = Self { line, session: Arc::new(Mutex::new(session)), store, clock, driver, state: Arc::new(state) };
         Ok((sync, seen))
     }
 
@@ -162,7 +161,10 @@ impl Sync {
                     match taken {
                         Ok(through) => {
                             for rejection in &reply.rejected {
-                                warn!(number = rejection.number, "the hub did not let a record in: {}", rejection.reason);
+                                warn!(
+                                    number = rejection.number,
+                                    "the hub did not let a record in: {}", rejection.reason
+                                );
                             }
                             let PushReply { rejected, kept_through, .. } = reply;
                             self.driver.send(Input::Pushed { through, rejected, kept_through }).await?;

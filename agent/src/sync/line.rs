@@ -42,7 +42,9 @@ pub enum ExchangeError {
     #[error("hub cannot be reached: {}", chain(.0))]
     Http(#[from] reqwest::Error),
     /// The hub does not know this device, or its scopes do not allow it.
-    #[error("hub refuses this device: {0}; add it there with `gatehouse-hub devices add` and the key that `gatehouse-agent public-key` prints")]
+    #[error(
+        "hub refuses this device: {0}; add it there with `gatehouse-hub devices add` and the key that `gatehouse-agent public-key` prints"
+    )]
     Refused(String),
     /// The hub answered with an error.
     #[error("hub answered {status}: {text}")]

@@ -78,7 +78,8 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     let signature = STANDARD.decode(header(SIGNATURE_HEADER)).unwrap();
     device_key().public().verify(text.as_bytes(), &signature).unwrap();
     if hub.now().since(time).abs() > SKEW_MAX_MS {
-        return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "detail": "time is too far off" }))).into_response();
+        return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "detail": "time is too far off" })))
+            .into_response();
     }
     if hub.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -215,7 +216,9 @@ async fn a_hub_that_fails_is_asked_again_until_it_answers() {
 #[tokio::test]
 async fn answers_of_another_hub_are_dropped_and_told() {
     let depot = Depot::start(8, 0, 0).await;
-    depot.until("the trouble", |d| d.state.borrow().trouble.as_ref().is_some_and(|t| t.contains("hub.public_key"))).await;
+    depot
+        .until("the trouble", |d| d.state.borrow().trouble.as_ref().is_some_and(|t| t.contains("hub.public_key")))
+        .await;
     assert_eq!(depot.cursor(), Cursor::default());
     assert!(!depot.clock.now().trusted);
 }

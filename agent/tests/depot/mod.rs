@@ -60,15 +60,7 @@ impl Depot {
         let operator = format!("[[operators]]\nname = \"ana\"\nrole = \"supervisor\"\npin_argon2 = \"{pin}\"\n");
         std::fs::write(path.join("agent.toml"), format!("{gateway}\n{operator}")).unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Some(Self {
-            directory,
-            mosquitto: None,
-            mosquitto_program,
-            agent: None,
-            broker_port,
-            page_port,
-            http,
-        })
+        Some(Self { directory, mosquitto: None, mosquitto_program, agent: None, broker_port, page_port, http })
     }
 
     pub fn start_broker(&mut self) {

@@ -114,9 +114,7 @@ impl Pool {
     fn of_lease(&self, lease: &Lease) -> i64 {
         match self {
             Self::Credit(customer) => lease.credit_minor.get(customer).copied().unwrap_or(0),
-            Self::Stock(at, product) if *at == lease.site => {
-                i64::from(lease.stock.get(product).copied().unwrap_or(0))
-            }
+            Self::Stock(at, product) if *at == lease.site => i64::from(lease.stock.get(product).copied().unwrap_or(0)),
             Self::Stock(..) => 0,
         }
     }
@@ -254,7 +252,14 @@ pub fn needs<'a>(open: impl IntoIterator<Item = (&'a Order, Vec<LineQuantity>)>)
 
 /// The slices of a new lease for `site`: what it needs, never more than the rule allows.
 #[must_use]
-pub fn slices(book: &Book, site: &SiteId, needs: &LeaseUse, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> LeaseUse {
+pub fn slices(
+    book: &Book,
+    site: &SiteId,
+    needs: &LeaseUse,
+    figures: &Figures,
+    policy: &LeasePolicy,
+    now: UtcMs,
+) -> LeaseUse {
     let offer = |pool: &Pool, figure: Option<&i64>, share_permille: u16, need: i64| {
         let committed = book.committed(pool, figures.read_at, now).sum();
         let free = available(figure.copied().unwrap_or(0), committed, policy);

@@ -87,12 +87,10 @@ impl Projection {
     #[must_use]
     pub fn document_id(&self) -> Option<DocumentId> {
         match &self.view {
-            View::Case(view) => view.as_deref().map(|v| {
-                case::document_id(&case::dedup_key(v.case_type, &v.subject, &v.leg), v.occurrence)
-            }),
-            View::Dispatch(view) => {
-                view.as_deref().map(|v| dispatch::document_id(&v.order, &v.site, v.occurrence))
-            }
+            View::Case(view) => view
+                .as_deref()
+                .map(|v| case::document_id(&case::dedup_key(v.case_type, &v.subject, &v.leg), v.occurrence)),
+            View::Dispatch(view) => view.as_deref().map(|v| dispatch::document_id(&v.order, &v.site, v.occurrence)),
         }
     }
 }

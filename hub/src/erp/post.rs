@@ -186,7 +186,9 @@ async fn note(
     match &tried {
         Tried::Done(applied) => info!(posting.key = %key, document = %applied.document, "posted {key}"),
         Tried::Parked(why) => warn!(posting.key = %key, "posting {key} waits for a person: {why}"),
-        Tried::Later(why) | Tried::InDoubt(why) => tracing::debug!(posting.key = %key, "posting {key} is tried again: {why}"),
+        Tried::Later(why) | Tried::InDoubt(why) => {
+            tracing::debug!(posting.key = %key, "posting {key} is tried again: {why}")
+        }
     }
     store
         .write(move |tx| match &tried {
@@ -284,7 +286,15 @@ mod tests {
             text: String::new(),
             at: UtcMs(0),
         };
-        QueuedPosting { posting, state, attempts: 0, next_try: UtcMs(0), last_error: None, applied_at: None, document: None }
+        QueuedPosting {
+            posting,
+            state,
+            attempts: 0,
+            next_try: UtcMs(0),
+            last_error: None,
+            applied_at: None,
+            document: None,
+        }
     }
 
     fn options() -> PostOptions {

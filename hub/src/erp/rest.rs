@@ -64,14 +64,15 @@ impl Rest {
         let retry_after = retry_after(&response);
         let text = response.text().await.map_err(|e| transient(&e))?;
         if status.is_success() {
-            return serde_json::from_str(&text)
-                .map_err(|e| ErpError::Contract { detail: format!("GET {path}: {e}") });
+            return serde_json::from_str(&text).map_err(|e| ErpError::Contract { detail: format!("GET {path}: {e}") });
         }
         let detail = format!("GET {path} answered {status}: {}", head(&text));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErpError::Auth { detail },
             StatusCode::NOT_FOUND => ErpError::NotFound { detail },
-            s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => ErpError::Transient { detail, retry_after },
+            s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => {
+                ErpError::Transient { detail, retry_after }
+            }
             _ => ErpError::Rejected { detail },
         })
     }
@@ -85,7 +86,9 @@ impl Rest {
         let mut answer = self.get(path, &query).await?;
         let name = path.trim_start_matches('/');
         let (Value::Array(items), Some(cursor)) = (answer[name].take(), answer["cursor"].as_str()) else {
-            return Err(ErpError::Contract { detail: format!("GET {path}: a list {name:?} and a cursor are expected") });
+            return Err(ErpError::Contract {
+                detail: format!("GET {path}: a list {name:?} and a cursor are expected"),
+            });
         };
         let more = items.len() >= PAGE;
         Ok((items, cursor.to_owned(), more))
@@ -288,8 +291,7 @@ impl Connector for Rest {
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {
         let mut cursors: Cursors = serde_json::from_str(&since.0).unwrap_or_default();
         // Customers first, so that an order's customer is known before the order is weighed.
-        let (customers, after_customers, more_customers) =
-            self.page_or_anew("/customers", &cursors.customers).await?;
+        let (customers, after_customers, more_customers) = self.page_or_anew("/customers", &cursors.customers).await?;
         let (orders, after_orders, more_orders) = self.page_or_anew("/orders", &cursors.orders).await?;
         cursors = Cursors { orders: after_orders, customers: after_customers };
         let mut page = ChangePage { more: more_customers || more_orders, ..ChangePage::default() };

@@ -37,7 +37,9 @@ fn fresh_epoch() -> u64 {
 
 fn put(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT INTO cursors (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")?
+        .prepare_cached(
+            "INSERT INTO cursors (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        )?
         .execute((name, value))?;
     Ok(())
 }

@@ -127,9 +127,8 @@ impl Reader<'_> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT hash FROM decisions WHERE device = ?1 AND epoch = ?2 AND position = ?3")?;
-        let hash: Option<String> = statement
-            .query_row(params![device.as_str(), epoch, row::to_sql(position)], |r| r.get(0))
-            .optional()?;
+        let hash: Option<String> =
+            statement.query_row(params![device.as_str(), epoch, row::to_sql(position)], |r| r.get(0)).optional()?;
         hash.map(|text| row::parse("decisions", &text)).transpose()
     }
 }

@@ -169,9 +169,8 @@ impl Reader<'_> {
               WHERE device = ?1 AND outbox_epoch = ?2 AND number BETWEEN ?3 AND ?4 ORDER BY number",
         )?;
         let key = params![device.as_str(), outbox_epoch.to_string(), row::to_sql(first), row::to_sql(last)];
-        let rows = statement.query_map(key, |r| {
-            Ok(Rejection { number: row::from_sql(r.get("number")?), reason: r.get("reason")? })
-        })?;
+        let rows = statement
+            .query_map(key, |r| Ok(Rejection { number: row::from_sql(r.get("number")?), reason: r.get("reason")? }))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -186,9 +185,8 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if its hash cannot be read.
     pub fn chain(&self, device: &DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT position, hash FROM chains WHERE device = ?1 AND epoch = ?2")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT position, hash FROM chains WHERE device = ?1 AND epoch = ?2")?;
         let found: Option<(i64, String)> = statement
             .query_row(params![device.as_str(), epoch], |r| Ok((r.get("position")?, r.get("hash")?)))
             .optional()?;
@@ -238,10 +236,8 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn remove_device(&mut self, device: &DeviceId) -> Result<bool, StoreError> {
-        let removed = self
-            .connection
-            .prepare_cached("DELETE FROM devices WHERE device = ?1")?
-            .execute([device.as_str()])?;
+        let removed =
+            self.connection.prepare_cached("DELETE FROM devices WHERE device = ?1")?.execute([device.as_str()])?;
         self.changed(StoreChange::Device(device.clone()));
         Ok(removed > 0)
     }

@@ -484,9 +484,8 @@ impl Tx<'_> {
 fn wanted_by(projection: &Projection) -> Vec<Scope> {
     match &projection.view {
         View::Case(view) => view.iter().map(|v| Scope::Site(v.site.clone())).collect(),
-        View::Dispatch(view) => view
-            .iter()
-            .flat_map(|v| [Scope::Site(v.site.clone()), Scope::Vehicle(v.vehicle.clone())])
-            .collect(),
+        View::Dispatch(view) => {
+            view.iter().flat_map(|v| [Scope::Site(v.site.clone()), Scope::Vehicle(v.vehicle.clone())]).collect()
+        }
     }
 }

@@ -75,8 +75,7 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if the hash cannot be read.
     pub fn seen_event(&self, source: &str, id: &str) -> Result<Option<Hash32>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT hash FROM events WHERE source = ?1 AND id = ?2")?;
+        let mut statement = self.connection.prepare_cached("SELECT hash FROM events WHERE source = ?1 AND id = ?2")?;
         let hash: Option<String> = statement.query_row([source, id], |r| r.get(0)).optional()?;
         hash.map(|text| row::parse("events", &text)).transpose()
     }
@@ -108,12 +107,7 @@ impl Tx<'_> {
         self.keep_fact(report, Some(device), received)
     }
 
-    fn keep_fact(
-        &mut self,
-        report: &Report,
-        device: Option<&DeviceId>,
-        received: &Moment,
-    ) -> Result<bool, StoreError> {
+    fn keep_fact(&mut self, report: &Report, device: Option<&DeviceId>, received: &Moment) -> Result<bool, StoreError> {
         let mut key = serde_json::to_string(&report.key)?;
         if let (FactKey::Dock { .. }, Some(device)) = (&report.key, device) {
             // Two depots may both have a door 3.

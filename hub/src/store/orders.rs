@@ -66,9 +66,9 @@ impl Reader<'_> {
 
     /// Depots that have an order of a customer which may still leave.
     pub(super) fn sites_of_customer(&self, customer: &CustomerId) -> Result<Vec<Scope>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT DISTINCT site FROM orders WHERE customer = ?1 AND status = 'released' ORDER BY site")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT site FROM orders WHERE customer = ?1 AND status = 'released' ORDER BY site",
+        )?;
         let rows = statement.query_map([customer.as_str()], |r| r.get::<_, String>("site"))?;
         rows.map(|site| Ok(Scope::Site(row::parse("orders", &site?)?))).collect()
     }

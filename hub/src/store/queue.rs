@@ -60,11 +60,7 @@ impl Stored {
 }
 
 impl Reader<'_> {
-    fn postings_where(
-        &self,
-        condition: &str,
-        values: impl rusqlite::Params,
-    ) -> Result<Vec<QueuedPosting>, StoreError> {
+    fn postings_where(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<QueuedPosting>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM postings WHERE {condition}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(values, Stored::read)?;

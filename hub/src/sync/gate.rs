@@ -33,8 +33,7 @@ pub(super) fn chunk(
             let refused = match before_loading(tx, device, document, &inspected)? {
                 Some(reason) => Err(reason),
                 None => {
-                    let chunk =
-                        ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
+                    let chunk = ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
                     tx.admit_chunk(&chunk, |projection| may_write(device, projection), now)?
                 }
             };
@@ -61,9 +60,8 @@ fn before_loading(
         DeviceKind::Vehicle => ActorKind::Vehicle,
     };
     let actor = inspected.actor();
-    let own = actor
-        .as_ref()
-        .is_some_and(|a| a.kind == kind && a.device == device.device && device.sites.contains(&a.site));
+    let own =
+        actor.as_ref().is_some_and(|a| a.kind == kind && a.device == device.device && device.sites.contains(&a.site));
     let found = String::from_utf8_lossy(&inspected.actor).into_owned();
     if !own {
         let refusal = ChunkRefusal::ForeignActor { expected: device.device.to_string(), found };

@@ -65,13 +65,7 @@ pub fn handle_push(
 }
 
 /// Receipts a chain: a tail that is cut off later shows against it.
-fn anchor(
-    tx: &mut Tx<'_>,
-    key: &PrivateKey,
-    site: &SiteId,
-    head: &ChainHead,
-    now: UtcMs,
-) -> Result<(), StoreError> {
+fn anchor(tx: &mut Tx<'_>, key: &PrivateKey, site: &SiteId, head: &ChainHead, now: UtcMs) -> Result<(), StoreError> {
     let sealed = Sealed::new(head, key).map_err(|e| StoreError::Refused(e.to_string()))?;
     let subject = format!("anchor/{}/{}", head.device, head.epoch);
     tx.publish_newest(&Scope::Site(site.clone()), Lane::Rest, &Downward::Anchor(sealed), &subject, now)?;

@@ -265,8 +265,7 @@ fn a_dispatch_planned_under_another_documents_id_is_refused() {
     let mut depot = hub.gateway("gw-1", "D1", 7);
     let bytes = depot.plan();
     let document = dispatch::document_id(&"O2".parse().unwrap(), &depot.site, 1);
-    let reply =
-        hub.push_records(&depot, vec![(1, Upward::Chunk { document, kind: DocumentKind::Dispatch, bytes })]);
+    let reply = hub.push_records(&depot, vec![(1, Upward::Chunk { document, kind: DocumentKind::Dispatch, bytes })]);
     assert!(reply.rejected[0].reason.starts_with("the document says of itself"), "{:?}", reply.rejected);
 }
 

@@ -1,10 +1,6 @@
 //! Doors: open or closed, taken or free. A late reading never undoes a newer one.
 
-use gatehouse_common::{
-    fact::FactValue,
-    id::VehicleId,
-    time::UtcMs,
-};
+use gatehouse_common::{fact::FactValue, id::VehicleId, time::UtcMs};
 
 use crate::core::state::DoorState;
 

@@ -1,11 +1,6 @@
 //! Counting goods: onto the staging lane, into the vehicle, out again.
 
-use gatehouse_common::{
-    fact::FactValue,
-    order::LineQuantity,
-    reading::ScanStep,
-    time::UtcMs,
-};
+use gatehouse_common::{fact::FactValue, order::LineQuantity, reading::ScanStep, time::UtcMs};
 
 use crate::core::state::Counts;
 

@@ -2,10 +2,7 @@
 
 use gatehouse_common::reading::{Reading, ReadingValue};
 
-use super::{
-    Depot, both,
-    depot::time,
-};
+use super::{Depot, both, depot::time};
 use crate::core::{
     decision::Effect,
     input::{Input, Receipt, Unreadable},
@@ -49,10 +46,10 @@ fn a_dispatch_not_gone_a_quarter_of_an_hour_after_plan_is_late_until_it_leaves()
         depot.until("10:15");
         assert_eq!(depot.cases(), ["DEPARTURE_DELAY O1 open"]);
         depot.drives_off_with("O1", 10).wait_minutes(5);
-        assert_eq!((depot.state("O1").as_str(), depot.cases().as_slice()), (
-            "departed",
-            ["DEPARTURE_DELAY O1 resolved".to_owned()].as_slice()
-        ));
+        assert_eq!(
+            (depot.state("O1").as_str(), depot.cases().as_slice()),
+            ("departed", ["DEPARTURE_DELAY O1 resolved".to_owned()].as_slice())
+        );
     });
 }
 

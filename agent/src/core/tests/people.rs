@@ -21,10 +21,10 @@ fn a_supervisor_overrides_a_shortfall_with_a_reason_and_the_record_says_who_and_
         assert_eq!(decision.reason, "counted by hand: all ten are here");
         assert!(decision.lease.is_some());
         depot.wait_minutes(5);
-        assert_eq!((depot.state("O1").as_str(), depot.cases().as_slice()), (
-            "released",
-            ["INV_SHORTFALL O1 resolved".to_owned()].as_slice()
-        ));
+        assert_eq!(
+            (depot.state("O1").as_str(), depot.cases().as_slice()),
+            ("released", ["INV_SHORTFALL O1 resolved".to_owned()].as_slice())
+        );
     });
 }
 

@@ -65,10 +65,10 @@ fn a_shortfall_holds_with_one_case_and_clears_itself_before_the_release() {
         depot.scan(ScanStep::Staged, "O2", 20).inventory("O2", 20);
         assert_eq!(depot.state("O2"), "held", "gates that flap release nothing");
         depot.wait_minutes(3);
-        assert_eq!((depot.state("O2").as_str(), depot.cases().as_slice()), (
-            "released",
-            ["INV_SHORTFALL O2 resolved".to_owned()].as_slice()
-        ));
+        assert_eq!(
+            (depot.state("O2").as_str(), depot.cases().as_slice()),
+            ("released", ["INV_SHORTFALL O2 resolved".to_owned()].as_slice())
+        );
         let case = depot.case_views().remove(0);
         assert_eq!(case.actions.first().map(String::as_str), Some("split and back-order"));
         assert_eq!(depot.decided(), ["release normal", "hold -", "release normal"]);
@@ -83,11 +83,7 @@ fn what_nobody_has_said_waits_until_the_deadline_and_then_holds_with_a_case_for_
         assert_eq!((depot.state("O1").as_str(), depot.cases().len()), ("planned", 0));
         depot.credit(false).wait_minutes(1);
         assert_eq!(depot.state("O1"), "held");
-        assert_eq!(depot.cases(), [
-            "CAPACITY_SHORT O1 open",
-            "CARRIER_NO_RESPONSE O1 open",
-            "INV_UNCONFIRMED O1 open"
-        ]);
+        assert_eq!(depot.cases(), ["CAPACITY_SHORT O1 open", "CARRIER_NO_RESPONSE O1 open", "INV_UNCONFIRMED O1 open"]);
     });
 }
 

@@ -1,11 +1,6 @@
 //! OwnTracks location messages (JSON): `tst` in seconds is the fix time, `vel` is in km/h, `acc` in metres.
 
-use gatehouse_common::{
-    geo::Point,
-    id::VehicleId,
-    reading::ReadingValue,
-    time::UtcMs,
-};
+use gatehouse_common::{geo::Point, id::VehicleId, reading::ReadingValue, time::UtcMs};
 use serde_json::Value;
 
 use super::{Message, Unreadable, to_time, wrong};

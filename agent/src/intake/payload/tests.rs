@@ -37,7 +37,10 @@ fn read(rule: &TopicConfig, topic: &str, payload: &str) -> Result<Reading, Strin
 fn a_door_message_becomes_a_reading_of_that_door() {
     let reading = read(&door_rule(), "depot/D1/door/3", r#"{"id":17,"ts":1425974400000,"state":"open"}"#).unwrap();
     assert_eq!(reading.value, ReadingValue::Door { door: DoorId::new("3").unwrap(), open: true });
-    assert_eq!((reading.id.as_str(), reading.at, reading.source.as_str()), ("17", UtcMs(1_425_974_400_000), "depot/D1/door/3"));
+    assert_eq!(
+        (reading.id.as_str(), reading.at, reading.source.as_str()),
+        ("17", UtcMs(1_425_974_400_000), "depot/D1/door/3")
+    );
 }
 
 #[test]
@@ -109,8 +112,14 @@ fn other_owntracks_messages_are_ignored_and_broken_ones_say_why() {
     let rule = rule("filter = \"owntracks/+/+\"\ndecoder = \"owntracks\"");
     let says = |payload| read(&rule, "owntracks/cap/2207", payload).unwrap_err();
     assert_eq!(says(r#"{"_type":"lwt","tst":1}"#), "ignored");
-    assert_eq!(says(r#"{"_type":"location","lat":95,"lon":0,"tst":1}"#), r#"position at "/lat" is 95, 0, expected latitude -90 to 90 and longitude -180 to 180"#);
-    assert_eq!(says(r#"{"_type":"location","lat":"x","lon":0,"tst":1}"#), r#"latitude at "/lat" is "x", expected a number"#);
+    assert_eq!(
+        says(r#"{"_type":"location","lat":95,"lon":0,"tst":1}"#),
+        r#"position at "/lat" is 95, 0, expected latitude -90 to 90 and longitude -180 to 180"#
+    );
+    assert_eq!(
+        says(r#"{"_type":"location","lat":"x","lon":0,"tst":1}"#),
+        r#"latitude at "/lat" is "x", expected a number"#
+    );
     assert_eq!(says("{}"), r#"message type is missing at "/_type""#);
 }
 

@@ -89,12 +89,8 @@ impl Run<'_> {
     fn look(&mut self, view: &DispatchView, order: &Order, departed: Option<&[LineQuantity]>) {
         let load = departed.unwrap_or(&self.s.decision.load);
         if self.item.edge.state != view.state || self.item.edge.load != load {
-            self.item.edge = EdgeSide {
-                state: view.state,
-                mode: self.s.decision.mode,
-                load: load.to_vec(),
-                known_at: self.s.now,
-            };
+            self.item.edge =
+                EdgeSide { state: view.state, mode: self.s.decision.mode, load: load.to_vec(), known_at: self.s.now };
         }
         self.item.erp_now = Some(ErpSide {
             version: order.version,
@@ -120,7 +116,8 @@ impl Run<'_> {
             let row = if touched { row::ON_BOARD_CANCELLED } else { row::RELEASED_CANCELLED };
             self.is_row(Family::Cancel, row);
             let words = if touched { "loaded" } else { "released" };
-            let summary = format!("order {} was cancelled at the ERP after {} had {words} it", order.id, self.item.site);
+            let summary =
+                format!("order {} was cancelled at the ERP after {} had {words} it", order.id, self.item.site);
             self.open_case(CaseType::ReconDiscrepancy, order, summary);
         } else if credit && owner && !self.s.recalled {
             self.is_row(Family::Credit, row::RELEASED_CREDIT_HOLD);
@@ -174,7 +171,9 @@ impl Run<'_> {
             Difference::Cancelled => self.departed_though_cancelled(order, load),
             Difference::TooMuch(surplus) => self.departed_with_too_much(order, load, &surplus),
             Difference::Raised => self.invoice_and_close(load, Outcome::Compensated { document: "split".to_owned() }),
-            Difference::Short => self.invoice_and_close(load, Outcome::Compensated { document: "back-order".to_owned() }),
+            Difference::Short => {
+                self.invoice_and_close(load, Outcome::Compensated { document: "back-order".to_owned() })
+            }
             Difference::CreditHold => self.departed_on_credit_hold(order, load),
             Difference::None => self.invoice_and_close(load, Outcome::Matched),
         }
@@ -396,9 +395,9 @@ impl Run<'_> {
     }
 
     fn all_applied(&self) -> bool {
-        self.needed.iter().all(|key| {
-            self.s.postings.iter().any(|p| p.posting.key == *key && p.state == PostingState::Applied)
-        })
+        self.needed
+            .iter()
+            .all(|key| self.s.postings.iter().any(|p| p.posting.key == *key && p.state == PostingState::Applied))
     }
 
     fn close_when_applied(&mut self, outcome: Outcome, reason: &str) {

@@ -9,7 +9,10 @@ use gatehouse_common::{
         view::{Hold, Physical, Release},
     },
     document::EntryKey,
-    id::{ActorName, CarrierId, CustomerId, DecisionId, DeviceId, DocumentId, DoorId, Hash32, OrderId, ProductId, SiteId, VehicleId},
+    id::{
+        ActorName, CarrierId, CustomerId, DecisionId, DeviceId, DocumentId, DoorId, Hash32, OrderId, ProductId, SiteId,
+        VehicleId,
+    },
     order::{Customer, LineQuantity, Order, OrderLine, OrderStatus, Tier},
     time::{Moment, UtcMs},
 };
@@ -50,7 +53,12 @@ impl Desk {
             version: 1,
             site: site.clone(),
             customer: Customer { id: CustomerId::new("C1").unwrap(), name: "Acme".into(), tier: Tier::B },
-            lines: vec![OrderLine { line: 1, product: ProductId::new("PALLET").unwrap(), quantity: 10, unit_price_minor: 500 }],
+            lines: vec![OrderLine {
+                line: 1,
+                product: ProductId::new("PALLET").unwrap(),
+                quantity: 10,
+                unit_price_minor: 500,
+            }],
             currency: "EUR".into(),
             class: "standard".into(),
             vehicle: VehicleId::new("V1").unwrap(),
@@ -236,8 +244,7 @@ impl Desk {
 
     fn departs_with(&mut self, units: u32) {
         self.view.state = DispatchState::Departed;
-        self.view.departed =
-            Some(Physical { key: key("site/D1/gw-1/1-5"), load: carries(units), at: UtcMs(900) });
+        self.view.departed = Some(Physical { key: key("site/D1/gw-1/1-5"), load: carries(units), at: UtcMs(900) });
     }
 
     fn erp_orders(&mut self, units: u32) {
