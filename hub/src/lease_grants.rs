@@ -33,8 +33,8 @@ use crate::{
 
 /// Wait between two looks, in milliseconds of the hub's clock.
 const EVERY_MS: u64 = 5_000;
-/// A depot that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
-const HEARD_WITHIN_MS: i64 = 180_000;
+/// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
+const HEARD_WITHIN_MS: i64 = 600_000;
 
 /// By what leases are granted.
 #[derive(Clone)]
@@ -280,3 +280,6 @@ fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
     }
     Ok(Book { loans, spendings })
 }
+
+#[cfg(test)]
+mod tests;

@@ -362,7 +362,7 @@ impl Core {
         size: u64,
         mut head: Vec<u8>,
     ) {
-        tracing::warn!(topic, reason, "a message on {topic} went to quarantine: {reason}");
+        tracing::debug!(topic, reason, "a message on {topic} went to quarantine: {reason}");
         head.truncate(256);
         let topic = topic.to_owned();
         let at = now.wall;

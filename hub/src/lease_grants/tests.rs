@@ -1,0 +1,198 @@
+//! What must hold of leases between the ERP's figures and the depots' feeds.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use gatehouse_common::{
+    id::{DeviceId, ProductId},
+    order::{Customer, OrderLine, Tier},
+};
+
+use super::*;
+use crate::{
+    core::reconcile::Posting,
+    erp::{self, Applied, Caps, ChangePage, ErpCursor, Probe},
+    store::Device,
+};
+
+/// An ERP that says its figures and nothing else.
+struct Figured {
+    credit_minor: i64,
+    on_hold: bool,
+    stock: i64,
+    away: bool,
+    asked: Mutex<u32>,
+}
+
+impl Figured {
+    fn new(credit_minor: i64, stock: i64) -> Self {
+        Self { credit_minor, on_hold: false, stock, away: false, asked: Mutex::new(0) }
+    }
+}
+
+#[async_trait]
+impl Connector for Figured {
+    fn name(&self) -> &'static str {
+        "figured"
+    }
+
+    fn caps(&self) -> Caps {
+        Caps { honours_keys: false, orders_in_credit: false, orders_in_stock: false }
+    }
+
+    async fn changes(&self, _: &ErpCursor) -> Result<ChangePage, ErpError> {
+        Ok(ChangePage::default())
+    }
+
+    async fn order(&self, id: &OrderId) -> Result<Order, ErpError> {
+        Err(ErpError::NotFound { detail: id.to_string() })
+    }
+
+    async fn customer(&self, id: &CustomerId) -> Result<erp::Customer, ErpError> {
+        Ok(erp::Customer {
+            id: id.clone(),
+            on_hold: self.on_hold,
+            limit_minor: Some(self.credit_minor),
+            exposure_minor: 0,
+        })
+    }
+
+    async fn stock(&self, _: &SiteId) -> Result<BTreeMap<ProductId, i64>, ErpError> {
+        *self.asked.lock().unwrap() += 1;
+        if self.away {
+            return Err(ErpError::Transient { detail: "refused".into(), retry_after: None });
+        }
+        Ok(BTreeMap::from([("P1".parse().unwrap(), self.stock)]))
+    }
+
+    async fn apply(&self, posting: &Posting) -> Result<Applied, ErpError> {
+        Err(ErpError::Rejected { detail: posting.key.clone() })
+    }
+
+    async fn probe(&self, _: &Posting) -> Result<Probe, ErpError> {
+        Ok(Probe::NotApplied)
+    }
+}
+
+struct Hub {
+    store: Store,
+    clock: Clock,
+    grantor: Grantor,
+    _directory: tempfile::TempDir,
+}
+
+impl Hub {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+        let policy = LeasePolicy { reserve_permille: 100, ..LeasePolicy::default() };
+        let bundle = Bundle { hash: gatehouse_common::id::Hash32::of(b""), rules: Default::default() };
+        let grantor = Grantor { key: PrivateKey::from_seed([1; 32]), bundle, policy, renew_after_ms: 3_600_000 };
+        Self { store, clock: Clock::system(), grantor, _directory: directory }
+    }
+
+    /// An order of 10 minor units a piece.
+    fn order(&self, id: &str, site: &str, quantity: u32) {
+        let now = self.clock.wall();
+        let order = Order {
+            id: id.parse().unwrap(),
+            version: 1,
+            site: site.parse().unwrap(),
+            customer: Customer { id: "C1".parse().unwrap(), name: "C1".into(), tier: Tier::B },
+            lines: vec![OrderLine { line: 1, product: "P1".parse().unwrap(), quantity, unit_price_minor: 10 }],
+            currency: "EUR".into(),
+            class: "standard".into(),
+            vehicle: "V1".parse().unwrap(),
+            carrier: "own".parse().unwrap(),
+            door: "1".parse().unwrap(),
+            planned_departure: now.plus(3_600_000),
+            window_end: now.plus(7_200_000),
+            destination: None,
+            status: OrderStatus::Released,
+        };
+        self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();
+    }
+
+    async fn look(&self, erp: &Figured, site: &str) -> Result<Option<LeaseId>, GrantError> {
+        look_after(&self.store, erp, &self.clock, &self.grantor, &site.parse().unwrap()).await
+    }
+
+    fn lease(&self, id: &LeaseId) -> Lease {
+        self.store.read_now(|r| r.lease(id)).unwrap().unwrap().lease
+    }
+}
+
+fn credit(lease: &Lease) -> i64 {
+    lease.credit_minor[&"C1".parse().unwrap()]
+}
+
+#[tokio::test]
+async fn a_depot_is_lent_what_its_open_orders_need_signed_by_the_hub() {
+    let (hub, erp) = (Hub::new(), Figured::new(100_000, 1_000));
+    hub.order("O1", "D1", 30);
+    hub.order("O2", "D1", 20);
+    hub.order("O3", "D2", 7);
+    let id = hub.look(&erp, "D1").await.unwrap().unwrap();
+    let row = hub.store.read_now(|r| r.lease(&id)).unwrap().unwrap();
+    let opened: Lease = row.sealed.open(&hub.grantor.key.public()).unwrap();
+    assert_eq!(opened, row.lease);
+    assert_eq!((credit(&opened), opened.stock[&"P1".parse().unwrap()]), (500, 50));
+}
+
+#[tokio::test]
+async fn while_nothing_changes_there_is_no_second_lease_and_the_erp_is_left_in_peace() {
+    let (hub, erp) = (Hub::new(), Figured::new(100_000, 1_000));
+    hub.order("O1", "D1", 30);
+    assert!(hub.look(&erp, "D1").await.unwrap().is_some());
+    assert!(hub.look(&erp, "D1").await.unwrap().is_none());
+    assert_eq!(*erp.asked.lock().unwrap(), 1);
+    hub.order("O2", "D1", 5);
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    assert!(hub.look(&erp, "D1").await.unwrap().is_some(), "a new order needs more");
+}
+
+#[tokio::test]
+async fn two_depots_together_are_never_lent_more_than_the_figure_less_its_reserve() {
+    let (hub, erp) = (Hub::new(), Figured::new(1_000, 1_000));
+    hub.order("O1", "D1", 90);
+    hub.order("O2", "D2", 90);
+    let one = hub.lease(&hub.look(&erp, "D1").await.unwrap().unwrap());
+    let other = hub.lease(&hub.look(&erp, "D2").await.unwrap().unwrap());
+    let sum = credit(&one) + credit(&other);
+    assert!(sum <= 900, "{sum} of 1000 less a tenth");
+    assert!(credit(&one) > 0 && credit(&other) > 0, "each gets a share");
+}
+
+#[tokio::test]
+async fn nothing_is_lent_on_a_customer_who_is_on_hold() {
+    let (hub, erp) = (Hub::new(), Figured { on_hold: true, ..Figured::new(100_000, 1_000) });
+    hub.order("O1", "D1", 30);
+    let id = hub.look(&erp, "D1").await.unwrap().unwrap();
+    assert_eq!(credit(&hub.lease(&id)), 0);
+}
+
+#[tokio::test]
+async fn an_erp_that_cannot_be_asked_lends_nothing() {
+    let (hub, erp) = (Hub::new(), Figured { away: true, ..Figured::new(100_000, 1_000) });
+    hub.order("O1", "D1", 30);
+    assert!(matches!(hub.look(&erp, "D1").await, Err(GrantError::Erp(_))));
+    assert!(hub.store.read_now(|r| r.leases()).unwrap().is_empty());
+}
+
+#[test]
+fn a_depot_that_was_not_heard_lately_waits_until_it_is_back() {
+    let hub = Hub::new();
+    let device = Device {
+        device: "gw-1".parse::<DeviceId>().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: PrivateKey::from_seed([2; 32]).public(),
+        sites: vec!["D1".parse().unwrap()],
+        vehicles: Vec::new(),
+    };
+    let name = device.device.clone();
+    hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
+    let connected = |now: i64| hub.store.read_now(|r| connected_sites(r, UtcMs(now))).unwrap().len();
+    assert_eq!(connected(0), 0, "never heard");
+    hub.store.write_now(move |tx| tx.device_seen(&name, None, UtcMs(1_000))).unwrap();
+    assert_eq!((connected(2_000), connected(2_000 + HEARD_WITHIN_MS)), (1, 0));
+}
