@@ -12,10 +12,12 @@ use gatehouse_common::{
     case::Severity,
     decision::{DecisionKind, DecisionRecord, Mode},
     dispatch::{DispatchState, HoldReason, Says, view::Hold},
+    fact::{FactKey, FactValue, Source},
     gate::GateResult,
     id::{DecisionId, DocumentId, OrderId, SiteId},
+    order::{Customer, LineQuantity, OrderStatus},
     sync::Lane,
-    time::UtcMs,
+    time::{Moment, UtcMs},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::{Principal, Role, roles::Act},
-    store::{DispatchFilter, DocumentSays, Reader, StoreError},
+    store::{DispatchFilter, DocumentRow, DocumentSays, Reader, StoreError},
 };
 
 /// A dispatch.
@@ -42,6 +44,45 @@ pub struct DispatchItem {
     view: Value,
     /// The newest decision its depot told of, with every gate as it was weighed then.
     last_decision: Option<DecisionShort>,
+    /// What the ERP says of its order now; none if the order is not known here.
+    order: Option<OrderShort>,
+    /// What the hub knows of its order now, for gates that no decision has weighed yet.
+    facts: Vec<FactShort>,
+}
+
+/// What the ERP says of an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderShort {
+    /// Counts the versions that the hub has seen, from 1.
+    version: u64,
+    /// `released` or `cancelled`.
+    #[schema(value_type = String)]
+    status: OrderStatus,
+    /// Who ordered: number, name, tier.
+    #[schema(value_type = Object)]
+    customer: Customer,
+    /// What is ordered now.
+    #[schema(value_type = Vec<Object>)]
+    quantities: Vec<LineQuantity>,
+}
+
+/// What is held to be so, and how old that is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FactShort {
+    /// What it is about.
+    #[schema(value_type = Object)]
+    key: FactKey,
+    /// What is held to be so.
+    #[schema(value_type = Object)]
+    value: FactValue,
+    /// Who says so: `erp`, `wms`, `tms`, `depot`, `vehicle` or `hub`.
+    #[schema(value_type = String)]
+    source: Source,
+    /// When it was so, by the source's clock.
+    #[schema(value_type = i64)]
+    at: UtcMs,
+    /// How old it is now, in milliseconds; none if that cannot be known.
+    age_ms: Option<u64>,
 }
 
 /// What a depot decided.
@@ -93,6 +134,26 @@ pub struct DispatchDetail {
     entries: BTreeMap<String, Value>,
 }
 
+fn item(r: &Reader<'_>, row: DocumentRow, now: &Moment) -> Result<DispatchItem, StoreError> {
+    let last_decision = r.decisions_of_dispatch(&row.document)?.pop().map(|stored| stored.record.into());
+    let id = row.view.get("order").and_then(Value::as_str).and_then(|order| OrderId::new(order).ok());
+    let (mut order, mut facts) = (None, Vec::new());
+    if let Some(id) = id {
+        facts = r.facts_of_order(&id)?;
+        if let Some(known) = r.order(&id)? {
+            facts.extend(r.fact(&FactKey::Credit { customer: known.customer.id.clone() })?);
+            let quantities = known.quantities();
+            order =
+                Some(OrderShort { version: known.version, status: known.status, customer: known.customer, quantities });
+        }
+    }
+    let facts = facts.into_iter().map(|fact| {
+        let (age_ms, report) = (fact.age_ms(now), fact.report);
+        FactShort { key: report.key, value: report.value, source: report.source, at: report.at, age_ms }
+    });
+    Ok(DispatchItem { id: row.document, view: row.view, last_decision, order, facts: facts.collect() })
+}
+
 /// Whether `principal` may see a document with this view.
 pub(super) fn sees(principal: &Principal, view: &Value) -> bool {
     let site = view.get("site").and_then(Value::as_str).and_then(|site| SiteId::new(site).ok());
@@ -131,6 +192,7 @@ pub(super) async fn list(
         ..DispatchFilter::default()
     };
     let paging = query.paging()?;
+    let now = api.clock.now();
     let page = api
         .store
         .read(move |r| {
@@ -143,9 +205,7 @@ pub(super) async fn list(
             };
             let mut items = Vec::with_capacity(page.items.len());
             for row in page.items {
-                let newest = r.decisions_of_dispatch(&row.document)?.pop();
-                let last_decision = newest.map(|stored| stored.record.into());
-                items.push(DispatchItem { id: row.document, view: row.view, last_decision });
+                items.push(item(r, row, &now)?);
             }
             Ok(Ok(Page { items, next: page.next }))
         })

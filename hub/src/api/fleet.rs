@@ -23,7 +23,12 @@ pub struct DeviceItem {
     state: DeviceState,
     /// Milliseconds since it last spoke; none if it never did.
     silent_ms: Option<i64>,
+    /// Whether it speaks with the hub: it asks what is new at least each half minute while it can.
+    connected: bool,
 }
+
+/// Longest silence of a device that counts as connected, in milliseconds of the hub's clock.
+const CONNECTED_MAX_MS: i64 = 90_000;
 
 /// Devices that may speak, by name.
 #[utoipa::path(get, path = "/v1/devices", tag = "fleet", params(Paging),
@@ -38,7 +43,11 @@ pub(super) async fn devices(
     let mut devices = api.store.read(|r| r.devices()).await?;
     devices.retain(|state| state.device.sites.iter().any(|site| who.sees(site)));
     let page = paging.cut(devices, |state| (0, state.device.device.to_string()))?;
-    let item = |state: DeviceState| DeviceItem { silent_ms: state.seen.map(|seen| now.since(seen).max(0)), state };
+    let item = |state: DeviceState| {
+        let silent_ms = state.seen.map(|seen| now.since(seen).max(0));
+        let connected = silent_ms.is_some_and(|silent| silent <= CONNECTED_MAX_MS);
+        DeviceItem { state, silent_ms, connected }
+    };
     Ok(Json(Page { items: page.items.into_iter().map(item).collect(), next: page.next }))
 }
 

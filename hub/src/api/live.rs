@@ -95,6 +95,7 @@ fn touched(change: &StoreChange) -> &'static [&'static str] {
         StoreChange::Device(_) => &["devices"],
         StoreChange::Source => &["sources"],
         StoreChange::Quarantine => &["queue"],
-        StoreChange::Feed(_) | StoreChange::Order(_) | StoreChange::Fact(_) => &[],
+        StoreChange::Order(_) | StoreChange::Fact(_) => &["dispatches"],
+        StoreChange::Feed(_) => &[],
     }
 }

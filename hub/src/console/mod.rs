@@ -17,6 +17,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const HTML: &str = include_str!("assets/index.html");
 const CSS: &str = include_str!("assets/console.css");
 const API_JS: &str = include_str!("assets/api.js");
+const PAINT_JS: &str = include_str!("assets/paint.js");
 const VIEWS_JS: &str = include_str!("assets/views.js");
 const CONSOLE_JS: &str = include_str!("assets/console.js");
 
@@ -26,6 +27,7 @@ pub fn router() -> Router {
         .route("/", get(|| async { asset(HTML, "text/html; charset=utf-8") }))
         .route("/console/console.css", get(|| async { asset(CSS, "text/css; charset=utf-8") }))
         .route("/console/api.js", get(|| async { asset(API_JS, "text/javascript; charset=utf-8") }))
+        .route("/console/paint.js", get(|| async { asset(PAINT_JS, "text/javascript; charset=utf-8") }))
         .route("/console/views.js", get(|| async { asset(VIEWS_JS, "text/javascript; charset=utf-8") }))
         .route("/console/console.js", get(|| async { asset(CONSOLE_JS, "text/javascript; charset=utf-8") }))
 }
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_others_sent_never_becomes_html() {
-        for script in [API_JS, VIEWS_JS, CONSOLE_JS] {
+        for script in [API_JS, PAINT_JS, VIEWS_JS, CONSOLE_JS] {
             for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
                 assert!(!script.contains(way), "{way}");
             }

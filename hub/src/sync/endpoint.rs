@@ -2,7 +2,10 @@
 //!
 //! In: a signed frame. Out: a signed frame, after the commit. A pull with nothing new waits.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Json, Router,
@@ -40,6 +43,9 @@ use crate::{
 /// Longest that a pull is kept waiting, in milliseconds of the hub's clock.
 const WAIT_MAX_MS: u32 = 60_000;
 
+/// A device that only asks is noted as heard not more often than this, in milliseconds of the hub's clock.
+const HEARD_STEP_MS: i64 = 10_000;
+
 /// What the exchange needs. Copies share it.
 #[derive(Clone)]
 pub struct SyncState {
@@ -51,13 +57,15 @@ struct Shared {
     clock: Clock,
     key: PrivateKey,
     nonces: Nonces,
+    /// When each device was last noted as heard.
+    heard: Mutex<BTreeMap<DeviceId, UtcMs>>,
 }
 
 impl SyncState {
     /// The exchange over `store`, signed with the hub's `key`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, key: PrivateKey) -> Self {
-        Self { shared: Arc::new(Shared { store, clock, key, nonces: Nonces::default() }) }
+        Self { shared: Arc::new(Shared { store, clock, key, nonces: Nonces::default(), heard: Mutex::default() }) }
     }
 }
 
@@ -133,8 +141,26 @@ impl Shared {
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
 
+    /// A depot where nothing happens has nothing to push, and yet it is there.
+    async fn note_heard(&self, device: &DeviceId) {
+        let now = self.clock.wall();
+        {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.get(device).is_some_and(|at| (0..HEARD_STEP_MS).contains(&now.since(*at))) {
+                return;
+            }
+            heard.insert(device.clone(), now);
+        }
+        let name = device.clone();
+        // A recall has to get through even while the disk is full, so this may fail.
+        if let Err(e) = self.store.write(move |tx| tx.device_seen(&name, None, now)).await {
+            debug!(device.id = %device, error = %e, "{device} could not be noted as heard: {e}");
+        }
+    }
+
     async fn pull(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
         let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        self.note_heard(&device.device).await;
         // Listening before the first look, so that nothing falls in between.
         let mut changes = self.store.changes();
         let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));
@@ -301,6 +327,8 @@ mod tests {
         let signature = STANDARD.decode(answer.header("gatehouse-signature")).unwrap();
         let public: PublicKey = hub.public();
         assert_eq!(public.verify(signed.as_bytes(), &signature), Ok(()));
+        let seen = store.read_now(|r| r.devices()).unwrap()[0].seen;
+        assert!(seen.is_some_and(|at| clock.wall().since(at) < 5_000), "a device that only asks is heard: {seen:?}");
 
         let now = clock.wall();
         let stranger = PrivateKey::from_seed([9; 32]);

@@ -1,5 +1,285 @@
-import { readiness } from "./api.js";
-import { showReadiness } from "./views.js";
+// The page: who is signed in, what is shown, what a tap does. It reads again only what the hub says has changed.
 
-const state = document.getElementById("state");
-readiness().then((said) => showReadiness(state, said), (problem) => { state.textContent = problem.message; });
+import { Refused, get, list, listen, post, signIn, signOut } from "./api.js";
+import { age, byId, clockSaid, clockTime, fill, growAll, make, now } from "./paint.js";
+import * as views from "./views.js";
+
+// Ages, connections and clock are read this often though nothing changed.
+const STATUS_EVERY_MS = 5000;
+// A topic is read again at most this often, however fast it changes.
+const READ_EVERY_MS = 1500;
+const SHOWN_MAX = 200;
+const ERP_SILENCE_MAX_MS = 300000;
+
+const held = { recon: [], settled: [], cases: [], done: [], dispatches: [], left: [], letters: [], leases: [], quarantine: [], devices: [], sources: [], status: null, ready: null };
+let session = null;
+let name = "";
+
+// An age grows by itself in the page, so that a card changes only when something else does.
+const ageless = ({ age_ms, ...rest }) => ({ ...rest, ageless: age_ms === null });
+const dispatches = (over) => list(`/v1/dispatches?over=${over}`).then((all) => all.map((d) => ({ ...d, facts: d.facts.map(ageless) })));
+const topics = {
+  recon: async () => ({ recon: await list("/v1/recon?open=true") }),
+  settled: async () => ({ settled: (await list("/v1/recon")).filter((i) => i.outcome).sort((a, b) => b.closed - a.closed).slice(0, SHOWN_MAX) }),
+  cases: async () => ({ cases: await list("/v1/cases?over=false") }),
+  done: async () => ({ done: (await list("/v1/cases?over=true")).sort((a, b) => b.view.opened_at - a.view.opened_at).slice(0, SHOWN_MAX) }),
+  dispatches: async () => ({ dispatches: await dispatches(false) }),
+  left: async () => ({ left: (await dispatches(true)).reverse().slice(0, SHOWN_MAX) }),
+  letters: async () => ({ letters: await list("/v1/dead-letters") }),
+  quarantine: async () => ({ quarantine: (await get("/v1/quarantine")).items }),
+  leases: async () => ({ leases: await list("/v1/leases") }),
+  status: async () => {
+    const [status, ready, devices, sources] = await Promise.all([get("/v1/status"), get("/readyz"), list("/v1/devices"), get("/v1/sources")]);
+    clockSaid(status.now);
+    return { status, ready, devices: devices.map(({ silent_ms, ...rest }) => rest), sources: sources.items.map(({ age_ms, ...rest }) => rest) };
+  },
+};
+// What a change at the hub means for this page; closed lists are read when they are opened.
+const concerned = {
+  dispatches: ["dispatches", "left"], cases: ["cases", "done"], recon: ["recon", "settled"], queue: ["letters", "quarantine"],
+  devices: ["status"], sources: ["status"], leases: ["leases"],
+};
+const folded = { settled: "settled", done: "done", left: "left" };
+const isShown = (topic) => !(topic in folded) || byId(folded[topic]).open;
+
+const reads = new Map();
+function read(topic) {
+  if (!session || !isShown(topic)) return;
+  const state = reads.get(topic) ?? { busy: false, again: false, at: -READ_EVERY_MS };
+  reads.set(topic, state);
+  if (state.busy) { state.again = true; return; }
+  state.busy = true;
+  const mine = session;
+  setTimeout(async () => {
+    state.at = performance.now();
+    try {
+      const found = await topics[topic]();
+      if (mine === session) { Object.assign(held, found); failed.delete(topic); paint(topic); }
+    } catch (problem) {
+      if (mine === session) fail(topic, problem);
+    }
+    state.busy = false;
+    if (state.again) { state.again = false; read(topic); }
+  }, Math.max(0, state.at + READ_EVERY_MS - performance.now()));
+}
+const readAll = () => Object.keys(topics).forEach(read);
+
+// Whatever could not be read is said, since old values look like new ones.
+const failed = new Map();
+let lineLost = null;
+function fail(topic, problem) {
+  if (problem instanceof Refused && problem.status === 401) { leave(problem.message); return; }
+  failed.set(topic, problem.message);
+  paintStale();
+}
+function paintStale() {
+  const reasons = new Set(failed.values());
+  if (lineLost) reasons.add(lineLost);
+  byId("stale").hidden = reasons.size === 0;
+  byId("stale").textContent = reasons.size ? `This page is not up to date: ${[...reasons].join("; ")}` : "";
+}
+
+const filter = { site: "", text: "" };
+function wanted(item) {
+  const site = item.view?.site ?? item.site;
+  if (filter.site && site !== filter.site) return false;
+  return !filter.text || JSON.stringify(item).toLowerCase().includes(filter.text);
+}
+const bySeverity = (a, b) => a.view.severity < b.view.severity ? -1 : a.view.severity > b.view.severity ? 1 : a.view.opened_at - b.view.opened_at;
+const byNeed = (a, b) => Math.sign(b.choices.length) - Math.sign(a.choices.length) || a.opened - b.opened;
+const single = (id, items, view, empty) => fill(byId(id), items.length ? [items] : [], () => "table", view, empty);
+const byDecision = (item) => item.decision;
+const byName = (item) => item.id;
+const count = (id, n) => { byId(id).textContent = n ? String(n) : ""; };
+
+const paints = {
+  recon: () => fill(byId("recon-list"), held.recon.filter(wanted).sort(byNeed), byDecision, (i) => views.reconCard(i, does), "Nothing is open: what the depots did and what the ERP says agree."),
+  settled: () => fill(byId("settled-list"), held.settled.filter(wanted), byDecision, (i) => views.reconCard(i, does), "Nothing yet."),
+  cases: () => fill(byId("case-list"), held.cases.filter(wanted).sort(bySeverity), byName, (c) => views.caseCard(c, does), "No case is open."),
+  done: () => fill(byId("done-list"), held.done.filter(wanted), byName, (c) => views.caseCard(c, does), "Nothing yet."),
+  dispatches: () => {
+    fill(byId("dispatch-list"), held.dispatches.filter(wanted), byName, (d) => views.dispatchCard(d, does), "No dispatch is waiting or at a dock.");
+    fill(byId("alarms"), held.dispatches.filter((d) => d.view.stop_departure).map(({ id, view }) => ({ id, view })), byName, views.stopAlarm, "");
+    byId("alarms").hidden = !held.dispatches.some((d) => d.view.stop_departure);
+  },
+  left: () => fill(byId("left-list"), held.left.filter(wanted), byName, (d) => views.dispatchCard(d, does), "Nothing yet."),
+  letters: () => fill(byId("letter-list"), held.letters, (l) => l.posting.key, (l) => views.letterCard(l, does), "None: everything posted was taken, or is being tried."),
+  quarantine: () => single("quarantine-list", held.quarantine, views.quarantineTable, "Nothing: everything could be read."),
+  leases: () => single("lease-list", held.leases.filter((row) => !filter.site || row.lease.site === filter.site), views.leaseTable, "None was granted."),
+  status: () => {
+    single("device-list", held.devices, views.deviceTable, "No device may speak yet: add one with gatehouse-hub devices add.");
+    fill(byId("source-list"), [held.sources], () => "table", views.sourceTable, "");
+    paintHead();
+  },
+};
+function paint(topic) {
+  paints[topic]();
+  if (topic === "dispatches" || topic === "cases" || topic === "status") paintSites();
+  count("recon-count", held.recon.length);
+  count("cases-count", held.cases.length);
+  count("dispatches-count", held.dispatches.length);
+  count("letters-count", held.letters.length);
+  count("quarantine-count", held.status?.counts.quarantined);
+  const settled = Object.entries(held.status?.counts.recon ?? {}).filter(([outcome]) => outcome !== "open");
+  byId("settled-count").textContent = settled.map(([outcome, n]) => `${n} ${outcome.replaceAll("_", " ")}`).join(", ");
+  paintStale();
+}
+
+function paintHead() {
+  const { status, ready, devices, sources } = held;
+  byId("hub").textContent = `Gatehouse hub ${status.hub}`;
+  byId("who-name").textContent = `Signed in as ${status.you.name} (${(status.you.role ?? "program").replaceAll("_", " ")}).`;
+  paintTime();
+  const erp = sources.find((s) => s.source === "erp");
+  const silent = !erp || status.now - erp.at > ERP_SILENCE_MAX_MS;
+  const cut = devices.filter((d) => !d.connected).map((d) => d.device);
+  const { in_doubt: doubt, queued, dead } = { in_doubt: 0, queued: 0, dead: 0, ...status.counts.postings };
+  const lines = [
+    { colour: lineLost ? "bad" : "good", text: `This page: ${lineLost ? "not connected" : "live"}` },
+    ...ready.checks.filter((c) => c.name !== "erp").map((c) => ({ colour: c.ok ? "good" : "bad", text: `${c.name}: ${c.detail}` })),
+    status.erp ? { colour: silent ? "bad" : "good", text: `ERP (${status.erp}): `, at: erp?.at ?? null } : { colour: "wait", text: "ERP: none is configured" },
+    { colour: cut.length ? "bad" : "good", text: `Devices: ${devices.length - cut.length} of ${devices.length} connected${cut.length ? `, not ${cut.join(", ")}` : ""}` },
+    { colour: dead ? "bad" : doubt ? "wait" : "soft", text: `Postings at the ERP: ${queued} wait, ${doubt} in doubt, ${dead} parked for a person` },
+  ];
+  fill(byId("lines"), lines, (line) => line.text.split(":")[0], (line) => make("li", line.colour, line.text, line.at === undefined ? null : line.at === null ? "never heard" : "last heard ", line.at ? age(line.at) : null), "");
+}
+function paintTime() {
+  if (!held.status) return;
+  byId("time").textContent = clockTime(now()) + (held.status.clock ? ` - pretend clock: ${held.status.clock}` : "");
+}
+function paintSites() {
+  const sites = new Set([...held.dispatches, ...held.cases].map((item) => item.view.site).concat(held.devices.flatMap((d) => d.sites)));
+  const select = byId("filter-site");
+  const options = ["", ...[...sites].sort()];
+  if (options.join() === [...select.options].map((o) => o.value).join()) return;
+  select.replaceChildren(...options.map((site) => {
+    const option = make("option", "", site || "all");
+    option.value = site;
+    return option;
+  }));
+  select.value = sites.has(filter.site) ? filter.site : "";
+  filter.site = select.value;
+}
+
+// What a tap does. Each asks for name and PIN: whoever decides need not be who is signed in.
+const does = {
+  choose: (item, choice, text) => tap({ title: text, text: `${item.order ?? item.decision}: your choice is posted at the ERP and kept with your name and reason.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/choice`, body: { choice }, topic: "recon" }),
+  lift: (d) => tap({ title: `Lift the hold on ${d.view.order}`, text: `${d.view.holds.map((h) => h.why).join(". ")}. It may leave then, once its depot finds all gates met.`, path: `/v1/dispatches/${d.id}/lift`, body: {}, topic: "dispatches" }),
+  replay: (letter) => tap({ title: `Try ${letter.posting.kind.replaceAll("_", " ")} for ${letter.posting.order} again`, text: "Say what was put right.", path: `/v1/dead-letters/${encodeURIComponent(letter.posting.key)}/replay`, body: {}, topic: "letters" }),
+  move: async (c) => {
+    try {
+      const { moves } = await get(`/v1/cases/${c.id}`);
+      tap({ title: c.view.summary, text: "Where does the case go?", path: `/v1/cases/${c.id}/move`, body: {}, moves, topic: "cases" });
+    } catch (problem) {
+      fail("cases", problem);
+    }
+  },
+  postings: (decision) => get(`/v1/recon/${encodeURIComponent(decision)}`).then((detail) => detail.postings),
+  decisions: (id) => get(`/v1/dispatches/${id}`).then((detail) => detail.decisions),
+};
+
+let asked = null;
+function tap(what) {
+  asked = what;
+  byId("tap-title").textContent = what.title;
+  byId("tap-text").textContent = what.text;
+  byId("tap-problem").textContent = "";
+  byId("tap-name").value = name;
+  byId("tap-pin").value = "";
+  byId("tap-reason").value = "";
+  byId("tap-to-label").hidden = !what.moves;
+  byId("tap-to").replaceChildren(...(what.moves ?? []).map((to) => {
+    const option = make("option", "", to.replaceAll("_", " "));
+    option.value = to;
+    return option;
+  }));
+  byId("tap").showModal();
+  byId("tap-pin").focus();
+}
+byId("tap-cancel").addEventListener("click", () => byId("tap").close());
+byId("tap-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const what = asked;
+  const body = { ...what.body, reason: byId("tap-reason").value };
+  if (what.moves) body.to = byId("tap-to").value;
+  byId("tap-problem").textContent = "Asking...";
+  byId("tap-do").disabled = true;
+  try {
+    const said = await post(what.path, body, byId("tap-name").value, byId("tap-pin").value);
+    byId("tap").close();
+    byId("said").textContent = said.done;
+    setTimeout(() => { byId("said").textContent = ""; }, 6000);
+    read(what.topic);
+  } catch (problem) {
+    byId("tap-problem").textContent = problem.message;
+  } finally {
+    byId("tap-pin").value = "";
+    byId("tap-do").disabled = false;
+  }
+});
+
+function enter() {
+  session = new AbortController();
+  byId("sign-in").hidden = true;
+  byId("console").hidden = false;
+  byId("who").hidden = false;
+  readAll();
+  listen({
+    changed: (what) => new Set(what.flatMap((topic) => concerned[topic] ?? [])).forEach(read),
+    // Whatever changed while nobody listened is read now.
+    opened: () => { lineLost = null; readAll(); },
+    lost: (problem) => {
+      if (problem instanceof Refused && problem.status === 401) { leave(problem.message); return; }
+      lineLost = `the line to the hub is lost (${problem.message}) and is tried again`;
+      paintStale();
+    },
+  }, session.signal);
+}
+function leave(why) {
+  session?.abort();
+  session = null;
+  signOut();
+  lineLost = null;
+  failed.clear();
+  reads.clear();
+  // Nothing that one person may see stays for the next.
+  for (const topic of Object.keys(topics)) if (Array.isArray(held[topic])) held[topic] = [];
+  Object.assign(held, { devices: [], sources: [], status: null, ready: null });
+  for (const id of ["recon-list", "settled-list", "case-list", "done-list", "dispatch-list", "left-list", "letter-list", "lease-list", "quarantine-list", "device-list", "source-list", "alarms", "lines"]) fill(byId(id), [], byName, null, "");
+  byId("tap").close();
+  byId("time").textContent = "";
+  byId("stale").hidden = true;
+  byId("console").hidden = true;
+  byId("who").hidden = true;
+  byId("sign-in").hidden = false;
+  byId("sign-in-problem").textContent = why ?? "";
+  byId("sign-in-name").focus();
+}
+byId("sign-in-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  name = byId("sign-in-name").value;
+  byId("sign-in-problem").textContent = "Asking...";
+  signIn(name, byId("sign-in-pin").value);
+  byId("sign-in-pin").value = "";
+  try {
+    await get("/v1/status");
+    byId("sign-in-problem").textContent = "";
+    enter();
+  } catch (problem) {
+    signOut();
+    byId("sign-in-problem").textContent = problem.message;
+  }
+});
+byId("sign-out").addEventListener("click", () => leave());
+
+for (const topic of Object.values(folded)) byId(topic).addEventListener("toggle", () => read(topic));
+function filtered() {
+  filter.site = byId("filter-site").value;
+  filter.text = byId("filter-text").value.trim().toLowerCase();
+  for (const topic of ["recon", "settled", "cases", "done", "dispatches", "left", "leases"]) paints[topic]();
+}
+byId("filter").addEventListener("input", filtered);
+byId("filter").addEventListener("submit", (event) => event.preventDefault());
+setInterval(() => read("status"), STATUS_EVERY_MS);
+setInterval(() => { growAll(); paintTime(); }, 1000);
+leave();

@@ -1,4 +1,197 @@
-// Puts what the hub says into the page, as text and never as markup.
-export function showReadiness(node, readiness) {
-  node.textContent = readiness.checks.map((check) => `${check.name}: ${check.detail}`).join("; ");
+// Makes cards out of what the hub says. In: items as the API gives them, and what a tap may do. Out: nodes.
+
+import { age, button, clockTime, due, duration, isKnown, make, table, words } from "./paint.js";
+
+const SOURCES = { erp: "ERP", wms: "WMS", tms: "TMS", depot: "depot sensors", vehicle: "vehicle", hub: "hub" };
+export const source = (word) => SOURCES[word] ?? words(word);
+export const hasLeft = new Set(["departed", "delivered", "exception_delivered", "settled"]);
+const GOOD = new Set(["released", "loading", "loaded", ...hasLeft]);
+
+const units = (load) => (load ?? []).map((l) => `${l.quantity} x ${l.product}`).join(", ") || "nothing";
+
+function fact(key, value) {
+  switch (value.is) {
+    case "inventory": return `line ${key.line}: ${value.confirmed} can be picked`;
+    case "capacity": return `${value.sufficient ? "it fits" : "it does not fit"}${value.vehicle ? ` on ${value.vehicle}` : ""}`;
+    case "carrier": return `${value.carrier} ${value.accepted ? "accepted" : "declined"}`;
+    case "credit": return `${value.on_hold ? "on credit hold" : "not on hold"}, ${value.headroom_minor} left (minor units)`;
+    case "dock": return [isKnown(value.occupied) && (value.occupied ? "occupied" : "free"), value.vehicle, isKnown(value.open) && (value.open ? "open" : "closed")].filter(Boolean).join(", ") || "nothing said yet";
+    case "documents": return value.complete ? "complete" : "not complete";
+    case "cargo": return `line ${key.line}: ${value.staged} staged, ${value.loaded} loaded`;
+    default: return JSON.stringify(value);
+  }
+}
+
+function gate(g) {
+  const colour = g.state === "pass" ? "good" : g.state === "fail" ? "bad" : "wait";
+  const said = g.state === "fail" ? g.reason : g.state === "unknown" ? words(g.why) : "";
+  const line = make("li", "", make("span", `tag ${colour}`, g.state === "fail" ? "FAIL" : g.state), ` ${words(g.gate)} `, said ? make("span", colour, `${said} `) : null);
+  g.inputs.forEach((i) => line.append(make("span", "soft", `(${fact(i.key, i.value)}: ${source(i.source)} `, age(i.at), isKnown(i.age_ms) ? `, ${duration(i.age_ms)} old then` : ", age unknown then", ") ")));
+  if (g.inputs.length && g.limit_ms < 1e15) line.append(make("span", "soft", `may be ${duration(g.limit_ms)} old`));
+  return line;
+}
+
+function decided(decision) {
+  return make("span", "", `${words(decision.kind)}${decision.mode ? ` (${decision.mode})` : ""}, `, age(decision.at), `: ${decision.reason}`);
+}
+
+// What is read only when someone opens it.
+function later(title, className, load) {
+  const inside = make("div", className, "Asking...");
+  const node = make("details", "", make("summary", "", title), inside);
+  node.addEventListener("toggle", async () => {
+    if (!node.open) return;
+    try {
+      inside.replaceChildren(...await load());
+    } catch (problem) {
+      inside.replaceChildren(make("span", "bad", problem.message));
+    }
+  });
+  return node;
+}
+
+export function dispatchCard(d, does) {
+  const v = d.view;
+  const colour = v.stop_departure || v.left_under_stop || v.state === "held" ? "bad" : GOOD.has(v.state) ? "good" : v.state === "planned" ? "wait" : "";
+  const head = make("div", "head", make("h3", "", `${v.order}${v.occurrence > 1 ? ` (${v.occurrence})` : ""}`),
+    make("span", `tag ${colour}`, words(v.state)), make("span", "tag", v.site));
+  if (v.release) head.append(make("span", "tag", words(v.release.mode)));
+  if (v.waits_for_upgrade) head.append(make("span", "tag bad", "waits for an upgrade"));
+  if (v.stop_departure) head.append(make("span", "tag bad", "stop departure"));
+  if (v.left_under_stop) head.append(make("span", "tag bad", "left under stop"));
+  head.append(make("span", "soft", `leaves ${clockTime(v.planned_departure)} - door ${v.door} - vehicle ${v.vehicle} - ${v.carrier}`));
+  const card = make("article", `card ${colour}`, head);
+  if (d.order) {
+    card.append(make("div", "soft", `${d.order.customer.name} (tier ${d.order.customer.tier}), order version ${v.order_version}`));
+    if (d.order.status === "cancelled") card.append(make("div", "bad", `The ERP has cancelled the order (version ${d.order.version})`));
+    else if (d.order.version > v.order_version) card.append(make("div", "wait", `The ERP has version ${d.order.version} by now: ${units(d.order.quantities)}`));
+  }
+  card.append(make("div", "", units(v.load)));
+  for (const h of v.holds) card.append(make("div", "bad", `Hold (${words(h.reason)}): ${h.why}`));
+  if (v.cancelled) card.append(make("div", "bad", "Cancelled by the ERP"));
+  const gone = hasLeft.has(v.state) || v.state === "cancelled" || v.state === "aborted";
+  if (d.last_decision) {
+    card.append(make("div", "", make("strong", "", "The depot decided: "), decided(d.last_decision)));
+    if (!gone && d.last_decision.gates.length) card.append(make("ul", "gates", ...d.last_decision.gates.map(gate)));
+  } else if (!gone) card.append(make("div", "wait", "The depot has decided nothing yet: its gates are weighed there."));
+  if (!gone) {
+    card.append(make("ul", "plain", ...d.facts.map((f) => make("li", "soft", `Known here: ${words(f.key.about)} - ${fact(f.key, f.value)} (${source(f.source)} `, f.ageless ? "age unknown" : age(f.at), ")"))));
+  }
+  for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
+  if (v.departed) card.append(make("div", "", "Left ", age(v.departed.at), ` with ${units(v.departed.load)}`));
+  if (v.delivered) card.append(make("div", "", "Delivered ", age(v.delivered.at)));
+  card.append(later("What was decided", "", () => does.decisions(d.id).then((all) => all.map((one) => make("div", "", decided(one), make("ul", "gates", ...one.gates.map(gate)))))));
+  if (v.holds.some((h) => ["credit", "customer", "person"].includes(h.reason)) && !gone) {
+    card.append(make("div", "buttons", button("Lift the hold", () => does.lift(d))));
+  }
+  return card;
+}
+
+export function stopAlarm(d) {
+  const v = d.view;
+  const why = v.cancelled ? "The order was cancelled." : v.holds.map((h) => `${h.why}.`).join(" ") || "The order changed.";
+  return make("div", "alarm", make("strong", "", `STOP ${v.order}: vehicle ${v.vehicle} must not leave door ${v.door} of ${v.site}`), why);
+}
+
+export function caseCard(c, does) {
+  const v = c.view;
+  const colour = v.severity === "S1" || v.severity === "S2" ? "bad" : "wait";
+  const over = ["resolved", "closed", "cancelled"].includes(v.state);
+  const card = make("article", `card ${over ? "" : colour}`, make("div", "head", make("h3", "", v.summary), make("span", `tag ${over ? "" : colour}`, v.severity),
+    make("span", "tag", words(v.case_type)), make("span", "tag", words(v.state)), make("span", "tag", v.site),
+    make("span", "soft", `${words(v.owner)} - opened `, age(v.opened_at), v.order ? ` - ${v.order}` : "")));
+  if (v.actions.length && !over) card.append(make("div", "", make("strong", "", `Recommended: ${v.actions[0]}`), v.actions.length > 1 ? make("span", "soft", ` - else ${v.actions.slice(1).join(", ")}`) : null));
+  if (!over) {
+    const times = make("div", "soft");
+    if (v.acknowledge_by && !v.acknowledged_at) times.append(due("acknowledge", v.acknowledge_by), ", ");
+    if (v.resolve_by) times.append(due("resolve", v.resolve_by));
+    card.append(times);
+  }
+  if (v.reason) card.append(make("div", "soft", v.reason));
+  if (v.state !== "cancelled") card.append(make("div", "buttons", button("Move", () => does.move(c))));
+  return card;
+}
+
+const ROWS = {
+  1: "released, then the order was cancelled", 2: "on board, then the order was cancelled", 3: "left, though the order is cancelled",
+  5: "released, then the customer went on credit hold", 6: "left, though the customer is on credit hold",
+  7: "released, then the quantity changed", 8: "left with more than is ordered now", 9: "left, then more was ordered", 10: "left with less than was ordered",
+};
+const CHOICES = { accept: "The customer keeps the goods", return: "The goods come back" };
+
+function side(title, ...lines) {
+  return make("div", "side", make("h4", "", title), ...lines.filter(isKnown).map((line) => make("div", "", line)));
+}
+function erpSide(e) {
+  if (!e) return ["nothing is known yet"];
+  return [`order ${e.status ?? "status no longer known"}, version ${e.version}`, units(e.quantities), e.on_hold ? make("span", "bad", "customer on credit hold") : "customer not on hold"];
+}
+
+export function reconCard(item, does) {
+  const open = !item.outcome;
+  const colour = !open ? "good" : item.choices.length ? "bad" : "wait";
+  const head = make("div", "head", make("h3", "", `${item.order ?? item.decision}${item.row ? `: ${ROWS[item.row] ?? ""}` : ""}`), make("span", "tag", item.site),
+    make("span", "tag", item.row ? `${words(item.family)}, row ${item.row}` : words(item.family)),
+    make("span", `tag ${colour}`, open ? (item.choices.length ? "a person must choose" : "open") : words(item.outcome.outcome)),
+    make("span", "soft", "since ", age(item.opened)));
+  const card = make("article", `card ${colour}`, head);
+  card.append(make("div", "sides",
+    side("What the depot did", `${words(item.edge.state)}${item.edge.mode ? ` (${item.edge.mode})` : ""}`, units(item.edge.load), make("span", "soft", `decision ${item.decision}, as known here since `, age(item.edge.known_at))),
+    side("What the ERP says now", ...erpSide(item.erp_now)),
+    side("What the depot had seen of it", ...(item.erp_before ? [`order ${item.erp_before.status ?? ""}, version ${item.erp_before.version}`, units(item.erp_before.quantities)] : ["no order"]))));
+  if (item.surplus.length) card.append(make("div", "bad", `Left beyond what is ordered: ${units(item.surplus)}`));
+  if (item.chosen) card.append(make("div", "", `${item.chosen.by} chose "${CHOICES[item.chosen.choice] ?? item.chosen.choice}", `, age(item.chosen.at), `: ${item.chosen.reason}`));
+  if (!open) card.append(make("div", "", ...outcome(item.outcome), item.closed ? ", " : "", item.closed ? age(item.closed) : ""));
+  else if (!item.choices.length && !item.chosen) card.append(make("div", "soft", "Nothing is to be chosen now: the hub goes on when both sides are known and posted."));
+  card.append(later("Postings at the ERP", "", () => does.postings(item.decision).then((all) => all.length ? [table(["What", "How much", "State", "Tries", "Trouble"],
+    all.map((p) => [words(p.posting.kind), p.posting.quantity ?? "", words(p.state), p.attempts, p.last_error ?? ""]))] : [make("p", "soft", "None.")])));
+  if (open && item.choices.length) {
+    card.append(make("div", "buttons", ...item.choices.map((choice) => button(CHOICES[choice] ?? words(choice), () => does.choose(item, choice, CHOICES[choice] ?? choice), "strong"))));
+  }
+  return card;
+}
+
+function outcome(o) {
+  switch (o.outcome) {
+    case "compensated": return [`Compensated by ${o.document}`];
+    case "accepted_variance": return [`The difference was accepted: ${o.approver}`];
+    case "escalated": return [`Escalated to case ${o.case}`];
+    default: return ["Both sides agree"];
+  }
+}
+
+export function letterCard(letter, does) {
+  const p = letter.posting;
+  return make("article", "card bad", make("div", "head", make("h3", "", `${words(p.kind)} for ${p.order}${p.line ? `, line ${p.line}` : ""}${isKnown(p.quantity) ? `: ${p.quantity}` : ""}`),
+    make("span", "soft", `${letter.attempts} tries - of `, age(p.at))),
+  make("div", "bad", letter.last_error ?? "no reason was kept"), make("div", "soft", `key ${p.key}`),
+  make("div", "soft", "Later postings of this order wait behind it. The ERP is asked whether it has this one before it is sent again."),
+  make("div", "buttons", button("Try again", () => does.replay(letter), "strong")));
+}
+
+export function deviceTable(devices) {
+  return table(["Device", "Depots", "Line", "Last heard", "Waits to be sent", "Readings", "Repeats", "Quarantine", "Version"], devices.map((d) => {
+    const s = d.status ?? {};
+    return [make("span", "", `${d.device} `, make("span", "soft", d.kind)), [...d.sites, ...d.vehicles].join(", "),
+      make("span", `tag ${d.connected ? "good" : "bad"}`, d.connected ? "connected" : "not connected"), d.seen ? age(d.seen) : "never",
+      s.outbox ?? "-", s.readings ?? "-", s.duplicates ?? "-", s.quarantined ?? "-", s.version ?? "-"];
+  }));
+}
+
+export function sourceTable(sources) {
+  const heard = new Map(sources.map((s) => [s.source, s.at]));
+  for (const known of ["erp", "wms", "tms"]) if (!heard.has(known)) heard.set(known, null);
+  return table(["Source", "Last heard"], [...heard].map(([name, at]) => [source(name), isKnown(at) ? age(at) : make("span", "wait", "never")]));
+}
+
+export function leaseTable(leases) {
+  return table(["Lease", "Depot", "State", "Value used (minor units)", "Credit used", "Stock used", "Granted", "Until"], leases.map((row) => {
+    const { lease, used } = row;
+    const parts = (mine, all) => Object.entries(mine).map(([name, n]) => `${name}: ${n} of ${all[name] ?? 0}`).join("; ") || "none";
+    return [lease.id, lease.site, words(row.state), `${used.value_minor} of ${lease.value_ceiling_minor}`, parts(used.credit_minor, lease.credit_minor), parts(used.stock, lease.stock), age(lease.granted_at), clockTime(lease.expires_at)];
+  }));
+}
+
+export function quarantineTable(items) {
+  return table(["Came in", "From", "What", "Why", "Bytes"], items.map((q) => [age(q.at), q.origin, words(q.what), q.reason, q.size]));
 }

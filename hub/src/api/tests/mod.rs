@@ -1,5 +1,8 @@
 //! What programs and people meet at the API, over a real socket.
 
+mod acts;
+mod scene;
+
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -22,7 +25,7 @@ struct Desk {
     address: SocketAddr,
     http: reqwest::Client,
     store: Store,
-    _stop: tokio::sync::watch::Sender<bool>,
+    stop: tokio::sync::watch::Sender<bool>,
     _directory: tempfile::TempDir,
 }
 
@@ -64,7 +67,7 @@ impl Desk {
         let app = around(router(api));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, http, store, _stop: stop, _directory: directory }
+        Self { address, http, store, stop, _directory: directory }
     }
 
     async fn ask(&self, method: Method, path: &str, login: &str, kind: &str, body: String) -> Answer {

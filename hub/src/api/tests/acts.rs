@@ -1,0 +1,201 @@
+//! What people may change, and what they are told when they may not.
+
+use super::*;
+use crate::core::reconcile::{Choice, PostingState};
+
+const WHY: &str = "the customer confirmed by phone";
+
+impl Desk {
+    async fn act(&self, path: &str, login: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, login, "application/json", body.to_string()).await
+    }
+
+    async fn refused(&self, path: &str, login: &str, body: Value) -> (u16, String, String) {
+        let answer = self.act(path, login, body).await;
+        (answer.status.as_u16(), answer.problem().to_owned(), answer.detail().to_owned())
+    }
+
+    fn audited(&self) -> usize {
+        self.store.read_now(|r| r.audit_entries(100)).unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_choice_is_made_once_by_someone_who_may() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = format!("/v1/recon/{}/choice", scene.decision);
+    let accept = json!({ "choice": "accept", "reason": WHY });
+    let before = desk.audited();
+
+    let (status, kind, detail) = desk.refused(&path, &person("dora"), accept.clone()).await;
+    assert_eq!((status, kind.as_str()), (403, "forbidden"));
+    assert!(detail.contains("dispatch") && detail.contains("finance, supervisor"), "{detail}");
+    assert_eq!(desk.refused(&path, "Bearer board", accept.clone()).await.0, 403);
+    assert_eq!(desk.refused("/v1/recon/gw-9-1-1/choice", &person("sue"), accept.clone()).await.0, 404);
+    let (status, _, detail) = desk.refused(&path, &person("sue"), json!({ "choice": "keep", "reason": "so" })).await;
+    assert_eq!(status, 400);
+    assert!(detail.contains("/choice") && detail.contains("accept, return") && detail.contains("/reason"), "{detail}");
+    assert_eq!(desk.audited(), before, "nothing refused leaves a trace of having been done");
+
+    let done = desk.act(&path, &person("sue"), accept.clone()).await;
+    assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    let item = desk.store.read_now(|r| r.recon_item(&scene.decision)).unwrap().unwrap();
+    let chosen = item.chosen.unwrap();
+    assert_eq!((chosen.choice, chosen.by.as_str(), chosen.reason.as_str()), (Choice::Accept, "sue", WHY));
+    assert_eq!(desk.audited(), before + 1);
+
+    let (status, _, detail) = desk.refused(&path, &person("fina"), json!({ "choice": "return", "reason": WHY })).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("sue chose accept"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_credit_hold_is_lifted_by_finance_alone_and_then_gone() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = format!("/v1/dispatches/{}/lift", scene.dispatch);
+    let body = json!({ "reason": WHY });
+    let (status, _, detail) = desk.refused(&path, &person("sue"), body.clone()).await;
+    assert_eq!(status, 403);
+    assert!(detail.contains("finance"), "{detail}");
+    assert_eq!(desk.act(&path, &person("fina"), body.clone()).await.status, StatusCode::OK);
+    assert!(desk.store.read_now(|r| r.dispatch_view(&scene.dispatch)).unwrap().unwrap().holds.is_empty());
+    let (status, _, detail) = desk.refused(&path, &person("fina"), body).await;
+    assert_eq!((status, detail.as_str()), (409, "no hold stands on this dispatch"));
+}
+
+#[tokio::test]
+async fn what_needs_two_people_is_refused_for_one() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let id = scene.dispatch;
+    desk.store
+        .write_now(move |tx| {
+            use gatehouse_common::dispatch::{HoldReason, Says};
+            let view = tx.dispatch_view(&id)?.unwrap();
+            let credit = view.holds.into_iter().map(|hold| hold.key).collect();
+            let lifted = Says::Lifted { holds: credit, why: "paid".into() };
+            let why = "seal broken".into();
+            let held = Says::Held { reason: HoldReason::Quality, why, cases: Vec::new(), decision: None };
+            let says = crate::store::DocumentSays::Dispatch(vec![lifted, held]);
+            tx.write_entries(&id, says, "rule", gatehouse_common::sync::Lane::Documents, Clock::system().wall())
+        })
+        .unwrap();
+    let path = format!("/v1/dispatches/{id}/lift");
+    let (status, kind, detail) = desk.refused(&path, &person("sue"), json!({ "reason": WHY })).await;
+    assert_eq!((status, kind.as_str()), (409, "two-people"));
+    assert!(detail.contains("two people") && detail.contains("nothing was changed"), "{detail}");
+    assert_eq!(desk.store.read_now(|r| r.dispatch_view(&id)).unwrap().unwrap().holds.len(), 1);
+}
+
+#[tokio::test]
+async fn a_case_moves_where_it_can_and_by_its_own_team() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = format!("/v1/cases/{}/move", scene.case);
+    let to = |to: &str| json!({ "to": to, "reason": WHY });
+    assert_eq!(desk.refused(&path, &person("dora"), to("acknowledged")).await.0, 403);
+    let (status, _, detail) = desk.refused(&path, &person("fina"), to("closed")).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("acknowledged, cancelled"), "{detail}");
+    let offered = desk.get(&format!("/v1/cases/{}", scene.case), &person("fina")).await.body["moves"].clone();
+    assert_eq!(offered, json!(["acknowledged", "cancelled"]));
+    assert_eq!(desk.act(&path, &person("fina"), to("acknowledged")).await.status, StatusCode::OK);
+    let view = desk.store.read_now(|r| r.case_view(&scene.case)).unwrap().unwrap();
+    assert_eq!(view.state.as_str(), "acknowledged");
+}
+
+#[tokio::test]
+async fn who_decided_on_something_older_is_told_to_look_again() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let url = format!("http://{}/v1/cases/{}", desk.address, scene.case);
+    let read = || desk.http.get(&url).header(header::AUTHORIZATION, person("fina"));
+    let seen = read().send().await.unwrap().headers()[header::ETAG].to_str().unwrap().to_owned();
+    let again = read().header(header::IF_NONE_MATCH, &seen).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let send = || {
+        let request = desk.http.post(format!("{url}/move")).header(header::AUTHORIZATION, person("fina"));
+        let body = json!({ "to": "acknowledged", "reason": WHY }).to_string();
+        request.header(header::CONTENT_TYPE, "application/json").header(header::IF_MATCH, &seen).body(body).send()
+    };
+    assert_eq!(send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(send().await.unwrap().status(), StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_tried_again_though_its_key_has_slashes() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let listed = desk.get("/v1/dead-letters", &person("dora")).await.body;
+    assert_eq!(listed["items"][0]["posting"]["key"], scene.posting);
+    assert_eq!(listed["items"][0]["last_error"], "the ERP knows no warehouse D1");
+    let path = format!("/v1/dead-letters/{}/replay", scene.posting.replace('/', "%2F"));
+    let body = json!({ "reason": WHY });
+    assert_eq!(desk.refused(&path, &person("fina"), body.clone()).await.0, 403);
+    assert_eq!(desk.refused("/v1/dead-letters/x%2Fy/replay", &person("dora"), body.clone()).await.0, 404);
+    assert_eq!(desk.act(&path, &person("dora"), body.clone()).await.status, StatusCode::OK);
+    let posting = desk.store.read_now(|r| r.posting(&scene.posting)).unwrap().unwrap();
+    assert_eq!(posting.state, PostingState::InDoubt, "the ERP is asked for it before it is sent");
+    assert_eq!(desk.refused(&path, &person("dora"), body).await.0, 409);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_json_asked_for_is_refused_with_the_place() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = format!("/v1/recon/{}/choice", scene.decision);
+    let sent = |kind: &'static str, body: &'static str| desk.ask_as_sue(&path, kind, body);
+    let broken = sent("application/json", "{\"choice\": ").await;
+    assert!(broken.status == StatusCode::BAD_REQUEST && broken.detail().contains("line 1 column 11"), "{broken:?}");
+    assert_eq!(sent("application/json", "[1]").await.status, StatusCode::BAD_REQUEST);
+    // A form on another site can send this type and no other; it must not choose in anyone's name.
+    assert_eq!(sent("text/plain", "{}").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let unknown = sent("application/json", r#"{"choice":"accept","reason":"long enough","force":true}"#).await;
+    assert_eq!(unknown.body["errors"][0]["field"], "/force");
+}
+
+impl Desk {
+    async fn ask_as_sue(&self, path: &str, kind: &str, body: &str) -> Answer {
+        self.ask(Method::POST, path, &person("sue"), kind, body.to_owned()).await
+    }
+}
+
+#[tokio::test]
+async fn a_dispatch_shows_its_gates_and_what_is_known_with_the_age_of_each() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    desk.send(&inventory("i1", 40, EARLY), "wms").await;
+    let listed = desk.get("/v1/dispatches?over=false", "Bearer board").await.body;
+    let item = &listed["items"][0];
+    assert_eq!((&item["id"], &item["view"]["state"]), (&json!(scene.dispatch.to_string()), &json!("held")));
+    let gates = &item["last_decision"]["gates"];
+    assert_eq!((&gates[0]["state"], &gates[0]["inputs"][0]["age_ms"]), (&json!("pass"), &json!(60_000)));
+    assert_eq!((&gates[1]["state"], &gates[1]["why"]), (&json!("unknown"), &json!("missing")));
+    assert_eq!(item["facts"][0]["value"], json!({ "is": "inventory", "confirmed": 40 }));
+    assert!(item["facts"][0]["age_ms"].as_u64().unwrap() > 86_400_000);
+    assert_eq!(item["order"]["customer"]["name"], "Ada's <b>Shop</b>");
+    for wrong in ["?state=gone", "?over=perhaps", "?limit=0", "?colour=red", "?after=%3F"] {
+        let answer = desk.get(&format!("/v1/dispatches{wrong}"), "Bearer board").await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "invalid"), "{wrong}");
+    }
+    let nobody = desk.get("/v1/dispatches", "Bearer wms").await;
+    assert!(nobody.status == StatusCode::FORBIDDEN && nobody.detail().contains("\"read\""), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn an_open_page_hears_what_changed_and_ends_with_the_hub() {
+    let desk = Desk::new().await;
+    let url = format!("http://{}/v1/live", desk.address);
+    let mut answer = desk.http.get(url).header(header::AUTHORIZATION, person("dora")).send().await.unwrap();
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let wait = std::time::Duration::from_secs(5);
+    desk.send(&inventory("i1", 40, EARLY), "wms").await;
+    let heard = tokio::time::timeout(wait, answer.chunk()).await.unwrap().unwrap().unwrap();
+    let heard = String::from_utf8(heard.to_vec()).unwrap();
+    assert!(heard.starts_with("event: changed\n") && heard.contains("\"dispatches\""), "{heard}");
+    desk.stop.send(true).unwrap();
+    let end = tokio::time::timeout(wait, answer.chunk()).await.unwrap().unwrap();
+    assert!(end.is_none(), "{end:?}");
+}
