@@ -21,7 +21,8 @@ fn missing(map: &str) -> Vec<String> {
             }
             // Rooms are named from their package's `src`.
             let places = ["", "common/src/", "agent/src/", "hub/src/"];
-            let Some(found) = places.iter().map(|place| root().join(place).join(name)).find(|path| path.exists()) else {
+            let Some(found) = places.iter().map(|place| root().join(place).join(name)).find(|path| path.exists())
+            else {
                 missing.push(format!("line {line}: {name}"));
                 continue;
             };

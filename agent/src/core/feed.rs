@@ -17,8 +17,8 @@ use super::{
     Case, Core, Dispatch,
     decision::{Change, Record},
     dispatches::{Ruling, folded},
+    state::RecallAlarm,
 };
-use crate::store::RecallAlarm;
 
 impl Core {
     pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) {

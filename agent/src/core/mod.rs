@@ -15,6 +15,7 @@ mod physical;
 mod readiness;
 mod readings;
 pub mod signals;
+pub mod start;
 pub mod state;
 mod taps;
 mod vehicle;
@@ -41,10 +42,10 @@ use gatehouse_common::{
     time::{Hlc, Moment, UtcMs},
 };
 
-use crate::store::{LineSeen, Snapshot};
 use decision::{Change, Decision, Effect, Record};
 use input::{Input, Line};
-use state::{CaseSlot, Counts, DispatchRule, DoorState, Table, VehicleState};
+use start::Snapshot;
+use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 
 /// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
 const LOOK_EVERY_MS: u64 = 30_000;

@@ -91,7 +91,7 @@ impl Core {
         }
         let load = counts.load_of(&self.lines_of(view));
         (readings.len() > 1 && !load.is_empty())
-            .then(|| Says::Departed { load, evidence: Evidence { at: gone_at, readings } })
+            .then_some(Says::Departed { load, evidence: Evidence { at: gone_at, readings } })
     }
 
     /// Every line that the order or the plan knows, for turning counts into quantities.

@@ -9,12 +9,11 @@ use gatehouse_common::{
     geo::Point,
     id::{LeaseId, VehicleId},
     lease::LeaseUse,
-    time::UtcMs,
+    time::{Moment, UtcMs},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{decision::Record, signals::geofence::Crossing};
-use crate::store::RecallAlarm;
 
 /// Pieces of one kind of rule state by subject, with those that changed since the last commit.
 #[derive(Debug, Clone)]
@@ -152,4 +151,26 @@ pub struct CaseSlot {
     pub on: bool,
     /// Since when the condition no longer holds, while the case has not been cleared.
     pub cleared_since: Option<UtcMs>,
+}
+
+/// A release that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecallAlarm {
+    /// When this depot learnt of it.
+    pub at: UtcMs,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// What was last known of the line to the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct LineSeen {
+    /// Whether the last exchange was answered.
+    pub up: bool,
+    /// Whether every recall up to the last contact is known.
+    pub recalls_known: bool,
+    /// The last contact.
+    pub heard: Option<Moment>,
+    /// Whether the depot counts as cut off: the hub has been silent too long.
+    pub cut_off: bool,
 }

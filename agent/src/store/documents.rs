@@ -7,8 +7,8 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, Result, params};
 
-use super::{Store, StoreError, StoredDocument, checksum, ledger::json};
-use crate::core::decision::Folded;
+use super::{Store, StoreError, checksum, ledger::json};
+use crate::core::{decision::Folded, start::StoredDocument};
 
 /// Writes a change and the document after it.
 pub fn write(

@@ -14,8 +14,8 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, StoredLease, checksum, cursors, documents, facts, outbox, quarantine};
-use crate::core::decision::Record;
+use super::{Store, StoreError, checksum, cursors, documents, facts, outbox, quarantine};
+use crate::core::{decision::Record, start::StoredLease};
 
 /// One decision as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

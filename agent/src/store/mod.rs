@@ -20,24 +20,17 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use gatehouse_common::{
-    decision::ChainHead,
-    fact::Fact,
-    gate::GateResult,
-    id::{DeviceId, DocumentId, DocumentKind, Hash32, LeaseId, ReadingId, SiteId},
-    lease::LeaseUse,
-    order::Order,
-    seal::{PublicKey, Sealed},
-    sync::Cursor,
-    time::Moment,
+    id::{DeviceId, Hash32, ReadingId, SiteId},
+    seal::PublicKey,
 };
 use rusqlite::Connection;
 
-use crate::core::decision::Record;
+use crate::core::{decision::Record, start::Snapshot};
 
 pub use ledger::DecisionRow;
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
-pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, LineSeen, Reader, RecallAlarm, SourceAge, Status, Stored};
+pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
 
 /// Whose store it is. Written at the first start, compared at every later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,53 +89,6 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Busy | Self::DiskFull { .. })
     }
-}
-
-/// What the core starts from.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Which install of the device writes.
-    pub actor_epoch: u32,
-    /// Where the chain of decisions has got to.
-    pub chain: ChainHead,
-    /// State of rules: key and JSON.
-    pub rules: Vec<(String, String)>,
-    /// The facts held.
-    pub facts: Vec<Fact>,
-    /// The orders held.
-    pub orders: Vec<Order>,
-    /// The documents.
-    pub documents: Vec<StoredDocument>,
-    /// The leases that are not closed.
-    pub leases: Vec<StoredLease>,
-    /// The gates of dispatches as last weighed.
-    pub gates: Vec<(DocumentId, Vec<GateResult>)>,
-    /// How far the hub's feed is taken.
-    pub cursor: Cursor,
-}
-
-/// A document as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredDocument {
-    /// Its id.
-    pub document: DocumentId,
-    /// Case or dispatch.
-    pub kind: DocumentKind,
-    /// The whole document.
-    pub snapshot: Vec<u8>,
-}
-
-/// A lease as stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredLease {
-    /// Its name.
-    pub id: LeaseId,
-    /// Its text and the hub's signature.
-    pub sealed: Sealed,
-    /// When it came in.
-    pub received: Moment,
-    /// What was used of it.
-    pub used: LeaseUse,
 }
 
 /// The store of one agent. One writer; readers open the file themselves.

@@ -22,6 +22,7 @@ use super::{
     ledger::{explain, from_json, uint},
     outbox, quarantine,
 };
+use crate::core::state::{LineSeen, RecallAlarm};
 
 /// Looks things up in a store. Any number of readers may be open beside the one writer.
 #[derive(Debug)]
@@ -43,15 +44,6 @@ pub struct BoardRow {
     pub gates: Vec<GateResult>,
     /// A release that was taken back and that nobody has seen yet.
     pub alarm: Option<RecallAlarm>,
-}
-
-/// A release that was taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecallAlarm {
-    /// When this depot learnt of it.
-    pub at: UtcMs,
-    /// Why, for people.
-    pub why: String,
 }
 
 /// One dispatch with everything about it.
@@ -84,19 +76,6 @@ pub struct SourceAge {
     pub heard: UtcMs,
     /// Readings it sent, for devices.
     pub readings: Option<u64>,
-}
-
-/// What was last known of the line to the hub.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct LineSeen {
-    /// Whether the last exchange was answered.
-    pub up: bool,
-    /// Whether every recall up to the last contact is known.
-    pub recalls_known: bool,
-    /// The last contact.
-    pub heard: Option<Moment>,
-    /// Whether the depot counts as cut off: the hub has been silent too long.
-    pub cut_off: bool,
 }
 
 /// One lease that is not closed.

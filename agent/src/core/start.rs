@@ -1,0 +1,60 @@
+//! What the core starts from: everything that it remembers, as the store read it.
+
+use gatehouse_common::{
+    decision::ChainHead,
+    fact::Fact,
+    gate::GateResult,
+    id::{DocumentId, DocumentKind, LeaseId},
+    lease::LeaseUse,
+    order::Order,
+    seal::Sealed,
+    sync::Cursor,
+    time::Moment,
+};
+
+/// What the core starts from.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Which install of the device writes.
+    pub actor_epoch: u32,
+    /// Where the chain of decisions has got to.
+    pub chain: ChainHead,
+    /// State of rules: key and JSON.
+    pub rules: Vec<(String, String)>,
+    /// The facts held.
+    pub facts: Vec<Fact>,
+    /// The orders held.
+    pub orders: Vec<Order>,
+    /// The documents.
+    pub documents: Vec<StoredDocument>,
+    /// The leases that are not closed.
+    pub leases: Vec<StoredLease>,
+    /// The gates of dispatches as last weighed.
+    pub gates: Vec<(DocumentId, Vec<GateResult>)>,
+    /// How far the hub's feed is taken.
+    pub cursor: Cursor,
+}
+
+/// A document as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDocument {
+    /// Its id.
+    pub document: DocumentId,
+    /// Case or dispatch.
+    pub kind: DocumentKind,
+    /// The whole document.
+    pub snapshot: Vec<u8>,
+}
+
+/// A lease as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredLease {
+    /// Its name.
+    pub id: LeaseId,
+    /// Its text and the hub's signature.
+    pub sealed: Sealed,
+    /// When it came in.
+    pub received: Moment,
+    /// What was used of it.
+    pub used: LeaseUse,
+}
