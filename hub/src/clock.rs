@@ -1,7 +1,8 @@
 //! The one clock of the hub.
 //!
 //! Everything of the domain reads time here and sleeps here. Real I/O keeps real time-outs.
-//! Builds for demo and tests (feature `scaled-clock`) have a second maker whose clock runs faster.
+//! Builds for the demo (feature `scaled-clock`) have a second maker whose clock runs faster, and the
+//! pretend world (feature `standing-clock`) a third whose clock stands until it is set.
 
 use std::{
     sync::{
@@ -14,6 +15,8 @@ use std::{
 #[cfg(feature = "scaled-clock")]
 use gatehouse_common::time::Scale;
 use gatehouse_common::time::{BootId, Moment, UtcMs};
+#[cfg(feature = "standing-clock")]
+use std::sync::{Mutex, PoisonError};
 
 /// How far the wall clock may be off once something trusted has confirmed it, in milliseconds.
 const UNCERTAINTY_TRUSTED_MS: u32 = 100;
@@ -35,42 +38,62 @@ struct Shared {
     trusted: AtomicBool,
     #[cfg(feature = "scaled-clock")]
     scale: Option<Scale>,
+    #[cfg(feature = "standing-clock")]
+    set: Option<Mutex<Moment>>,
+}
+
+impl Shared {
+    /// What the machine's clock shares.
+    fn of_machine() -> Self {
+        Self {
+            boot: boot_id(),
+            boottime_at_start_ms: uptime_ms().unwrap_or(0),
+            started: Instant::now(),
+            trusted: AtomicBool::new(false),
+            #[cfg(feature = "scaled-clock")]
+            scale: None,
+            #[cfg(feature = "standing-clock")]
+            set: None,
+        }
+    }
 }
 
 impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                boot: boot_id(),
-                boottime_at_start_ms: uptime_ms().unwrap_or(0),
-                started: Instant::now(),
-                trusted: AtomicBool::new(false),
-                #[cfg(feature = "scaled-clock")]
-                scale: None,
-            }),
-        }
+        Self { shared: Arc::new(Shared::of_machine()) }
     }
 
     /// A pretend clock. Exists only in builds for demo and tests.
     #[cfg(feature = "scaled-clock")]
     #[must_use]
     pub fn scaled(scale: Scale) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                boot: boot_id(),
-                boottime_at_start_ms: uptime_ms().unwrap_or(0),
-                started: Instant::now(),
-                trusted: AtomicBool::new(false),
-                scale: Some(scale),
-            }),
+        Self { shared: Arc::new(Shared { scale: Some(scale), ..Shared::of_machine() }) }
+    }
+
+    /// A clock that shows `at` until it is [`Clock::set`]. Exists only in builds for the pretend world.
+    #[cfg(feature = "standing-clock")]
+    #[must_use]
+    pub fn standing(at: Moment) -> Self {
+        Self { shared: Arc::new(Shared { set: Some(Mutex::new(at)), ..Shared::of_machine() }) }
+    }
+
+    /// Sets a standing clock and all its copies; any other clock goes on as it is.
+    #[cfg(feature = "standing-clock")]
+    pub fn set(&self, at: Moment) {
+        if let Some(set) = &self.shared.set {
+            *set.lock().unwrap_or_else(PoisonError::into_inner) = at;
         }
     }
 
     /// Now, with what is known of its certainty.
     #[must_use]
     pub fn now(&self) -> Moment {
+        #[cfg(feature = "standing-clock")]
+        if let Some(set) = &self.shared.set {
+            return set.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
         let trusted = self.shared.trusted.load(Ordering::Relaxed);
         Moment {
             wall: self.wall(),
@@ -84,6 +107,10 @@ impl Clock {
     /// The wall time alone.
     #[must_use]
     pub fn wall(&self) -> UtcMs {
+        #[cfg(feature = "standing-clock")]
+        if let Some(set) = &self.shared.set {
+            return set.lock().unwrap_or_else(PoisonError::into_inner).wall;
+        }
         let real = real_ms();
         #[cfg(feature = "scaled-clock")]
         if let Some(scale) = &self.shared.scale {

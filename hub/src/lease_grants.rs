@@ -72,31 +72,45 @@ pub async fn run(
 ) -> Result<(), TaskError> {
     let mut told = BTreeSet::new();
     while !stop.is_stopped() {
-        let now = clock.wall();
-        let sites = match store.read(move |r| connected_sites(r, now)).await {
-            Ok(sites) => sites,
-            Err(e @ StoreError::Stopped) => return Err(e.into()),
-            Err(error) => {
-                warn!(%error, "depots cannot be read; no lease is granted");
-                BTreeSet::new()
-            }
-        };
-        for site in sites {
-            match look_after(&store, connector.as_ref(), &clock, &grantor, &site).await {
-                Ok(_) => {
-                    told.remove(&site);
-                }
-                Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e.into()),
-                // Once per depot and trouble: the next look is seconds away.
-                Err(error) if told.insert(site.clone()) => {
-                    warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
-                }
-                Err(_) => {}
-            }
-        }
+        once(&store, connector.as_ref(), &clock, &grantor, &mut told).await?;
         tokio::select! {
             () = clock.sleep(EVERY_MS) => {}
             () = stop.stopped() => break,
+        }
+    }
+    Ok(())
+}
+
+/// Looks after every depot that was heard lately, once. `told` holds the depots whose trouble was told already.
+/// # Errors
+/// Only if the store is stopped.
+pub async fn once(
+    store: &Store,
+    connector: &dyn Connector,
+    clock: &Clock,
+    grantor: &Grantor,
+    told: &mut BTreeSet<SiteId>,
+) -> Result<(), StoreError> {
+    let now = clock.wall();
+    let sites = match store.read(move |r| connected_sites(r, now)).await {
+        Ok(sites) => sites,
+        Err(e @ StoreError::Stopped) => return Err(e),
+        Err(error) => {
+            warn!(%error, "depots cannot be read; no lease is granted");
+            BTreeSet::new()
+        }
+    };
+    for site in sites {
+        match look_after(store, connector, clock, grantor, &site).await {
+            Ok(_) => {
+                told.remove(&site);
+            }
+            Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e),
+            // Once per depot and trouble: the next look is seconds away.
+            Err(error) if told.insert(site.clone()) => {
+                warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
+            }
+            Err(_) => {}
         }
     }
     Ok(())

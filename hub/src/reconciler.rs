@@ -43,24 +43,60 @@ const ROUNDS_MAX: usize = 12;
 /// # Errors
 /// Only if the store is stopped.
 pub async fn run(store: Store, clock: Clock, bundle: Bundle, mut stop: Stop) -> Result<(), TaskError> {
-    let mut changes = store.changes();
-    // After a start everything that is open is looked at once; from then on what changed.
-    let mut dirty = everything_open(&store).await?;
-    let mut read_seen: Option<UtcMs> = None;
+    let mut reconciler = Reconciler::new(store, clock, bundle);
     while !stop.is_stopped() {
-        dirty.extend(take_decisions(&store, &clock).await?);
-        for order in std::mem::take(&mut dirty) {
-            settle_order(&store, &clock, &bundle, order).await?;
-        }
-        let mut hints = Vec::new();
+        reconciler.once().await?;
         tokio::select! {
-            hint = changes.recv() => hints.push(hint),
+            () = reconciler.hint() => {}
             () = stop.stopped() => break,
         }
-        gather(&mut changes, &mut hints);
-        dirty = affected(&store, hints, &mut read_seen).await?;
     }
     Ok(())
+}
+
+/// Settles what changed since it last looked; at first everything that is open.
+pub struct Reconciler {
+    store: Store,
+    clock: Clock,
+    bundle: Bundle,
+    changes: Receiver<StoreChange>,
+    hints: Vec<Result<StoreChange, RecvError>>,
+    started: bool,
+    read_seen: Option<UtcMs>,
+}
+
+impl Reconciler {
+    /// One that has not looked at anything yet.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, bundle: Bundle) -> Self {
+        let changes = store.changes();
+        Self { store, clock, bundle, changes, hints: Vec::new(), started: false, read_seen: None }
+    }
+
+    /// Takes in the decisions that came and settles every order that something changed for.
+    /// # Errors
+    /// Only if the store is stopped.
+    pub async fn once(&mut self) -> Result<(), StoreError> {
+        gather(&mut self.changes, &mut self.hints);
+        let hints = std::mem::take(&mut self.hints);
+        let mut dirty = if self.started {
+            affected(&self.store, hints, &mut self.read_seen).await?
+        } else {
+            everything_open(&self.store).await?
+        };
+        self.started = true;
+        dirty.extend(take_decisions(&self.store, &self.clock).await?);
+        for order in dirty {
+            settle_order(&self.store, &self.clock, &self.bundle, order).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something changed; [`Self::once`] then knows what.
+    async fn hint(&mut self) {
+        let hint = self.changes.recv().await;
+        self.hints.push(hint);
+    }
 }
 
 /// Hints that wait already: one run answers them all.

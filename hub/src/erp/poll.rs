@@ -88,7 +88,7 @@ pub async fn run(
                 match error {
                     // Each wrong login makes the ERP slower and may lock the account.
                     PollError::Erp(ErpError::Auth { .. }) => options.wait_max_ms,
-                    _ => backoff_ms(options.every_ms, failures, options.wait_max_ms),
+                    _ => backoff_ms(options.every_ms, failures, options.wait_max_ms, rand::random()),
                 }
             }
         };
@@ -100,11 +100,11 @@ pub async fn run(
     Ok(())
 }
 
-/// Doubles with each failure up to `max_ms`, give or take a quarter, so that many do not come back at once.
-pub(super) fn backoff_ms(first_ms: u64, failures: u32, max_ms: u64) -> u64 {
+/// Doubles with each failure up to `max_ms`, give or take a quarter by `chance`, so that many do not come back at once.
+pub(super) fn backoff_ms(first_ms: u64, failures: u32, max_ms: u64, chance: u64) -> u64 {
     let doubled = first_ms.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max_ms);
     let quarter = doubled / 4;
-    doubled - quarter + rand::random_range(0..=quarter.saturating_mul(2))
+    doubled - quarter + chance % quarter.saturating_mul(2).saturating_add(1)
 }
 
 /// One complete read.

@@ -31,6 +31,8 @@ pub struct PostOptions {
     pub doubtful_tries_max: u32,
     /// How long after a lost answer the ERP is asked, in real time: a write may still be on its way. Default 300 ms.
     pub settle: Duration,
+    /// Draws by how much waits differ. Default: at random; a world that is played again draws the same.
+    pub chance: fn() -> u64,
 }
 
 impl Default for PostOptions {
@@ -41,6 +43,7 @@ impl Default for PostOptions {
             retry_max_ms: 60_000,
             doubtful_tries_max: 12,
             settle: Duration::from_millis(300),
+            chance: rand::random,
         }
     }
 }
@@ -71,7 +74,7 @@ impl Breaker {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        let wait = backoff_ms(options.retry_first_ms, self.failures, options.retry_max_ms);
+        let wait = backoff_ms(options.retry_first_ms, self.failures, options.retry_max_ms, (options.chance)());
         self.closed_from = Some(now.plus(i64::try_from(wait).unwrap_or(i64::MAX)));
     }
 
@@ -96,37 +99,66 @@ pub async fn run(
     mut stop: Stop,
 ) -> Result<(), TaskError> {
     let mut changes = store.changes();
-    let mut breaker = Breaker::default();
+    let mut poster = Poster::new(store, connector, clock.clone(), options);
     while !stop.is_stopped() {
-        let now = clock.wall();
-        let allowed = breaker.allows(now, options.at_once);
+        if poster.once().await? > 0 {
+            continue;
+        }
+        // A second of the hub's clock bounds the wait, so that a hint that was missed costs no more than that.
+        tokio::select! {
+            () = clock.sleep(1_000) => {}
+            () = a_posting_changes(&mut changes), if poster.allowed() > 0 => {}
+            () = stop.stopped() => break,
+        }
+    }
+    Ok(())
+}
+
+/// Takes postings to the ERP, a round at a time.
+pub struct Poster {
+    store: Store,
+    connector: Arc<dyn Connector>,
+    clock: Clock,
+    options: PostOptions,
+    breaker: Breaker,
+}
+
+impl Poster {
+    /// One that has not tried anything yet.
+    #[must_use]
+    pub fn new(store: Store, connector: Arc<dyn Connector>, clock: Clock, options: PostOptions) -> Self {
+        Self { store, connector, clock, options, breaker: Breaker::default() }
+    }
+
+    /// How many postings may be tried now.
+    fn allowed(&self) -> usize {
+        self.breaker.allows(self.clock.wall(), self.options.at_once)
+    }
+
+    /// Tries what is due. Returns how many postings were tried.
+    /// # Errors
+    /// Only if the store is stopped.
+    pub async fn once(&mut self) -> Result<usize, StoreError> {
+        let (now, allowed) = (self.clock.wall(), self.allowed());
         let due = match allowed {
             0 => Vec::new(),
-            n => match store.write(move |tx| tx.claim_due(now, n)).await {
+            n => match self.store.write(move |tx| tx.claim_due(now, n)).await {
                 Ok(due) => due,
-                Err(e @ StoreError::Stopped) => return Err(e.into()),
+                Err(e @ StoreError::Stopped) => return Err(e),
                 Err(error) => {
                     warn!(%error, "the queue cannot be read");
                     Vec::new()
                 }
             },
         };
-        if due.is_empty() {
-            // A second of the hub's clock bounds the wait, so that a hint that was missed costs no more than that.
-            tokio::select! {
-                () = clock.sleep(1_000) => {}
-                () = a_posting_changes(&mut changes), if allowed > 0 => {}
-                () = stop.stopped() => break,
-            }
-            continue;
-        }
-        let tried = join_all(due.iter().map(|queued| try_one(connector.as_ref(), queued, &options))).await;
+        let tried = join_all(due.iter().map(|q| try_one(self.connector.as_ref(), q, &self.options))).await;
+        let count = due.len();
         for (queued, (tried, reached)) in due.into_iter().zip(tried) {
-            breaker.note(reached, clock.wall(), &options);
-            note(&store, &clock, &options, &queued, tried).await?;
+            self.breaker.note(reached, self.clock.wall(), &self.options);
+            note(&self.store, &self.clock, &self.options, &queued, tried).await?;
         }
+        Ok(count)
     }
-    Ok(())
 }
 
 async fn a_posting_changes(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>) {
@@ -181,7 +213,8 @@ async fn note(
 ) -> Result<(), StoreError> {
     let now = clock.wall();
     let key = queued.posting.key.clone();
-    let wait = backoff_ms(options.retry_first_ms, queued.attempts.saturating_add(1), options.retry_max_ms);
+    let attempts = queued.attempts.saturating_add(1);
+    let wait = backoff_ms(options.retry_first_ms, attempts, options.retry_max_ms, (options.chance)());
     let next = now.plus(i64::try_from(wait).unwrap_or(i64::MAX));
     match &tried {
         Tried::Done(applied) => info!(posting.key = %key, document = %applied.document, "posted {key}"),
