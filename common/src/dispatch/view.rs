@@ -125,6 +125,35 @@ pub fn fold(document: &Document) -> Option<DispatchView> {
     Folding::over(&history)?.view(unread)
 }
 
+/// What physically happened, and that its books are closed.
+struct Happened {
+    departed: Option<Physical>,
+    delivered: Option<Physical>,
+    loading: Option<Physical>,
+    loaded: Option<Physical>,
+    aborted: bool,
+    settled: bool,
+}
+
+impl Happened {
+    /// Where the goods are by this; none while nothing was moved.
+    fn state(&self) -> Option<DispatchState> {
+        let moved = self.loading.is_some() || self.loaded.is_some();
+        match (&self.departed, &self.delivered) {
+            (Some(_), _) | (_, Some(_)) if self.settled => Some(DispatchState::Settled),
+            (Some(departed), Some(delivered)) if departed.load != delivered.load => {
+                Some(DispatchState::ExceptionDelivered)
+            }
+            (_, Some(_)) => Some(DispatchState::Delivered),
+            (Some(_), None) => Some(DispatchState::Departed),
+            (None, None) if self.aborted && moved => Some(DispatchState::Aborted),
+            (None, None) if self.loaded.is_some() => Some(DispatchState::Loaded),
+            (None, None) if self.loading.is_some() => Some(DispatchState::Loading),
+            (None, None) => None,
+        }
+    }
+}
+
 struct Folding<'a> {
     history: &'a History<Says>,
     plan_key: &'a EntryKey,
@@ -213,64 +242,19 @@ impl<'a> Folding<'a> {
         else {
             return None;
         };
-
-        // What the ERP says of the order now: the highest version counts, since versions are its own count.
-        let (mut newest_version, mut newest_load) = (*order_version, load.clone());
-        for (_, entry) in &self.valid {
-            if let Says::Terms { order_version, load, .. } = &entry.says
-                && *order_version >= newest_version
-            {
-                (newest_version, newest_load) = (*order_version, load.clone());
-            }
-        }
-        let terms_changed = self
-            .valid
-            .iter()
-            .filter_map(|(_, e)| match &e.says {
-                Says::Terms { order_version, .. } => Some(*order_version),
-                _ => None,
-            })
-            .max();
-
-        let departed = self.earliest(|s| match s {
-            Says::Departed { load, evidence } => Some((load, evidence.at)),
-            _ => None,
-        });
-        let delivered = self.earliest(|s| match s {
-            Says::Delivered { load, evidence } => Some((load, evidence.at)),
-            _ => None,
-        });
-        let loading = self.earliest(|s| match s {
-            Says::Loading { evidence } => Some((&[], evidence.at)),
-            _ => None,
-        });
-        let loaded = self.earliest(|s| match s {
-            Says::Loaded { evidence, .. } => Some((&[], evidence.at)),
-            _ => None,
-        });
-        let aborted = !self.keys(|s| matches!(s, Says::Aborted { .. })).is_empty();
-        let settled = !self.keys(|s| matches!(s, Says::Settled { .. })).is_empty();
-
-        let holds = self.standing_holds();
+        let terms = self.newest_terms();
+        let newest = terms.filter(|(version, _)| version >= order_version);
         let releases = self.keys(|s| matches!(s, Says::Released { .. }));
         let release = self.history.last(&releases).and_then(|key| self.release(key));
+        let is_outdated =
+            release.as_ref().zip(terms).is_some_and(|(release, (version, _))| release.order_version < version);
         let cancels = self.keys(|s| matches!(s, Says::Cancelled { .. }));
         let cancelled = self.history.last(&cancels).cloned();
-        let cancelled_version = self
-            .valid
-            .iter()
-            .filter_map(|(_, e)| match &e.says {
-                Says::Cancelled { order_version, .. } => Some(*order_version),
-                _ => None,
-            })
-            .max();
-        let release_is_outdated = match (&release, terms_changed) {
-            (Some(release), Some(version)) => release.order_version < version,
-            _ => false,
-        };
+        let holds = self.standing_holds();
+
         let intention = if cancelled.is_some() {
             DispatchState::Cancelled
-        } else if !holds.is_empty() || release_is_outdated {
+        } else if !holds.is_empty() || is_outdated {
             DispatchState::Held
         } else if release.is_some() {
             DispatchState::Released
@@ -280,52 +264,76 @@ impl<'a> Folding<'a> {
             DispatchState::Planned
         };
         let may_not_leave = matches!(intention, DispatchState::Cancelled | DispatchState::Held);
+        let happened = self.happened();
+        // What physically happened stands over every intention.
+        let state = happened.state().unwrap_or(intention);
 
-        let state = if settled && (departed.is_some() || delivered.is_some()) {
-            DispatchState::Settled
-        } else if let Some(delivered) = &delivered {
-            let short = departed.as_ref().is_some_and(|d| d.load != delivered.load);
-            if short { DispatchState::ExceptionDelivered } else { DispatchState::Delivered }
-        } else if departed.is_some() {
-            DispatchState::Departed
-        } else if aborted && (loading.is_some() || loaded.is_some()) {
-            DispatchState::Aborted
-        } else if loaded.is_some() {
-            DispatchState::Loaded
-        } else if loading.is_some() {
-            DispatchState::Loading
-        } else {
-            intention
-        };
-
-        let superseded = self.superseded(state, release_is_outdated);
-        let recall_seen = self.recall_seen();
         Some(DispatchView {
             state,
             stop_departure: may_not_leave && state.is_on_board(),
             left_under_stop: may_not_leave && state.has_left(),
             order: order.clone(),
-            order_version: newest_version.max(cancelled_version.unwrap_or(0)),
+            order_version: newest.map_or(*order_version, |(version, _)| version).max(self.cancelled_version()),
             site: site.clone(),
             occurrence: *occurrence,
             vehicle: vehicle.clone(),
             carrier: carrier.clone(),
             door: door.clone(),
             planned_departure: *planned_departure,
-            load: newest_load,
+            load: newest.map_or(load.as_slice(), |(_, load)| load).to_vec(),
             release,
             holds,
             cancelled,
-            recall_seen,
-            departed,
-            delivered,
-            loading_at: loading.map(|p| p.at),
-            loaded_at: loaded.map(|p| p.at),
-            superseded,
+            recall_seen: self.recall_seen(),
+            superseded: self.superseded(state, is_outdated),
+            departed: happened.departed,
+            delivered: happened.delivered,
+            loading_at: happened.loading.map(|p| p.at),
+            loaded_at: happened.loaded.map(|p| p.at),
             waits_for_upgrade: self.needed_fold() > FOLD_VERSION,
             void: self.void,
             unread,
         })
+    }
+
+    /// The terms of the highest version, since versions are the hub's own count; of equal ones the last by key.
+    fn newest_terms(&self) -> Option<(u64, &'a [LineQuantity])> {
+        let terms = self.valid.iter().filter_map(|(_, entry)| match &entry.says {
+            Says::Terms { order_version, load, .. } => Some((*order_version, load.as_slice())),
+            _ => None,
+        });
+        terms.max_by_key(|(version, _)| *version)
+    }
+
+    fn cancelled_version(&self) -> u64 {
+        let versions = self.valid.iter().filter_map(|(_, entry)| match &entry.says {
+            Says::Cancelled { order_version, .. } => Some(*order_version),
+            _ => None,
+        });
+        versions.max().unwrap_or(0)
+    }
+
+    fn happened(&self) -> Happened {
+        Happened {
+            departed: self.earliest(|s| match s {
+                Says::Departed { load, evidence } => Some((load, evidence.at)),
+                _ => None,
+            }),
+            delivered: self.earliest(|s| match s {
+                Says::Delivered { load, evidence } => Some((load, evidence.at)),
+                _ => None,
+            }),
+            loading: self.earliest(|s| match s {
+                Says::Loading { evidence } => Some((&[], evidence.at)),
+                _ => None,
+            }),
+            loaded: self.earliest(|s| match s {
+                Says::Loaded { evidence, .. } => Some((&[], evidence.at)),
+                _ => None,
+            }),
+            aborted: !self.keys(|s| matches!(s, Says::Aborted { .. })).is_empty(),
+            settled: !self.keys(|s| matches!(s, Says::Settled { .. })).is_empty(),
+        }
     }
 
     /// Whether a `Ready` stands that no later hold has undone.
