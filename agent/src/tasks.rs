@@ -109,6 +109,24 @@ impl Tasks {
         self.entries.push(Entry { name, stop: sender, handle });
     }
 
+    /// Starts a task that owns what it works with, and without which nothing works: it runs once.
+    pub fn spawn_once<F, Fut>(&mut self, name: &'static str, run: F)
+    where
+        F: FnOnce(Stop) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), TaskError>> + Send + 'static,
+    {
+        let mut run = Some(run);
+        self.spawn(name, OnError::StopAgent, move |stop| {
+            let once = run.take().map(|run| run(stop));
+            async move {
+                match once {
+                    Some(running) => running.await,
+                    None => Ok(()),
+                }
+            }
+        });
+    }
+
     /// Waits until a task without which nothing works has ended, and names it.
     pub async fn failed(&mut self) -> &'static str {
         match self.fatal_seen.recv().await {

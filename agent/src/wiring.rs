@@ -72,29 +72,11 @@ async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
     let (driver, handle) = Driver::start(Core::load(profile, snapshot), store, clock.clone(), acknowledged)?;
 
     let mut tasks = Tasks::new();
-    let mut driver = Some(driver);
-    tasks.spawn("driver", OnError::StopAgent, move |_stop| {
-        // The driver ends when nobody can send to it any more: after all others.
-        let driver = driver.take();
-        async move {
-            match driver {
-                Some(driver) => driver.ended().await.map_err(TaskError::from),
-                None => Ok(()),
-            }
-        }
-    });
+    // The driver ends when nobody can send to it any more: after all others.
+    tasks.spawn_once("driver", |_| async { driver.ended().await.map_err(TaskError::from) });
 
     let (intake, broker) = Intake::new(mqtt, topics, site.doors, clock.clone(), handle.clone(), to_acknowledge);
-    let mut intake = Some(intake);
-    tasks.spawn("intake", OnError::StopAgent, move |stop| {
-        let intake = intake.take();
-        async move {
-            match intake {
-                Some(intake) => intake.run(stop).await,
-                None => Ok(()),
-            }
-        }
-    });
+    tasks.spawn_once("intake", |stop| intake.run(stop));
 
     let hub_state = match hub {
         None => {
@@ -114,15 +96,6 @@ async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
 
     let site_name = site.name.unwrap_or_else(|| device.site.to_string());
     let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, site_name };
-    let mut page = Some((listener, page, operators));
-    tasks.spawn("page", OnError::StopAgent, move |stop| {
-        let page = page.take();
-        async move {
-            match page {
-                Some((listener, page, operators)) => page::serve(listener, page, operators, stop).await,
-                None => Ok(()),
-            }
-        }
-    });
+    tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
     Ok(tasks)
 }

@@ -31,7 +31,7 @@ use crate::{
     reconciler,
     store::{Store, folding},
     sync::{self, SyncState},
-    tasks::{OnError, Stop, Tasks},
+    tasks::{OnError, Tasks},
 };
 
 /// How long each task may take to end by itself, in real time.
@@ -121,18 +121,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         }
     }
     let keeper = Gatekeeper::new(operators, tokens);
-    let (at, time) = (store.clone(), clock.clone());
-    let mut served = Some(listener);
-    tasks.spawn("api", OnError::StopHub, move |mut stop: Stop| {
-        let api = Api::new(at.clone(), time.clone(), keeper.clone(), about.clone(), stop.clone());
-        let exchange = SyncState::new(at.clone(), time.clone(), key.clone());
+    tasks.spawn_once("api", move |mut stop| async move {
+        let api = Api::new(store.clone(), clock.clone(), keeper, about, stop.clone());
+        let exchange = SyncState::new(store, clock, key);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
-        let listener = served.take();
-        async move {
-            let Some(listener) = listener else { return Ok(()) };
-            axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await }).await?;
-            Ok(())
-        }
+        axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await }).await?;
+        Ok(())
     });
     info!("the console is at http://{address}/");
     Ok(RunningHub { address, public_key, tasks, _lock: lock })
