@@ -26,6 +26,7 @@ use crate::{
         poll::{self, PollOptions},
         post::{self, PostOptions},
         rest::{Rest, RestOptions},
+        tryton::{Tryton, TrytonOptions},
     },
     lease_grants::{self, Grantor},
     reconciler,
@@ -156,7 +157,14 @@ fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
             sites: erp.sites.clone(),
             honours_keys: false,
         })?)),
-        ErpKind::Tryton { .. } => bail!("erp.kind \"tryton\" is not part of this build"),
+        ErpKind::Tryton { url, database, user, password, terms } => Ok(Arc::new(Tryton::new(TrytonOptions {
+            url: url.clone(),
+            database: database.clone(),
+            user: user.clone(),
+            password: password.clone(),
+            sites: erp.sites.clone(),
+            terms: terms.clone(),
+        })?)),
     }
 }
 

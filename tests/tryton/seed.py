@@ -133,7 +133,7 @@ def hub_user(company):
     user = get("res.user")(name="Hub", login="hub", password=HUB_PASSWORD, company=company)
     user.companies.append(company)
     # Not an administrator: the test also shows that the connector needs no more than these.
-    for group in get("res.group").find([("name", "in", ["Sales", "Stock", "Accounting"])]):
+    for group in get("res.group").find([("name", "in", ["Sales", "Sale Amendment", "Stock", "Accounting"])]):
         user.groups.append(group)
     user.save()
 

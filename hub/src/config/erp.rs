@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use gatehouse_common::id::SiteId;
+use gatehouse_common::id::{CarrierId, DoorId, SiteId, VehicleId};
+use jiff::civil;
 
 use super::read::{Problem, Section};
 
@@ -38,7 +39,71 @@ pub enum ErpKind {
         user: String,
         /// Content of `password_file`.
         password: Secret,
+        /// `[erp.terms]`: what holds for a sale whose comment does not say it.
+        terms: SaleTerms,
     },
+}
+
+/// `[erp.terms]`: what depots need of an order and Tryton has no field for. A line such as `door: 3` in a
+/// sale's comment says it for that sale; `departure`, `window end` and `destination` stand only there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SaleTerms {
+    /// `vehicle`: which one takes it. None: each sale must name one, or it does not reach its depot.
+    pub vehicle: Option<VehicleId>,
+    /// `carrier`: who drives. None: as for the vehicle.
+    pub carrier: Option<CarrierId>,
+    /// `door`: where it is loaded. None: as for the vehicle.
+    pub door: Option<DoorId>,
+    /// `class`: which rules of the bundle hold. Default `standard`.
+    pub class: String,
+    /// `departs_at`: when vehicles leave on the day that Tryton plans, in UTC. Default `17:00`.
+    pub departs_at: civil::Time,
+    /// `window_hours`: hours from departure to the end of the delivery window, 1 to 720. Default 24.
+    pub window_hours: u32,
+}
+
+impl Default for SaleTerms {
+    fn default() -> Self {
+        Self {
+            vehicle: None,
+            carrier: None,
+            door: None,
+            class: "standard".to_owned(),
+            departs_at: civil::time(17, 0, 0, 0),
+            window_hours: 24,
+        }
+    }
+}
+
+impl SaleTerms {
+    fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Self {
+        const NAME: &str = "use letters, digits, '.', '_' and '-'";
+        const TIME: &str = "give hours and minutes in UTC, such as \"17:00\"";
+        let usual = Self::default();
+        let departs_at = section.optional::<String>("departs_at", TIME, problems).and_then(|text| {
+            let time = text.parse::<civil::Time>();
+            if time.is_err() {
+                problems.push(section.problem("departs_at", format!("{text:?} is not a time of day"), TIME));
+            }
+            time.ok()
+        });
+        let window_hours =
+            section.optional("window_hours", "give hours, 1 to 720", problems).unwrap_or(usual.window_hours);
+        if !(1..=720).contains(&window_hours) {
+            let what = format!("{window_hours} is out of range");
+            problems.push(section.problem("window_hours", what, "give hours, 1 to 720"));
+        }
+        let terms = Self {
+            vehicle: section.optional("vehicle", NAME, problems),
+            carrier: section.optional("carrier", NAME, problems),
+            door: section.optional("door", NAME, problems),
+            class: section.optional("class", "name a class of the bundle", problems).unwrap_or(usual.class),
+            departs_at: departs_at.unwrap_or(usual.departs_at),
+            window_hours,
+        };
+        section.finish(problems);
+        terms
+    }
 }
 
 /// Something that must not be printed. It comes from a file, never from the configuration itself.
@@ -116,7 +181,8 @@ impl ErpConfig {
         let database = section.required("database", "name Tryton's database", problems);
         let user = section.required("user", "name the hub's login at Tryton", problems);
         let password = read_secret(section, "password_file", problems);
-        Some(ErpKind::Tryton { url: url?, database: database?, user: user?, password: password? })
+        let terms = SaleTerms::read(&mut section.section_or_empty("terms", problems), problems);
+        Some(ErpKind::Tryton { url: url?, database: database?, user: user?, password: password?, terms })
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 
 use gatehouse_common::id::DeviceId;
 
-pub use erp::{ErpConfig, ErpKind, Secret};
+pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use people::{Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;

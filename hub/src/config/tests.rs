@@ -96,6 +96,27 @@ fn secrets_come_from_files_and_are_never_printed() {
 }
 
 #[test]
+fn what_a_sale_of_tryton_does_not_say_is_configured_and_every_wrong_term_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("password"), "s3cret\n").unwrap();
+    let text = "[erp]\nkind = \"tryton\"\nurl = \"http://127.0.0.1:8000\"\ndatabase = \"erp\"\nuser = \"hub\"\npassword_file = \"password\"\n";
+    let kind = |terms: &str| parse(&LINE, &format!("{text}{terms}"), directory.path()).map(|c| c.erp.unwrap().kind);
+    let ErpKind::Tryton { terms, .. } = kind("").unwrap() else { panic!("tryton") };
+    assert_eq!(terms, SaleTerms::default());
+    let ErpKind::Tryton { terms, password, .. } =
+        kind("[erp.terms]\nvehicle = \"V1\"\ndeparts_at = \"06:30\"\nwindow_hours = 8").unwrap()
+    else {
+        panic!("tryton")
+    };
+    assert_eq!((terms.vehicle.unwrap().as_str(), terms.departs_at.to_string().as_str()), ("V1", "06:30:00"));
+    assert_eq!((terms.window_hours, password.reveal()), (8, "s3cret"));
+    let told =
+        kind("[erp.terms]\ndoor = \"a b\"\ndeparts_at = \"noon\"\nwindow_hours = 0\nlorry = \"V1\"").unwrap_err();
+    let keys: Vec<&str> = told.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["erp.terms.departs_at", "erp.terms.window_hours", "erp.terms.door", "erp.terms.lorry"]);
+}
+
+#[test]
 fn two_people_of_one_name_are_refused() {
     let pin = pins::hash("1234").unwrap();
     let person = |name: &str| format!("[[operators]]\nname = \"{name}\"\nrole = \"finance\"\npin_argon2 = \"{pin}\"\n");

@@ -7,6 +7,7 @@
 pub mod poll;
 pub mod post;
 pub mod rest;
+pub mod tryton;
 
 use std::{collections::BTreeMap, time::Duration};
 

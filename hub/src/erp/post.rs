@@ -315,6 +315,7 @@ mod tests {
             line: Some(1),
             kind: PostingKind::GoodsIssue,
             quantity: Some(10),
+            total: Vec::new(),
             status: None,
             text: String::new(),
             at: UtcMs(0),

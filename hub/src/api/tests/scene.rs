@@ -185,6 +185,7 @@ impl Desk {
                     line: Some(1),
                     kind: PostingKind::GoodsIssue,
                     quantity: Some(10),
+                    total: Vec::new(),
                     status: None,
                     text: "left D1".into(),
                     at: now,

@@ -272,6 +272,10 @@ pub struct Posting {
     pub kind: PostingKind,
     /// How many units, where it is about some.
     pub quantity: Option<u32>,
+    /// What postings of its kind add up to for the decision, once all of them are applied. An ERP that books
+    /// documents rather than lines books the whole of it with the first.
+    #[serde(default)]
+    pub total: Vec<LineQuantity>,
     /// The order's new status; only in an order change.
     pub status: Option<OrderStatus>,
     /// For people at the ERP.

@@ -323,7 +323,7 @@ impl Run<'_> {
             let missing = wanted.quantity.saturating_sub(posted);
             if missing > 0 {
                 let suffix = if known.is_empty() { String::new() } else { format!("/{}", known.len() + 1) };
-                last = self.push(kind, Some(wanted.line), Some(missing), None, &suffix, at, text);
+                last = self.push(kind, Some(wanted.line), Some(missing), None, &suffix, at, text, load);
             }
         }
         last
@@ -331,15 +331,15 @@ impl Run<'_> {
 
     fn post_release(&mut self) {
         let text = format!("released by {}", self.item.site);
-        self.push(PostingKind::Release, None, None, None, "", self.s.decision.at.wall, &text);
+        self.push(PostingKind::Release, None, None, None, "", self.s.decision.at.wall, &text, &[]);
     }
 
     fn post(&mut self, kind: PostingKind, line: Option<u16>, quantity: Option<u32>, text: &str) -> String {
-        self.push(kind, line, quantity, None, "", self.s.now, text)
+        self.push(kind, line, quantity, None, "", self.s.now, text, &[])
     }
 
     fn post_change(&mut self, line: Option<u16>, quantity: Option<u32>, status: Option<OrderStatus>, text: &str) {
-        self.push(PostingKind::OrderChange, line, quantity, status, "", self.s.now, text);
+        self.push(PostingKind::OrderChange, line, quantity, status, "", self.s.now, text, &[]);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call per field of a posting, each named at the caller above")]
@@ -352,6 +352,7 @@ impl Run<'_> {
         suffix: &str,
         at: UtcMs,
         text: &str,
+        total: &[LineQuantity],
     ) -> String {
         let key = key(&self.item, kind, line, suffix);
         self.needed.push(key.clone());
@@ -366,6 +367,7 @@ impl Run<'_> {
                 line,
                 kind,
                 quantity,
+                total: total.to_vec(),
                 status,
                 text: text.to_owned(),
                 at,
