@@ -1,0 +1,200 @@
+//! Runs reconciliation: whenever something that an item depends on has changed, takes the steps that follow.
+//!
+//! In: decisions in the order they came in, and hints from the store. Out: recon items, postings in
+//! the queue, entries in dispatches and cases, leases' use. What is to be done is decided in
+//! [`crate::core::reconcile`]; here it is only looked up and written down, an order per transaction.
+
+mod choice;
+mod decisions;
+mod look;
+mod take;
+
+use std::collections::BTreeSet;
+
+use gatehouse_common::{bundle::Bundle, fact::FactKey, id::OrderId, time::UtcMs};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tracing::warn;
+
+pub use choice::{ChoiceError, choose};
+
+use crate::{
+    clock::Clock,
+    erp::poll,
+    store::{ReconFilter, Store, StoreChange, StoreError},
+    tasks::{Stop, TaskError},
+};
+use decisions::take_decisions;
+use look::Look;
+use take::take;
+
+/// Runs after which an order that is never quiet is left until something changes again.
+const ROUNDS_MAX: usize = 12;
+
+/// Keeps every order settled until told to stop.
+/// # Errors
+/// Only if the store is stopped.
+pub async fn run(store: Store, clock: Clock, bundle: Bundle, mut stop: Stop) -> Result<(), TaskError> {
+    let mut reconciler = Reconciler::new(store, clock, bundle);
+    while !stop.is_stopped() {
+        reconciler.once().await?;
+        tokio::select! {
+            () = reconciler.hint() => {}
+            () = stop.stopped() => break,
+        }
+    }
+    Ok(())
+}
+
+/// Settles what changed since it last looked; at first everything that is open.
+pub struct Reconciler {
+    store: Store,
+    clock: Clock,
+    bundle: Bundle,
+    changes: Receiver<StoreChange>,
+    hints: Vec<Result<StoreChange, RecvError>>,
+    started: bool,
+    read_seen: Option<UtcMs>,
+}
+
+impl Reconciler {
+    /// One that has not looked at anything yet.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, bundle: Bundle) -> Self {
+        let changes = store.changes();
+        Self { store, clock, bundle, changes, hints: Vec::new(), started: false, read_seen: None }
+    }
+
+    /// Takes in the decisions that came and settles every order that something changed for.
+    /// # Errors
+    /// Only if the store is stopped.
+    pub async fn once(&mut self) -> Result<(), StoreError> {
+        gather(&mut self.changes, &mut self.hints);
+        let hints = std::mem::take(&mut self.hints);
+        let mut dirty = if self.started {
+            affected(&self.store, hints, &mut self.read_seen).await?
+        } else {
+            everything_open(&self.store).await?
+        };
+        self.started = true;
+        dirty.extend(take_decisions(&self.store, &self.clock).await?);
+        for order in dirty {
+            settle_order(&self.store, &self.clock, &self.bundle, order).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something changed; [`Self::once`] then knows what.
+    async fn hint(&mut self) {
+        let hint = self.changes.recv().await;
+        self.hints.push(hint);
+    }
+}
+
+/// Hints that wait already: one run answers them all.
+fn gather(changes: &mut Receiver<StoreChange>, hints: &mut Vec<Result<StoreChange, RecvError>>) {
+    while hints.len() < 4096 {
+        match changes.try_recv() {
+            Ok(change) => hints.push(Ok(change)),
+            Err(tokio::sync::broadcast::error::TryRecvError::Lagged(n)) => hints.push(Err(RecvError::Lagged(n))),
+            Err(_) => return,
+        }
+    }
+}
+
+async fn everything_open(store: &Store) -> Result<BTreeSet<OrderId>, StoreError> {
+    store
+        .read(|r| {
+            let open = r.recon_items(&ReconFilter { open: true, ..ReconFilter::default() })?;
+            let mut orders: BTreeSet<OrderId> = open.into_iter().filter_map(|item| item.order).collect();
+            orders.extend(r.orders()?.into_iter().map(|order| order.id));
+            Ok(orders)
+        })
+        .await
+}
+
+/// The orders whose settling depends on what changed.
+async fn affected(
+    store: &Store,
+    hints: Vec<Result<StoreChange, RecvError>>,
+    read_seen: &mut Option<UtcMs>,
+) -> Result<BTreeSet<OrderId>, StoreError> {
+    if hints.iter().any(Result::is_err) {
+        // Some hints were missed, so anything may have changed.
+        return everything_open(store).await;
+    }
+    let before = *read_seen;
+    let (orders, read_at) = store
+        .read(move |r| {
+            let mut orders = BTreeSet::new();
+            let mut was_heard = false;
+            for change in hints.into_iter().flatten() {
+                match change {
+                    StoreChange::Order(order) | StoreChange::Posting(order) => {
+                        orders.insert(order);
+                    }
+                    StoreChange::Dispatch(id) => orders.extend(r.dispatch_view(&id)?.map(|view| view.order)),
+                    StoreChange::Recon(id) => orders.extend(r.recon_item(&id)?.and_then(|item| item.order)),
+                    StoreChange::Fact(key) => {
+                        if let Ok(FactKey::Credit { customer }) = serde_json::from_str(&key) {
+                            orders.extend(r.orders_of_customer(&customer)?.into_iter().map(|order| order.id));
+                        }
+                    }
+                    StoreChange::Source => was_heard = true,
+                    _ => {}
+                }
+            }
+            let read_at = poll::read_at(r)?;
+            if was_heard && read_at != before {
+                // Items that waited for a read that began after their news.
+                let open = r.recon_items(&ReconFilter { open: true, ..ReconFilter::default() })?;
+                let waited = open.into_iter().filter(|item| before.is_none_or(|before| item.edge.known_at > before));
+                orders.extend(waited.filter_map(|item| item.order));
+            }
+            Ok((orders, read_at))
+        })
+        .await?;
+    *read_seen = read_at;
+    Ok(orders)
+}
+
+/// Takes steps for an order until there are none.
+async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: OrderId) -> Result<(), StoreError> {
+    let (now, id) = (clock.wall(), order.clone());
+    // Most hints change nothing; a look costs no commit.
+    let is_quiet = store.read(move |r| Ok(Look::at(r, &id)?.is_none_or(|look| look.steps(now).is_empty()))).await;
+    match is_quiet {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(e @ StoreError::Stopped) => return Err(e),
+        Err(error) => {
+            // One order that cannot be read must not keep the others from being settled.
+            warn!(order = %order, %error, "order {order} cannot be reconciled");
+            return Ok(());
+        }
+    }
+    let (bundle, id) = (bundle.clone(), order.clone());
+    let taken = store
+        .write(move |tx| {
+            for _ in 0..ROUNDS_MAX {
+                let Some(look) = Look::at(tx, &id)? else { return Ok(()) };
+                let steps = look.steps(now);
+                if steps.is_empty() {
+                    return Ok(());
+                }
+                for (dispatch, step) in steps {
+                    take(tx, &look, dispatch, step, &bundle, now)?;
+                }
+            }
+            warn!(order = %id, "reconciling order {id} does not come to rest");
+            Ok(())
+        })
+        .await;
+    match taken {
+        Err(e @ StoreError::Stopped) => Err(e),
+        Err(error) => {
+            warn!(order = %order, %error, "order {order} cannot be reconciled");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}

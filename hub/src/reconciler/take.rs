@@ -1,0 +1,105 @@
+//! Takes a step: an item, a posting, an entry in a dispatch, a case.
+
+use gatehouse_common::{
+    bundle::Bundle,
+    case::{self, Axes, CaseState},
+    dispatch,
+    id::DocumentId,
+    order::Order,
+    sync::Lane,
+    time::UtcMs,
+};
+use tracing::info;
+
+use super::look::Look;
+use crate::{
+    core::reconcile::{NewCase, Step},
+    store::{DocumentSays, StoreError, Tx},
+};
+
+/// The name under which the hub's rules speak in documents.
+const BY: &str = "rule: reconciliation";
+
+pub(super) fn take(
+    tx: &mut Tx<'_>,
+    look: &Look,
+    dispatch: Option<DocumentId>,
+    step: Step,
+    bundle: &Bundle,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    match step {
+        Step::Keep(item) => {
+            if let Some(outcome) = &item.outcome {
+                info!(decision = %item.decision, outcome = outcome.as_str(), row = item.row,
+                    "decision {} is settled: {}", item.decision, outcome.as_str());
+            }
+            tx.put_recon_item(&item)
+        }
+        Step::Post(posting) => tx.enqueue(&posting, now).map(|_| ()),
+        Step::WriteDispatch(says) => {
+            let Some(id) = dispatch else { return Ok(()) };
+            let lane = match says {
+                dispatch::Says::Settled { .. } => Lane::Documents,
+                _ => Lane::Recalls,
+            };
+            tx.write_entries(&id, DocumentSays::Dispatch(vec![says]), BY, lane, now).map(|_| ())
+        }
+        Step::OpenCase(case) => open_case(tx, &look.order, dispatch, case, bundle, now),
+        Step::ResolveCase { case, reason } => resolve_case(tx, &case, reason, now),
+    }
+}
+
+fn open_case(
+    tx: &mut Tx<'_>,
+    order: &Order,
+    dispatch: Option<DocumentId>,
+    new: NewCase,
+    bundle: &Bundle,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    if tx.case_view(&new.id)?.is_some() {
+        return Ok(());
+    }
+    let axes = Axes {
+        time: Axes::time_of(order.window_end.since(now) / 60_000),
+        customer: Axes::customer_of(order.customer.tier),
+        money: Axes::money_of(new.money_minor, &bundle.rules.money_axis_minor),
+        safety: 0,
+    };
+    let severity = axes.severity(new.case_type);
+    let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
+    // A credit hold blocks what has not left; what a person must decide about goods that left blocks nothing.
+    let blocks = dispatch.filter(|_| new.case_type == case::CaseType::CreditHold);
+    let says = vec![
+        case::Says::Opened {
+            case_type: new.case_type,
+            subject: new.subject,
+            leg: new.leg,
+            occurrence: 1,
+            site: order.site.clone(),
+            since: now,
+            summary: new.summary,
+            order: Some(order.id.clone()),
+            blocks,
+        },
+        case::Says::Classified {
+            severity,
+            axes,
+            owner: new.case_type.owner(),
+            actions: new.case_type.actions().iter().map(|action| (*action).to_owned()).collect(),
+            acknowledge_by: minutes(severity.acknowledge_minutes()),
+            resolve_by: minutes(severity.resolve_minutes()),
+            bundle: bundle.hash,
+        },
+    ];
+    tx.write_entries(&new.id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| ())
+}
+
+fn resolve_case(tx: &mut Tx<'_>, id: &DocumentId, reason: String, now: UtcMs) -> Result<(), StoreError> {
+    if tx.case_view(id)?.is_none_or(|view| view.state.is_over()) {
+        return Ok(());
+    }
+    let says = case::Says::Moved { to: CaseState::Resolved, since: now, reason, auto_cleared: true };
+    tx.write_entries(id, DocumentSays::Case(vec![says]), BY, Lane::Documents, now).map(|_| ())
+}
