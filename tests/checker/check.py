@@ -228,6 +228,15 @@ def check_decisions(run):
     for row in run.hub["decisions"]:
         if row["device"] not in run.agents:
             run.wrong("decisions", f"the hub has {row['id']} of a device that did not take part")
+    standing = {}  # dispatch: the decision that released it
+    for _, body in run.decisions:
+        dispatch = body["dispatch"]
+        if body["kind"] in RELEASES:
+            if dispatch in standing:
+                run.wrong("decisions", f"{body['id']} releases what {standing[dispatch]} had released already")
+            standing[dispatch] = body["id"]
+        elif body["kind"] in ("recall", "hold"):
+            standing.pop(dispatch, None)
     for name, body in run.decisions:
         if body["kind"] != "release":
             continue
@@ -254,6 +263,25 @@ def use_of(run, body):
     return {"value_minor": value, "credit_minor": {order["customer"]: value}, "stock": dict(stock)}
 
 
+def beyond(used, before):
+    """What `used` is more than `before`, part by part. A load that is released again uses a lease once."""
+    return {
+        "value_minor": max(0, used["value_minor"] - before["value_minor"]),
+        "credit_minor": {k: max(0, v - before["credit_minor"][k]) for k, v in used["credit_minor"].items()},
+        "stock": {k: max(0, v - before["stock"][k]) for k, v in used["stock"].items()},
+    }
+
+
+def nothing_used():
+    return {"value_minor": 0, "credit_minor": Counter(), "stock": Counter()}
+
+
+def add_use(total, used):
+    total["value_minor"] += used["value_minor"]
+    total["credit_minor"].update(used["credit_minor"])
+    total["stock"].update(used["stock"])
+
+
 def check_leases(run):
     hub_key = base64.b64decode(run.plan["hub_public_key"])
     leases = {}
@@ -261,7 +289,7 @@ def check_leases(run):
         leases[row["id"]] = json.loads(row["body"])
         if not ed25519.verify(hub_key, row["body"].encode("utf-8"), base64.b64decode(row["signature"])):
             run.wrong("leases", f"{row['id']} is not signed by the hub")
-    sums = defaultdict(lambda: {"value_minor": 0, "credit_minor": Counter(), "stock": Counter()})
+    sums, by_dispatch = defaultdict(nothing_used), defaultdict(nothing_used)
     over = set()
     for name, body in run.decisions:
         if body["kind"] not in RELEASES:
@@ -272,13 +300,12 @@ def check_leases(run):
                 run.wrong("leases", f"{body['id']} released {body['mode']} without a lease")
                 over.add(body["id"])
             continue
-        lease, used = leases.get(charge["lease"]), use_of(run, body)
+        lease, before = leases.get(charge["lease"]), by_dispatch[charge["lease"], body["dispatch"]]
+        used = beyond(use_of(run, body), before)
         if charge["used"] != used:
             run.wrong("leases", f"{body['id']} charges {canonical(charge['used'])}, its load uses {canonical(used)}")
-        total = sums[charge["lease"]]
-        total["value_minor"] += used["value_minor"]
-        total["credit_minor"].update(used["credit_minor"])
-        total["stock"].update(used["stock"])
+        add_use(before, used)
+        add_use(sums[charge["lease"]], used)
         if lease is None:
             run.wrong("leases", f"{body['id']} used {charge['lease']}, which the hub never granted")
             over.add(charge["lease"])
@@ -289,10 +316,10 @@ def check_leases(run):
         lease = leases.get(identifier)
         if lease is None:
             continue
-        beyond = total["value_minor"] > lease["value_ceiling_minor"]
-        beyond |= any(sum_ > lease["credit_minor"].get(who, 0) for who, sum_ in total["credit_minor"].items())
-        beyond |= any(sum_ > lease["stock"].get(what, 0) for what, sum_ in total["stock"].items())
-        if beyond:
+        above = total["value_minor"] > lease["value_ceiling_minor"]
+        above |= any(sum_ > lease["credit_minor"].get(who, 0) for who, sum_ in total["credit_minor"].items())
+        above |= any(sum_ > lease["stock"].get(what, 0) for what, sum_ in total["stock"].items())
+        if above:
             over.add(identifier)
             run.wrong("leases", f"{identifier} was used above its limits")
     return {"granted": len(leases), "used": len(sums), "over_limit": len(over)}

@@ -46,6 +46,11 @@ pub(super) struct Weighed {
 /// What is wrong enough for a hold.
 type Wrong = Vec<(CaseType, String)>;
 
+/// Whether the hub has told of a newer version of the order than the one that is here.
+pub(super) fn is_behind(order: &Order, view: &DispatchView) -> bool {
+    order.version < view.order_version
+}
+
 impl Core {
     /// Weighs the gates of a dispatch that has not been released, and acts on them; says whether it wrote something.
     pub(super) fn weigh_and_release(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
@@ -103,10 +108,11 @@ impl Core {
     fn fits(&self, view: &DispatchView, order: &Order) -> bool {
         let counts = self.counts.get(view.order.as_str());
         let over = |line: u16, wanted: u32| counts.and_then(|c| c.loaded.get(&line)).copied().unwrap_or(0) > wanted;
-        if view.load.iter().any(|l| over(l.line, l.quantity)) {
+        // Word of new terms travels ahead of the order. A release on the old version would lose against them.
+        if is_behind(order, view) || view.load.iter().any(|l| over(l.line, l.quantity)) {
             return false;
         }
-        order.version <= view.order_version || self.remainder(order) == view.load
+        order.version == view.order_version || self.remainder(order) == view.load
     }
 
     pub(super) fn class(&self, order: &Order) -> ClassRules {

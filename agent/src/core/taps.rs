@@ -14,6 +14,7 @@ use super::{
     decision::{TapDone, TapRefused},
     dispatches::Ruling,
     input::{Act, Tap},
+    readiness::is_behind,
 };
 
 impl Core {
@@ -48,6 +49,11 @@ impl Core {
         let order = self.orders.get(&view.order).cloned().ok_or(TapRefused::NotFound(id))?;
         if view.cancelled.is_some() || !self.is_wanted(&view.order) {
             return Err(TapRefused::State("the order was cancelled; nothing may leave for it".to_owned()));
+        }
+        if is_behind(&order, &view) {
+            return Err(TapRefused::State(
+                "the order was changed and its new version is on its way; try again in a moment".to_owned(),
+            ));
         }
         let outdated = view.release.as_ref().is_some_and(|r| r.order_version < view.order_version);
         let stands = view.release.is_some() && view.holds.is_empty() && !outdated;

@@ -173,7 +173,12 @@ impl Table {
         Ok(lines
             .enumerate()
             .filter(|(_, line)| !line.is_empty())
-            .map(|(i, line)| Row { name: &self.name, line: i + 2, head: head.clone(), cells: line.split(',').collect() })
+            .map(|(i, line)| Row {
+                name: &self.name,
+                line: i + 2,
+                head: head.clone(),
+                cells: line.split(',').collect(),
+            })
             .collect())
     }
 }

@@ -5,8 +5,8 @@
 //! systems, and the line that is cut. What the programs do is theirs; the checker judges it from outside.
 
 pub mod aims;
-pub mod business;
 pub mod buses;
+pub mod business;
 pub mod chaos;
 pub mod desk;
 pub mod dock;
@@ -153,7 +153,9 @@ fn prepare(folder: &Path) -> anyhow::Result<()> {
 
 fn introduce(plan: &plan::Plan, folder: &Path, options: &DemoOptions) {
     write_line("Gatehouse demo. Two depots, a bus with a unit of its own, one hub, one ERP.");
-    write_line("The vehicles are city buses of Austin, Texas, on 2015-03-07, where they really were; a terminus plays a");
+    write_line(
+        "The vehicles are city buses of Austin, Texas, on 2015-03-07, where they really were; a terminus plays a",
+    );
     write_line("depot and a trip plays a dispatch. Credit: scascketta/CapMetrics, from Capital Metro's public feed.");
     write_line(&format!(
         "Pretend time begins at {} and runs {} times as fast as real time; the story takes about {} minutes.",
@@ -183,7 +185,11 @@ fn minutes(plan: &plan::Plan) -> i64 {
 
 /// Says where the pages are.
 pub(crate) fn pages(scene: &setup::Scene) {
-    write_line(&format!("  hub     {}/   sign in as fay (finance), dan (dispatch); PIN {}", scene.finance.address, setup::PIN));
+    write_line(&format!(
+        "  hub     {}/   sign in as fay (finance), dan (dispatch); PIN {}",
+        scene.finance.address,
+        setup::PIN
+    ));
     for agent in &scene.agents {
         let who = match (&agent.store.site, &agent.store.vehicle) {
             (Some(site), _) => format!("depot {site}; sign in as sam (supervisor), PIN {}", setup::PIN),

@@ -70,7 +70,8 @@ pub async fn finance(desk: Arc<Desk>, plan: Arc<Plan>, record: Arc<Record>, pace
             if !offers || answered.contains(&decision) {
                 continue;
             }
-            let reason = if choice == "accept" { "the customer keeps the goods" } else { "the customer sends them back" };
+            let reason =
+                if choice == "accept" { "the customer keeps the goods" } else { "the customer sends them back" };
             let body = json!({ "choice": choice, "reason": reason });
             match desk.post(&format!("/v1/recon/{decision}/choice"), &body).await {
                 Ok((true, _)) => {

@@ -70,7 +70,8 @@ impl Program {
         let Ok(Ok(Some(line))) = first else { bail!("{} did not get ready; see {}", self.name, self.log.display()) };
         // Whoever stops reading makes a program that still writes wait for ever.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let ready: serde_json::Value = serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))?;
+        let ready: serde_json::Value =
+            serde_json::from_str(&line).with_context(|| format!("{} said {line}", self.name))?;
         let address = ready["ready"].as_str().with_context(|| format!("{} said {line}", self.name))?;
         Ok(address.parse()?)
     }

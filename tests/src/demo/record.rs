@@ -60,7 +60,10 @@ impl Record {
     pub fn begin(folder: &Path) -> anyhow::Result<Self> {
         let open = |name: &str| {
             let path = folder.join(name);
-            File::create(&path).map(BufWriter::new).map(Mutex::new).with_context(|| format!("making {}", path.display()))
+            File::create(&path)
+                .map(BufWriter::new)
+                .map(Mutex::new)
+                .with_context(|| format!("making {}", path.display()))
         };
         Ok(Self { published: open("published.jsonl")?, physical: open("physical.jsonl")? })
     }
@@ -86,12 +89,18 @@ impl Record {
 
     /// Notes that units of an order line left the depot for good.
     pub fn departed(&self, order: &str, line: u16, quantity: u32, at: UtcMs) {
-        note(&self.physical, &json!({ "order": order, "line": line, "moved": "departed", "quantity": quantity, "at_ms": at }));
+        note(
+            &self.physical,
+            &json!({ "order": order, "line": line, "moved": "departed", "quantity": quantity, "at_ms": at }),
+        );
     }
 
     /// Notes that units of an order line came back.
     pub fn returned(&self, order: &str, line: u16, quantity: u32, at: UtcMs) {
-        note(&self.physical, &json!({ "order": order, "line": line, "moved": "returned", "quantity": quantity, "at_ms": at }));
+        note(
+            &self.physical,
+            &json!({ "order": order, "line": line, "moved": "returned", "quantity": quantity, "at_ms": at }),
+        );
     }
 }
 

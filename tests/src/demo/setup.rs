@@ -15,8 +15,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    business::Business,
     buses::{Day, Depot},
+    business::Business,
     desk::{Desk, Login},
     line::Line,
     pace::Pace,
@@ -216,7 +216,9 @@ impl Ground {
         let hash = |token: &str| hex::encode(Sha256::digest(token.as_bytes()));
         fs::write(self.folder.join("hub/erp-token"), ERP_TOKEN)?;
         let people = [("fay", "finance"), ("dan", "dispatch"), ("ada", "admin")]
-            .map(|(name, role)| format!("[[operators]]\nname = \"{name}\"\nrole = \"{role}\"\npin_argon2 = \"{pin}\"\n"))
+            .map(|(name, role)| {
+                format!("[[operators]]\nname = \"{name}\"\nrole = \"{role}\"\npin_argon2 = \"{pin}\"\n")
+            })
             .concat();
         let text = format!(
             "[hub]\nname = \"hub\"\n\n[erp]\nkind = \"rest\"\nurl = \"{erp}\"\ntoken_file = \"erp-token\"\npoll_ms = 20000\n\n{people}\n\
@@ -261,9 +263,10 @@ impl Ground {
         let config = config.display().to_string();
         let agent_path = self.path_of("gatehouse-agent")?;
         let key = Program::ask(&agent_path, &["public-key", "--config", &config], None).await?;
-        let mut add: Vec<String> = ["devices", "add", "--database", database, "--id", &name, "--public-key", key.trim()]
-            .map(str::to_owned)
-            .to_vec();
+        let mut add: Vec<String> =
+            ["devices", "add", "--database", database, "--id", &name, "--public-key", key.trim()]
+                .map(str::to_owned)
+                .to_vec();
         add.extend(["--kind".to_owned(), store.kind.to_owned()]);
         match (&store.site, &store.vehicle) {
             (Some(site), _) => add.extend(["--site".to_owned(), site.clone()]),
@@ -373,7 +376,9 @@ mod tests {
     fn the_configurations_that_the_demo_writes_are_ones_that_the_agents_take() {
         let folder = tempfile::tempdir().unwrap();
         let (ground, day, plan) = ground(folder.path());
-        let hub = format!("\n[hub]\nurl = \"http://127.0.0.1:1\"\npublic_key = \"{KEY}\"\n\n[page]\nlisten = \"127.0.0.1:2\"\n");
+        let hub = format!(
+            "\n[hub]\nurl = \"http://127.0.0.1:1\"\npublic_key = \"{KEY}\"\n\n[page]\nlisten = \"127.0.0.1:2\"\n"
+        );
         let mut texts = vec![ground.vehicle_config("unit-1", &plan.unit_vehicle, &plan)];
         for (site, depot) in &day.depots {
             texts.push(ground.gateway_config("gw", site, depot, &plan, HASH));

@@ -7,14 +7,14 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
-    DemoOptions, chaos,
+    DemoOptions,
     buses::Day,
+    chaos,
     dock::{self, Dock},
     feed::{Feed, Senses},
     narrate::{Narrator, write_line},
     pace::Pace,
-    pages,
-    people,
+    pages, people,
     plan::{MINUTE, Plan},
     record::Record,
     setup::{Ground, Scene, write_plan},
@@ -96,7 +96,8 @@ impl Story {
             let senses = self.senses(&order.site, feed)?;
             docks.spawn(Dock { order: order.clone(), moments: m, senses, desk, pace: self.pace }.work());
         }
-        let told = tokio::try_join!(self.events(), self.changes(), self.replay(feed), self.noise(feed), self.progress());
+        let told =
+            tokio::try_join!(self.events(), self.changes(), self.replay(feed), self.noise(feed), self.progress());
         told?;
         while docks.join_next().await.is_some() {}
         feed.settle().await?;
@@ -140,7 +141,9 @@ impl Story {
         let (m, say, business) = (self.plan.moments, &self.narrator, &self.scene.business);
         self.pace.until(m.start.plus(MINUTE)).await;
         business.silence_wms(true).await?;
-        say.say("The WMS falls silent. What it confirmed last grows old; after an hour releases go on, marked degraded.");
+        say.say(
+            "The WMS falls silent. What it confirmed last grows old; after an hour releases go on, marked degraded.",
+        );
         self.pace.until(m.wms_speaks).await;
         business.silence_wms(false).await?;
         business.reconfirm(self.pace.now()).await?;
@@ -161,7 +164,9 @@ impl Story {
         for agent in &self.scene.agents {
             agent.line.set_whole(true);
         }
-        say.headline("The line returns. Recalls come first, then what depots decided goes up, and everything is compared.");
+        say.headline(
+            "The line returns. Recalls come first, then what depots decided goes up, and everything is compared.",
+        );
         self.pace.until(m.reconfirm).await;
         business.reconfirm(self.pace.now()).await?;
         self.pace.until(m.end).await;
@@ -192,12 +197,7 @@ impl Story {
                 listeners.push((order.vehicle.clone(), self.senses(&order.site, feed)?));
             }
         }
-        let unit = self
-            .scene
-            .agents
-            .iter()
-            .find(|a| a.store.vehicle.is_some())
-            .context("no agent on the bus")?;
+        let unit = self.scene.agents.iter().find(|a| a.store.vehicle.is_some()).context("no agent on the bus")?;
         let senses = Senses { store: unit.store.name.clone(), place: "unit".to_owned(), feed: feed.clone() };
         listeners.push((self.plan.unit_vehicle.clone(), senses));
         for fix in self.day.fixes.iter().filter(|f| f.at >= m.start && f.at <= m.end.plus(4 * MINUTE)) {
@@ -245,7 +245,8 @@ impl Story {
                 let Some(agent) = self.scene.agent_at(site) else { continue };
                 match agent.desk.board().await {
                     Ok(board) => {
-                        let count = |states: &[&str]| board.iter().filter(|s| states.contains(&s.state.as_str())).count();
+                        let count =
+                            |states: &[&str]| board.iter().filter(|s| states.contains(&s.state.as_str())).count();
                         words.push(format!(
                             "{site}: {} wait, {} held, {} released, {} at the door, {} left",
                             count(&["planned", "ready"]),
@@ -271,7 +272,8 @@ impl Story {
         if self.options.chaos {
             return Ok(());
         }
-        let programs = self.scene.agents.iter().map(|a| &a.program).chain([&self.scene.hub]).chain(&self.scene.standins);
+        let programs =
+            self.scene.agents.iter().map(|a| &a.program).chain([&self.scene.hub]).chain(&self.scene.standins);
         for program in programs {
             if let Some(ended) = program.has_ended().await {
                 bail!(ended);

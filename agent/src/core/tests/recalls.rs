@@ -114,6 +114,25 @@ fn a_smaller_quantity_before_loading_recalls_and_releases_the_new_load() {
 }
 
 #[test]
+fn new_terms_that_come_before_their_order_release_nothing_until_the_order_is_there_and_then_once() {
+    both(|depot| {
+        depot.released("O1", 10).hub_says("O1", terms(8)).wait_minutes(3);
+        assert_eq!(depot.state("O1"), "held");
+        assert_eq!(depot.decided(), ["release normal", "recall -"]);
+        let act = Act::Override { dispatch: Depot::id("O1"), reason: "the customer waits".into() };
+        let refused = depot.tap("supervisor", act).unwrap_err().to_string();
+        assert!(refused.contains("new version is on its way"), "{refused}");
+        let order = depot.order_of("O1", 8, OrderStatus::Released);
+        depot.tell(Downward::Order(serde_json::to_string(&order).unwrap())).wait_minutes(3);
+        assert_eq!(depot.state("O1"), "released");
+        assert_eq!(depot.decided(), ["release normal", "recall -", "release normal"]);
+        let charged: Vec<_> =
+            depot.decisions().into_iter().filter_map(|d| d.lease).map(|l| l.used.value_minor).collect();
+        assert_eq!(charged, [10_000, 0], "the lease was charged for the larger load already");
+    });
+}
+
+#[test]
 fn a_smaller_quantity_while_loading_stops_until_the_surplus_is_out_by_count() {
     both(|depot| {
         depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10);
