@@ -19,9 +19,12 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import chunks
 import ed25519
 
 RELEASES = ("release", "override")
+# The first change of every document: all stores know it, none keeps it.
+GENESIS = "67ddc047decefb46ebb2d4ccce7bb42075ee58ca979580ffd1491f31e3055c37"
 GONE = ("departed", "delivered", "exception_delivered", "settled")
 
 
@@ -76,6 +79,7 @@ class Run:
                 path, "SELECT epoch, position, id, hash, body, signature FROM decisions ORDER BY epoch, position"
             ),
             "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
+            "changes": rows(path, "SELECT document, hash, bytes FROM chunks"),
             "identity": {row["name"]: row["value"] for row in rows(path, "SELECT name, value FROM identity")},
         }
 
@@ -88,6 +92,7 @@ class Run:
                 " ORDER BY device, epoch, position",
             ),
             "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
+            "changes": rows(path, "SELECT document, hash, body AS bytes FROM ledger WHERE kind = 'chunk'"),
             "recon": rows(path, "SELECT decision, dispatch, order_id, row, family, outcome FROM recon_items"),
             "postings": rows(path, "SELECT key, order_id, line, kind, quantity, state FROM postings"),
             "leases": rows(path, "SELECT id, site, body, signature, state FROM leases"),
@@ -194,10 +199,12 @@ def check_chain(run, name, key, records):
             signature = b""
         if not ed25519.verify(key, text, signature):
             broken(row["position"], "is not signed by its device")
-        if row["position"] != expected or body["position"] != expected or body["epoch"] != epoch:
+        if row["position"] != expected:
             broken(row["position"], f"stands where {expected} belongs")
-        if body["device"] != name or row["id"] != body["id"] or body["id"] != f"{name}-{epoch}-{body['position']}":
+        if body["device"] != name or body["id"] != f"{body['device']}-{body['epoch']}-{body['position']}":
             broken(row["position"], "belongs to another chain")
+        elif body["position"] != row["position"] or body["epoch"] != epoch or row["id"] != body["id"]:
+            broken(row["position"], f"holds the text of {body['id']}")
         if body["previous"] != previous:
             broken(row["position"], "does not follow the one before it")
         site = run.stores[name]["site"]
@@ -328,14 +335,38 @@ def check_leases(run):
 # Documents
 
 
+def changes_of(run, name):
+    """`{document: {hash: dependencies}}` of one store, with hashes recomputed from the changes themselves."""
+    held = defaultdict(dict)
+    for row in run.data[name]["changes"]:
+        try:
+            hash_, dependencies = chunks.change(row["bytes"])
+        except ValueError as error:
+            run.wrong("documents", f"{name} holds a damaged change of {row['document']}: {error}")
+            continue
+        if hash_ != row["hash"]:
+            run.wrong("documents", f"{name} keeps change {hash_} of {row['document']} under another hash")
+        held[row["document"]][hash_] = dependencies
+    for document, changes in held.items():
+        lacking = {d for dependencies in changes.values() for d in dependencies} - changes.keys() - {GENESIS}
+        for hash_ in sorted(lacking):
+            run.wrong("documents", f"{name} lacks change {hash_} of {document}")
+    for row in run.data[name]["documents"]:
+        if sorted(json.loads(row["heads"])) != chunks.heads(held[row["document"]]):
+            run.wrong("documents", f"{name} claims other heads of {row['document']} than its changes have")
+    return held
+
+
 def check_convergence(run):
-    """Whether every store has the hub's heads and folded state of each document in its scope."""
+    """Whether every store has the hub's changes, heads and folded state of each document in its scope."""
     before = len(run.problems)
     hub = {row["document"]: row for row in run.hub["documents"]}
     views = {document: json.loads(row["view"]) for document, row in hub.items()}
+    hub_changes = changes_of(run, "hub")
     for name in run.agents:
         store = run.stores[name]
         own = {row["document"]: row for row in run.data[name]["documents"]}
+        own_changes = changes_of(run, name)
         for document, view in views.items():
             if not view:
                 run.wrong("documents", f"the hub waits for the first chunks of {document}")
@@ -348,7 +379,13 @@ def check_convergence(run):
         for document, row in own.items():
             if document not in hub:
                 run.wrong("documents", f"the hub lacks {document} of {name}")
-            elif sorted(json.loads(row["heads"])) != sorted(json.loads(hub[document]["heads"])):
+                continue
+            ours, theirs = own_changes[document].keys(), hub_changes[document].keys()
+            if theirs - ours:
+                run.wrong("documents", f"{name} is {len(theirs - ours)} changes of {document} behind the hub")
+            if ours - theirs:
+                run.wrong("documents", f"the hub is {len(ours - theirs)} changes of {document} behind {name}")
+            if sorted(json.loads(row["heads"])) != sorted(json.loads(hub[document]["heads"])):
                 run.wrong("documents", f"{name} and the hub have other heads of {document}")
             elif canonical(json.loads(row["view"])) != canonical(views[document]):
                 run.wrong("documents", f"{name} and the hub fold {document} to another state")
@@ -356,9 +393,12 @@ def check_convergence(run):
 
 
 def check_departures(run):
-    """What the documents say has left must be what physically left."""
+    """What the documents say has left must be what physically left, each on a release that somebody signed."""
     departed = Counter()
+    signed = {body["id"] for _, body in run.decisions if body["kind"] in RELEASES}
     for view in run.dispatches():
+        if view["departed"] and (not view["release"] or view["release"]["decision"] not in signed):
+            run.wrong("departures", f"{view['order']} left {view['site']} without a signed release")
         for part in (view["departed"] or {}).get("load", []):
             departed[view["order"], part["line"]] += part["quantity"]
     truth = run.moved("departed")
@@ -467,7 +507,7 @@ def check_recon(run):
     want = Counter(body["id"] for _, body in run.decisions)
     for decision in sorted(have.keys() | want.keys()):
         if have[decision] != want[decision]:
-            run.wrong("recon", f"{decision} has {have[decision]} recon items")
+            run.wrong("recon", f"{decision} has {have[decision]} recon items, {want[decision]} are due")
     aims = [order["aim"] for order in run.orders.values() if order["aim"]]
     allowed = 0 if run.plan["people"] else sum(1 for aim in aims if aim["choice"])
     if counts["open"] != allowed:

@@ -1,4 +1,4 @@
-"""Verifies ed25519 signatures (RFC 8032), in plain Python.
+"""Verifies ed25519 signatures (RFC 8032), in plain Python; signs for the controls.
 
 Written for the checker alone, so that a mistake in the product's cryptography cannot hide behind
 the same library here. Slow (some milliseconds each) and only for public data: nothing in it is
@@ -81,21 +81,41 @@ def verify(public_key, message, signature):
     return _same(_multiply(s, _BASE), _add(r, _multiply(k, a)))
 
 
-# Public key, message, signature: tests 1 to 3 of RFC 8032, section 7.1.
+def _compress(point):
+    z = pow(point[2], P - 2, P)
+    x, y = point[0] * z % P, point[1] * z % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def sign(seed, message):
+    """The signature of the private key `seed` (32 bytes) over `message`."""
+    digest = hashlib.sha512(seed).digest()
+    scalar = (int.from_bytes(digest[:32], "little") & ((1 << 254) - 8)) | 1 << 254
+    public = _compress(_multiply(scalar, _BASE))
+    nonce = int.from_bytes(hashlib.sha512(digest[32:] + message).digest(), "little") % L
+    r = _compress(_multiply(nonce, _BASE))
+    k = int.from_bytes(hashlib.sha512(r + public + message).digest(), "little") % L
+    return r + ((nonce + k * scalar) % L).to_bytes(32, "little")
+
+
+# Private key, public key, message, signature: tests 1 to 3 of RFC 8032, section 7.1.
 _VECTORS = [
     (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         "",
         "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b"
         "d25bf5f0595bbe24655141438e7a100b",
     ),
     (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
         "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
         "72",
         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c"
         "387b2eaeb4302aeeb00d291612bb0c00",
     ),
     (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
         "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
         "af82",
         "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659"
@@ -106,8 +126,9 @@ _VECTORS = [
 
 def self_check():
     """Raises `AssertionError` if this file no longer tells right signatures from wrong ones."""
-    for key, message, signature in _VECTORS:
-        key, message, signature = bytes.fromhex(key), bytes.fromhex(message), bytes.fromhex(signature)
+    for vector in _VECTORS:
+        seed, key, message, signature = (bytes.fromhex(part) for part in vector)
+        assert sign(seed, message) == signature
         assert verify(key, message, signature)
         assert not verify(key, message + b"x", signature)
         assert not verify(key, message, signature[:-1] + bytes([signature[-1] ^ 1]))

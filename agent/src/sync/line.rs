@@ -40,7 +40,7 @@ const CONFIRMS_MS: i64 = 5_000;
 pub enum ExchangeError {
     /// The hub cannot be reached, or the answer broke off.
     #[error("hub cannot be reached: {}", chain(.0))]
-    Http(#[from] reqwest::Error),
+    Http(#[source] reqwest::Error),
     /// The hub does not know this device, or its scopes do not allow it.
     #[error(
         "hub refuses this device: {0}; add it there with `gatehouse-hub devices add` and the key that `gatehouse-agent public-key` prints"
@@ -60,6 +60,13 @@ pub enum ExchangeError {
     /// The frame cannot be read or written.
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl From<reqwest::Error> for ExchangeError {
+    fn from(error: reqwest::Error) -> Self {
+        // Pull and push fail alike when the line is cut: without the path they are told once, not in turns.
+        Self::Http(error.without_url())
+    }
 }
 
 impl From<SealError> for ExchangeError {

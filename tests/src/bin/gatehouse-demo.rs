@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use gatehouse_tests::demo::{DemoOptions, run};
+use gatehouse_tests::demo::{DemoOptions, Ended, run};
 use tracing_subscriber::EnvFilter;
 
 /// Watch two depots and a bus go on dispatching through an outage and settle with an ERP afterwards.
@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 /// Real programs, a real day of bus movements, and a pretend clock. The story is told on standard error, with the
 /// addresses of the pages; at the end a checker that shares no code with the product counts what happened.
 /// Status 0: the checker found nothing wrong. 1: it did, and names it. 2: something could not be started.
+/// 130: stopped before the story was told.
 #[derive(Parser)]
 #[command(
     name = "gatehouse-demo",
@@ -90,11 +91,15 @@ async fn main() -> ExitCode {
         people: !arguments.no_people,
     };
     match run(&options).await {
-        Ok((summary, is_well)) => {
+        Ok(Ended::Judged { summary, is_well }) => {
             if arguments.json {
                 writeln!(std::io::stdout(), "{summary}").ok();
             }
             if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(Ended::Stopped) => {
+            eprintln!("gatehouse-demo: stopped; every program it started has ended");
+            ExitCode::from(130)
         }
         Err(error) => {
             eprintln!("gatehouse-demo: {error:#}");

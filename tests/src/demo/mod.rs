@@ -29,6 +29,7 @@ use std::{
 
 use anyhow::Context;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker::{Broker, BrokerOptions};
 use narrate::{Narrator, write_line};
@@ -63,10 +64,24 @@ pub struct DemoOptions {
 /// How long the programs get to start and to learn of orders and facts before the story begins, in real ms.
 const PRELUDE_MS: i64 = 20_000;
 
-/// Runs the demo; gives the checker's summary and whether all is well.
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The story was told and judged.
+    Judged {
+        /// The checker's summary.
+        summary: Value,
+        /// Whether it found nothing wrong.
+        is_well: bool,
+    },
+    /// Someone asked to stop before that.
+    Stopped,
+}
+
+/// Runs the demo and says how it ended.
 /// # Errors
-/// If something could not be set up or started; the message names it.
-pub async fn run(options: &DemoOptions) -> anyhow::Result<(Value, bool)> {
+/// If something could not be set up or started, or what is around the product broke; the message names it.
+pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
     // HTTP clients want to know their cryptography even on loopback; a second installation is refused and harmless.
     rustls::crypto::ring::default_provider().install_default().ok();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -103,42 +118,45 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<(Value, bool)> {
     let pace = Pace { start: plan.moments.start.plus(-prelude), real_start_ms: real_now_ms(), speed: options.speed };
     let narrator = Narrator::new(pace);
     introduce(&plan, &folder, options);
+    write_line("Starting the programs; the day begins in about 20 seconds.");
     let http = reqwest::Client::builder().no_proxy().build()?;
     let programs = match &options.programs {
         Some(programs) => programs.clone(),
         None => std::env::current_exe()?.parent().map(Path::to_owned).context("where this program is")?,
     };
     let ground = Ground { folder: folder.clone(), programs, broker: address, pace };
-    let scene = Arc::new(ground.set(&day, &plan, &http).await?);
-    let played = Story { day, plan: Arc::new(plan), scene: scene.clone(), pace, narrator, options: options.clone() }
-        .play(&ground)
-        .await;
-    if let Err(error) = &played {
-        narrator.say(format!("the run broke off: {error:#}"));
-    }
-    let checker = here.join("checker/check.py");
-    if options.once {
+    let mut stop = Stop::listen()?;
+    // Programs that were started already end with what is dropped here.
+    let scene = tokio::select! {
+        scene = ground.set(&day, &plan, &http) => Arc::new(scene?),
+        () = stop.asked() => return Ok(Ended::Stopped),
+    };
+    let story = Story { day, plan: Arc::new(plan), scene: scene.clone(), pace, narrator, options: options.clone() };
+    let played = tokio::select! {
+        played = story.play(&ground) => Some(played),
+        () = stop.asked() => None,
+    };
+    let told = matches!(played, Some(Ok(())));
+    if options.once || !told {
         scene.end().await;
     }
-    let verdict = match played {
-        Ok(()) => verdict::ask(&checker, &folder).await?,
-        Err(error) => {
-            scene.end().await;
-            return Err(error);
-        }
-    };
+    match played {
+        None => return Ok(Ended::Stopped),
+        Some(played) => played?,
+    }
+    let verdict = verdict::ask(&here.join("checker/check.py"), &folder).await?;
     std::fs::write(folder.join("summary.json"), serde_json::to_string_pretty(&verdict.summary)?).ok();
     verdict::show(&verdict);
     if !options.once {
         pages(&scene);
         write_line("Everything stays up. Ctrl-C ends it.");
-        stop_asked().await?;
+        stop.asked().await;
         scene.end().await;
     }
     if let Some(broker) = broker {
         broker.stop().await;
     }
-    Ok((verdict.summary, verdict.problems.is_empty()))
+    Ok(Ended::Judged { summary: verdict.summary, is_well: verdict.problems.is_empty() })
 }
 
 /// A folder that holds a run already would mix two stories.
@@ -200,11 +218,27 @@ pub(crate) fn pages(scene: &setup::Scene) {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn stop_asked() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt,
-        _ = terminate.recv() => Ok(()),
+/// Knows when Ctrl-C or SIGTERM asked to stop, from its making on.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    was_asked: bool,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, was_asked: false })
+    }
+
+    /// Waits until someone asked, or has already.
+    async fn asked(&mut self) {
+        if !self.was_asked {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            self.was_asked = true;
+        }
     }
 }

@@ -18,7 +18,6 @@ use super::{
     plan::{MINUTE, Plan},
     record::Record,
     setup::{Ground, Scene, write_plan},
-    stop_asked,
 };
 
 /// Longest wait for everything to settle after the last bus, in real seconds.
@@ -44,20 +43,14 @@ pub struct Story {
 impl Story {
     /// Plays it to the end; the stores are at rest then.
     /// # Errors
-    /// If something around the product failed, or someone asked to stop. What the product did wrong is not judged here.
+    /// If something around the product failed. What the product did wrong is not judged here.
     pub async fn play(self, ground: &Ground) -> anyhow::Result<()> {
         let record = Arc::new(Record::begin(&ground.folder)?);
         let feed = Feed::open(&ground.broker.0, ground.broker.1, record.clone());
         write_plan(&ground.folder, &self.plan, &self.scene)?;
         write_line("Pages:");
         pages(&self.scene);
-        tokio::select! {
-            played = self.play_inside(&feed, record) => played,
-            asked = stop_asked() => {
-                asked?;
-                bail!("stopped by request")
-            }
-        }
+        self.play_inside(&feed, record).await
     }
 
     async fn play_inside(&self, feed: &Feed, record: Arc<Record>) -> anyhow::Result<()> {

@@ -50,7 +50,12 @@ pub fn show(verdict: &Verdict) {
     }
     write_line("");
     if verdict.problems.is_empty() {
-        write_line("The checker found nothing wrong.");
+        match summary["recon"]["open"].as_u64() {
+            Some(open) if open > 0 => write_line(&format!(
+                "The checker found nothing wrong. {open} recon items wait for a person, as they should: nobody answers for the customer."
+            )),
+            _ => write_line("The checker found nothing wrong."),
+        }
     } else {
         write_line("The checker found this wrong:");
         for problem in &verdict.problems {
