@@ -303,7 +303,7 @@ pub(super) async fn lift(
             let says = DocumentSays::Dispatch(vec![Says::Lifted { holds: keys, why: reason.clone() }]);
             tx.write_entries(&id, says, person.name.as_str(), Lane::Documents, now)?;
             tx.audit(&super::entry(now, &person.name, "holds lifted", &what, &reason))?;
-            Ok(Ok(Done { done: format!("{} hold(s) of {what} lifted", holds.len()) }))
+            Ok(Ok(Done { done: format!("the holds on {} that you may lift are lifted", view.order) }))
         })
         .await??;
     Ok(Json(done))

@@ -5,7 +5,7 @@
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -25,6 +25,8 @@ const CONSOLE_JS: &str = include_str!("assets/console.js");
 pub fn router() -> Router {
     Router::new()
         .route("/", get(|| async { asset(HTML, "text/html; charset=utf-8") }))
+        // Browsers ask for it unbidden; a 404 there would look like a fault of the page.
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/console/console.css", get(|| async { asset(CSS, "text/css; charset=utf-8") }))
         .route("/console/api.js", get(|| async { asset(API_JS, "text/javascript; charset=utf-8") }))
         .route("/console/paint.js", get(|| async { asset(PAINT_JS, "text/javascript; charset=utf-8") }))

@@ -67,12 +67,14 @@ const readAll = () => Object.keys(topics).forEach(read);
 // Whatever could not be read is said, since old values look like new ones.
 const failed = new Map();
 let lineLost = null;
+let lineUp = false;
 function fail(topic, problem) {
   if (problem instanceof Refused && problem.status === 401) { leave(problem.message); return; }
   failed.set(topic, problem.message);
   paintStale();
 }
 function paintStale() {
+  if (held.status) paintHead();
   const reasons = new Set(failed.values());
   if (lineLost) reasons.add(lineLost);
   byId("stale").hidden = reasons.size === 0;
@@ -92,24 +94,28 @@ const byDecision = (item) => item.decision;
 const byName = (item) => item.id;
 const count = (id, n) => { byId(id).textContent = n ? String(n) : ""; };
 
+// A list under the filter. That nothing matches must not read as if there were nothing.
+function some(id, all, order, keyOf, view, empty) {
+  const items = all.filter(wanted);
+  fill(byId(id), order ? items.sort(order) : items, keyOf, (item) => view(item, does), all.length ? `None of ${all.length} matches what is to be shown.` : empty);
+}
 const paints = {
-  recon: () => fill(byId("recon-list"), held.recon.filter(wanted).sort(byNeed), byDecision, (i) => views.reconCard(i, does), "Nothing is open: what the depots did and what the ERP says agree."),
-  settled: () => fill(byId("settled-list"), held.settled.filter(wanted), byDecision, (i) => views.reconCard(i, does), "Nothing yet."),
-  cases: () => fill(byId("case-list"), held.cases.filter(wanted).sort(bySeverity), byName, (c) => views.caseCard(c, does), "No case is open."),
-  done: () => fill(byId("done-list"), held.done.filter(wanted), byName, (c) => views.caseCard(c, does), "Nothing yet."),
+  recon: () => some("recon-list", held.recon, byNeed, byDecision, views.reconCard, "Nothing is open: what the depots did and what the ERP says agree."),
+  settled: () => some("settled-list", held.settled, null, byDecision, views.reconCard, "Nothing yet."),
+  cases: () => some("case-list", held.cases, bySeverity, byName, views.caseCard, "No case is open."),
+  done: () => some("done-list", held.done, null, byName, views.caseCard, "Nothing yet."),
   dispatches: () => {
-    fill(byId("dispatch-list"), held.dispatches.filter(wanted), byName, (d) => views.dispatchCard(d, does), "No dispatch is waiting or at a dock.");
+    some("dispatch-list", held.dispatches, null, byName, views.dispatchCard, "No dispatch is waiting or at a dock.");
     fill(byId("alarms"), held.dispatches.filter((d) => d.view.stop_departure).map(({ id, view }) => ({ id, view })), byName, views.stopAlarm, "");
     byId("alarms").hidden = !held.dispatches.some((d) => d.view.stop_departure);
   },
-  left: () => fill(byId("left-list"), held.left.filter(wanted), byName, (d) => views.dispatchCard(d, does), "Nothing yet."),
+  left: () => some("left-list", held.left, null, byName, views.dispatchCard, "Nothing yet."),
   letters: () => fill(byId("letter-list"), held.letters, (l) => l.posting.key, (l) => views.letterCard(l, does), "None: everything posted was taken, or is being tried."),
   quarantine: () => single("quarantine-list", held.quarantine, views.quarantineTable, "Nothing: everything could be read."),
   leases: () => single("lease-list", held.leases.filter((row) => !filter.site || row.lease.site === filter.site), views.leaseTable, "None was granted."),
   status: () => {
     single("device-list", held.devices, views.deviceTable, "No device may speak yet: add one with gatehouse-hub devices add.");
     fill(byId("source-list"), [held.sources], () => "table", views.sourceTable, "");
-    paintHead();
   },
 };
 function paint(topic) {
@@ -127,7 +133,7 @@ function paint(topic) {
 
 function paintHead() {
   const { status, ready, devices, sources } = held;
-  byId("hub").textContent = `Gatehouse hub ${status.hub}`;
+  byId("hub").textContent = status.hub === "hub" ? "Gatehouse hub" : `Gatehouse hub ${status.hub}`;
   byId("who-name").textContent = `Signed in as ${status.you.name} (${(status.you.role ?? "program").replaceAll("_", " ")}).`;
   paintTime();
   const erp = sources.find((s) => s.source === "erp");
@@ -135,7 +141,7 @@ function paintHead() {
   const cut = devices.filter((d) => !d.connected).map((d) => d.device);
   const { in_doubt: doubt, queued, dead } = { in_doubt: 0, queued: 0, dead: 0, ...status.counts.postings };
   const lines = [
-    { colour: lineLost ? "bad" : "good", text: `This page: ${lineLost ? "not connected" : "live"}` },
+    { colour: lineUp ? "good" : "bad", text: `This page: ${lineUp ? "live" : lineLost ? "not connected" : "connecting"}` },
     ...ready.checks.filter((c) => c.name !== "erp").map((c) => ({ colour: c.ok ? "good" : "bad", text: `${c.name}: ${c.detail}` })),
     status.erp ? { colour: silent ? "bad" : "good", text: `ERP (${status.erp}): `, at: erp?.at ?? null } : { colour: "wait", text: "ERP: none is configured" },
     { colour: cut.length ? "bad" : "good", text: `Devices: ${devices.length - cut.length} of ${devices.length} connected${cut.length ? `, not ${cut.join(", ")}` : ""}` },
@@ -179,6 +185,7 @@ const does = {
 };
 
 let asked = null;
+let saidUntil = 0;
 function tap(what) {
   asked = what;
   byId("tap-title").textContent = what.title;
@@ -208,7 +215,8 @@ byId("tap-form").addEventListener("submit", async (event) => {
     const said = await post(what.path, body, byId("tap-name").value, byId("tap-pin").value);
     byId("tap").close();
     byId("said").textContent = said.done;
-    setTimeout(() => { byId("said").textContent = ""; }, 6000);
+    clearTimeout(saidUntil);
+    saidUntil = setTimeout(() => { byId("said").textContent = ""; }, 6000);
     read(what.topic);
   } catch (problem) {
     byId("tap-problem").textContent = problem.message;
@@ -227,9 +235,10 @@ function enter() {
   listen({
     changed: (what) => new Set(what.flatMap((topic) => concerned[topic] ?? [])).forEach(read),
     // Whatever changed while nobody listened is read now.
-    opened: () => { lineLost = null; readAll(); },
+    opened: () => { lineLost = null; lineUp = true; paintStale(); readAll(); },
     lost: (problem) => {
       if (problem instanceof Refused && problem.status === 401) { leave(problem.message); return; }
+      lineUp = false;
       lineLost = `the line to the hub is lost (${problem.message}) and is tried again`;
       paintStale();
     },
@@ -240,6 +249,7 @@ function leave(why) {
   session = null;
   signOut();
   lineLost = null;
+  lineUp = false;
   failed.clear();
   reads.clear();
   // Nothing that one person may see stays for the next.

@@ -92,7 +92,10 @@ export function fill(list, items, keyOf, view, empty) {
     const known = before.get(key);
     held.set(key, known?.json === json ? known : { json, node: inPlaceOf(known?.node, view(item)) });
   }
-  if (held.size === 0) held.set("", before.get("") ?? { json: "", node: make("p", "soft", empty) });
+  if (held.size === 0) {
+    const known = before.get("");
+    held.set("", known?.json === empty ? known : { json: empty, node: make("p", "soft", empty) });
+  }
   kept.set(list, held);
   let next = list.firstChild;
   for (const { node } of held.values()) {
