@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
     case::{CaseState, CaseType, Says},
     id::{DocumentId, OrderId, SiteId},
@@ -21,7 +16,7 @@ use super::{
     Api, Done,
     dispatches::{entries, number, read_id, sees},
     problem::Problem,
-    request::{Body, Page, Paging, Person, Query, Reading, must_match, tagged, untold},
+    request::{Body, Page, Paging, Person, Place, Query, Reading, must_match, tagged, untold},
 };
 use crate::{
     auth::roles::Act,
@@ -121,7 +116,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Api>,
     Reading(who): Reading,
-    Path(id): Path<String>,
+    Place(id): Place,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = read_id(&id, "case")?;
@@ -157,7 +152,7 @@ pub struct MoveBody {
 pub(super) async fn move_to(
     State(api): State<Api>,
     person: Person,
-    Path(id): Path<String>,
+    Place(id): Place,
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Json<Done>, Problem> {

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
     case::Severity,
     decision::{DecisionKind, DecisionRecord, Mode},
@@ -26,7 +21,7 @@ use utoipa::ToSchema;
 use super::{
     Api, Done,
     problem::Problem,
-    request::{Body, Page, Paging, Person, Query, Reading, must_match, tagged, untold},
+    request::{Body, Page, Paging, Person, Place, Query, Reading, must_match, tagged, untold},
 };
 use crate::{
     auth::{Principal, Role, roles::Act},
@@ -220,7 +215,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Api>,
     Reading(who): Reading,
-    Path(id): Path<String>,
+    Place(id): Place,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = read_id(&id, "dispatch")?;
@@ -267,7 +262,7 @@ pub struct LiftBody {
 pub(super) async fn lift(
     State(api): State<Api>,
     person: Person,
-    Path(id): Path<String>,
+    Place(id): Place,
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Json<Done>, Problem> {

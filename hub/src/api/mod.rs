@@ -95,8 +95,7 @@ impl Api {
 
 /// Every route of the API.
 pub fn router(api: Api) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
-    router.method_not_allowed_fallback(wrong_method).with_state(api)
+    routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route)).with_state(api)
 }
 
 /// The routes as a list, so that a test can hold the description against it.
@@ -128,7 +127,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 
 /// What is the same for everything served: no guessing of types, no framing, problems for what is not there.
 pub fn around(router: Router) -> Router {
-    router.fallback(nothing_here).layer(middleware::from_fn(headers))
+    router.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(middleware::from_fn(headers))
 }
 
 async fn headers(request: Request, next: Next) -> Response {

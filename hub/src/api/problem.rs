@@ -58,7 +58,11 @@ impl Problem {
     /// 400: these fields are wrong.
     #[must_use]
     pub fn fields(errors: Vec<FieldProblem>) -> Self {
-        let detail = errors.iter().map(|e| format!("{}: {}", e.field, e.detail)).collect::<Vec<_>>().join("; ");
+        let told = |e: &FieldProblem| match e.field.as_str() {
+            "" => format!("the body {}", e.detail),
+            field => format!("{field}: {}", e.detail),
+        };
+        let detail = errors.iter().map(told).collect::<Vec<_>>().join("; ");
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid", "The request has wrong fields", detail) }
     }
 

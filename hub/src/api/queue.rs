@@ -1,16 +1,13 @@
 //! What waits for a person: postings that the queue gave up on, and what was not let in.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Api, Done,
     problem::Problem,
-    request::{Body, Page, Paging, Person, Query, Reading, untold},
+    request::{Body, Page, Paging, Person, Place, Query, Reading, untold},
 };
 use crate::{auth::roles::Act, core::reconcile::QueuedPosting, store::Quarantined};
 
@@ -55,7 +52,7 @@ pub struct ReplayBody {
 pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
-    Path(id): Path<String>,
+    Place(id): Place,
     mut body: Body,
 ) -> Result<Json<Done>, Problem> {
     let reason = body.reason();

@@ -1,11 +1,6 @@
 //! Recon items: what a depot decided beside what the ERP wants, and the choice where one is due.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::id::{DecisionId, OrderId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +9,7 @@ use super::{
     Api, Done,
     dispatches::DecisionShort,
     problem::Problem,
-    request::{Body, Page, Paging, Person, Query, Reading, must_match, tagged, untold},
+    request::{Body, Page, Paging, Person, Place, Query, Reading, must_match, tagged, untold},
 };
 use crate::{
     auth::roles::Act,
@@ -45,9 +40,12 @@ pub struct ReconPage {
     next: Option<String>,
 }
 
+/// The words for how an item can end.
+const OUTCOMES: [&str; 4] = ["matched", "compensated", "accepted_variance", "escalated"];
+
 /// Recon items, oldest first.
 #[utoipa::path(get, path = "/v1/recon", tag = "recon", params(
-    ("open" = Option<bool>, Query, description = "`true`: only those without an outcome"),
+    ("open" = Option<bool>, Query, description = "Only those without an outcome, or only those that are settled"),
     ("outcome" = Option<String>, Query, description = "`matched`, `compensated`, `accepted_variance` or `escalated`"),
     ("order" = Option<String>, Query, description = "Only of this order"),
     Paging,
@@ -57,15 +55,18 @@ pub(super) async fn list(
     Reading(who): Reading,
     mut query: Query,
 ) -> Result<Json<ReconPage>, Problem> {
-    let filter = ReconFilter {
-        open: query.take("open", "true or false")?.unwrap_or(false),
-        order: query.take::<OrderId>("order", "an order's number")?,
-        outcome: query.take("outcome", "an outcome")?,
-        limit: None,
-    };
+    let open: Option<bool> = query.take("open", "true or false")?;
+    let outcome: Option<String> = query.take("outcome", "an outcome")?;
+    if let Some(outcome) = outcome.as_deref()
+        && !OUTCOMES.contains(&outcome)
+    {
+        return Err(Problem::field("outcome", format!("{outcome:?} is not one of {}", OUTCOMES.join(", "))));
+    }
+    let order = query.take::<OrderId>("order", "an order's number")?;
+    let filter = ReconFilter { open: open == Some(true), order, outcome, limit: None };
     let paging = query.paging()?;
     let mut items = api.store.read(move |r| r.recon_items(&filter)).await?;
-    items.retain(|item| who.sees(&item.site));
+    items.retain(|item| who.sees(&item.site) && open.is_none_or(|open| item.outcome.is_none() == open));
     let Page { items, next } = paging.cut(items, |item| (item.opened.0, item.decision.to_string()))?;
     Ok(Json(ReconPage { items, next }))
 }
@@ -77,7 +78,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Api>,
     Reading(who): Reading,
-    Path(decision): Path<String>,
+    Place(decision): Place,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found(format!("there is no recon item {decision}"));
@@ -113,7 +114,7 @@ pub struct ChoiceBody {
 pub(super) async fn choose(
     State(api): State<Api>,
     person: Person,
-    Path(decision): Path<String>,
+    Place(decision): Place,
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Json<Done>, Problem> {

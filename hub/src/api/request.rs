@@ -1,7 +1,7 @@
 //! What requests have in common: who asks, pages of lists, small JSON bodies, entity tags.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -83,6 +83,18 @@ impl Person {
             self.role.as_str(),
             Role::who_may(act)
         )))
+    }
+}
+
+/// The part of a path that names something.
+pub struct Place(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Place {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(|e| Problem::not_found(e.body_text()))
     }
 }
 

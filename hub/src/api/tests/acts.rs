@@ -152,6 +152,7 @@ async fn a_body_that_is_not_the_json_asked_for_is_refused_with_the_place() {
     assert_eq!(sent("application/json", "[1]").await.status, StatusCode::BAD_REQUEST);
     // A form on another site can send this type and no other; it must not choose in anyone's name.
     assert_eq!(sent("text/plain", "{}").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert!(broken.detail().starts_with("the body is not JSON"), "{broken:?}");
     let unknown = sent("application/json", r#"{"choice":"accept","reason":"long enough","force":true}"#).await;
     assert_eq!(unknown.body["errors"][0]["field"], "/force");
 }
@@ -176,6 +177,14 @@ async fn a_dispatch_shows_its_gates_and_what_is_known_with_the_age_of_each() {
     assert_eq!(item["facts"][0]["value"], json!({ "is": "inventory", "confirmed": 40 }));
     assert!(item["facts"][0]["age_ms"].as_u64().unwrap() > 86_400_000);
     assert_eq!(item["order"]["customer"]["name"], "Ada's <b>Shop</b>");
+    for wrong in ["outcome=lost", "open=2"] {
+        let answer = desk.get(&format!("/v1/recon?{wrong}"), "Bearer board").await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "invalid"), "{wrong}");
+    }
+    let number = async |path: &str| desk.get(path, "Bearer board").await.body["items"].as_array().unwrap().len();
+    assert_eq!((number("/v1/recon?open=true").await, number("/v1/recon?open=false").await), (1, 0));
+    let odd = desk.get("/v1/recon/%FF", "Bearer board").await;
+    assert_eq!((odd.status, odd.problem()), (StatusCode::NOT_FOUND, "not-found"));
     for wrong in ["?state=gone", "?over=perhaps", "?limit=0", "?colour=red", "?after=%3F"] {
         let answer = desk.get(&format!("/v1/dispatches{wrong}"), "Bearer board").await;
         assert_eq!((answer.status, answer.problem()), (StatusCode::BAD_REQUEST, "invalid"), "{wrong}");

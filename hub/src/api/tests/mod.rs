@@ -259,6 +259,8 @@ async fn the_description_names_exactly_the_routes_that_there_are() {
             assert_eq!(item.get(word).is_some(), answers, "{method} {path}: {}", answer.status);
         }
     }
+    let wrong = desk.ask(Method::DELETE, "/v1/cases", "", "", String::new()).await;
+    assert_eq!((wrong.status, wrong.problem()), (StatusCode::METHOD_NOT_ALLOWED, "method"));
     let nowhere = desk.get("/v2/dispatches", "").await;
     assert_eq!((nowhere.status, nowhere.problem()), (StatusCode::NOT_FOUND, "not-found"));
 }

@@ -20,7 +20,7 @@ const ageless = ({ age_ms, ...rest }) => ({ ...rest, ageless: age_ms === null })
 const dispatches = (over) => list(`/v1/dispatches?over=${over}`).then((all) => all.map((d) => ({ ...d, facts: d.facts.map(ageless) })));
 const topics = {
   recon: async () => ({ recon: await list("/v1/recon?open=true") }),
-  settled: async () => ({ settled: (await list("/v1/recon")).filter((i) => i.outcome).sort((a, b) => b.closed - a.closed).slice(0, SHOWN_MAX) }),
+  settled: async () => ({ settled: (await list("/v1/recon?open=false")).sort((a, b) => b.closed - a.closed).slice(0, SHOWN_MAX) }),
   cases: async () => ({ cases: await list("/v1/cases?over=false") }),
   done: async () => ({ done: (await list("/v1/cases?over=true")).sort((a, b) => b.view.opened_at - a.view.opened_at).slice(0, SHOWN_MAX) }),
   dispatches: async () => ({ dispatches: await dispatches(false) }),
