@@ -180,7 +180,7 @@ pub(super) async fn move_to(
             tx.write_entries(&id, DocumentSays::Case(vec![says]), person.name.as_str(), Lane::Documents, now)?;
             let action = format!("case {}", to.as_str());
             tx.audit(&super::entry(now, &person.name, &action, &what, &reason))?;
-            Ok(Ok(Done { done: format!("{what} is {}", to.as_str()) }))
+            Ok(Ok(Done { done: format!("{}: {}", view.summary, to.as_str()) }))
         })
         .await??;
     Ok(Json(done))

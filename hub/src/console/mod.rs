@@ -57,4 +57,42 @@ mod tests {
         }
         assert!(!HTML.contains("<script>") && !HTML.contains("style=") && !HTML.contains("onclick"));
     }
+
+    /// Each text between `before` and `after`.
+    fn between<'a>(text: &'a str, before: &str, after: char) -> Vec<&'a str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split_once(after)).map(|(found, _)| found).collect()
+    }
+
+    #[test]
+    fn the_scripts_name_only_what_the_page_has() {
+        let ids: Vec<_> = between(HTML, " id=\"", '"');
+        let named: Vec<_> = between(CONSOLE_JS, "byId(\"", '"');
+        assert!(named.len() > 40);
+        for name in named.into_iter().chain(between(CONSOLE_JS, "some(\"", '"')) {
+            assert!(ids.contains(&name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_file_the_page_asks_for_is_served_from_here_under_the_policy() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router()).await });
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut asked = vec!["/".to_owned()];
+        asked.extend(
+            [" href=\"/", " src=\"/"].iter().flat_map(|at| between(HTML, at, '"')).map(|path| format!("/{path}")),
+        );
+        for script in [API_JS, PAINT_JS, VIEWS_JS, CONSOLE_JS] {
+            asked.extend(between(script, "from \"./", '"').into_iter().map(|file| format!("/console/{file}")));
+        }
+        assert!(asked.len() > 5, "{asked:?}");
+        for path in asked {
+            let answer = http.get(format!("http://{address}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            assert_eq!(answer.headers()[header::CONTENT_SECURITY_POLICY], POLICY, "{path}");
+        }
+        assert!(!POLICY.contains("unsafe") && !POLICY.contains("http"));
+    }
 }

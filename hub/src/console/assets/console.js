@@ -18,9 +18,11 @@ let name = "";
 // An age grows by itself in the page, so that a card changes only when something else does.
 const ageless = ({ age_ms, ...rest }) => ({ ...rest, ageless: age_ms === null });
 const dispatches = (over) => list(`/v1/dispatches?over=${over}`).then((all) => all.map((d) => ({ ...d, facts: d.facts.map(ageless) })));
+// Where both sides agreed from the start there is little to see.
+const isDifference = (item) => Number(item.row !== null);
 const topics = {
   recon: async () => ({ recon: await list("/v1/recon?open=true") }),
-  settled: async () => ({ settled: (await list("/v1/recon?open=false")).sort((a, b) => b.closed - a.closed).slice(0, SHOWN_MAX) }),
+  settled: async () => ({ settled: (await list("/v1/recon?open=false")).sort((a, b) => isDifference(b) - isDifference(a) || b.closed - a.closed).slice(0, SHOWN_MAX) }),
   cases: async () => ({ cases: await list("/v1/cases?over=false") }),
   done: async () => ({ done: (await list("/v1/cases?over=true")).sort((a, b) => b.view.opened_at - a.view.opened_at).slice(0, SHOWN_MAX) }),
   dispatches: async () => ({ dispatches: await dispatches(false) }),
@@ -169,7 +171,7 @@ function paintSites() {
 
 // What a tap does. Each asks for name and PIN: whoever decides need not be who is signed in.
 const does = {
-  choose: (item, choice, text) => tap({ title: text, text: `${item.order ?? item.decision}: your choice is posted at the ERP and kept with your name and reason.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/choice`, body: { choice }, topic: "recon" }),
+  choose: (item, choice, text) => tap({ title: text, text: `${views.title(item)}: your choice is posted at the ERP and kept with your name and reason.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/choice`, body: { choice }, topic: "recon" }),
   lift: (d) => tap({ title: `Lift the hold on ${d.view.order}`, text: `${d.view.holds.map((h) => h.why).join(". ")}. It may leave then, once its depot finds all gates met.`, path: `/v1/dispatches/${d.id}/lift`, body: {}, topic: "dispatches" }),
   replay: (letter) => tap({ title: `Try ${letter.posting.kind.replaceAll("_", " ")} for ${letter.posting.order} again`, text: "Say what was put right.", path: `/v1/dead-letters/${encodeURIComponent(letter.posting.key)}/replay`, body: {}, topic: "letters" }),
   move: async (c) => {

@@ -72,10 +72,10 @@ export function dispatchCard(d, does) {
   const gone = hasLeft.has(v.state) || v.state === "cancelled" || v.state === "aborted";
   if (d.last_decision) {
     card.append(make("div", "", make("strong", "", "The depot decided: "), decided(d.last_decision)));
-    if (!gone && d.last_decision.gates.length) card.append(make("ul", "gates", ...d.last_decision.gates.map(gate)));
-  } else if (!gone) card.append(make("div", "wait", "The depot has decided nothing yet: its gates are weighed there."));
-  if (!gone) {
-    card.append(make("ul", "plain", ...d.facts.map((f) => make("li", "soft", `Known here: ${words(f.key.about)} - ${fact(f.key, f.value)} (${source(f.source)} `, f.ageless ? "age unknown" : age(f.at), ")"))));
+    if (!gone && d.last_decision.gates.length) card.append(make("div", "soft", "Gates as they were then:"), make("ul", "gates", ...d.last_decision.gates.map(gate)));
+  } else if (!gone) card.append(make("div", "wait", "The depot has told of no decision yet. It weighs the gates; the hub sees what they rest on."));
+  if (!gone && d.facts.length) {
+    card.append(make("div", "soft", "What the hub knows now:"), make("ul", "plain", ...d.facts.map((f) => make("li", "", `${words(f.key.about)}: ${fact(f.key, f.value)} `, make("span", "soft", `(${source(f.source)} `, f.ageless ? "age unknown" : age(f.at), ")")))));
   }
   for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
   if (v.departed) card.append(make("div", "", "Left ", age(v.departed.at), ` with ${units(v.departed.load)}`));
@@ -122,22 +122,25 @@ const CHOICES = { accept: "The customer keeps the goods", return: "The goods com
 function side(title, ...lines) {
   return make("div", "side", make("h4", "", title), ...lines.filter(isKnown).map((line) => make("div", "", line)));
 }
-function erpSide(e) {
-  if (!e) return ["nothing is known yet"];
+function erpSide(e, open) {
+  if (!e) return [open ? "nothing is known yet" : "it was not asked: nothing had to be posted"];
   return [`order ${e.status ?? "status no longer known"}, version ${e.version}`, units(e.quantities), e.on_hold ? make("span", "bad", "customer on credit hold") : "customer not on hold"];
 }
+
+// Only a lease that was closed is about no order.
+export const title = (item) => item.order ?? "A lease was closed";
 
 export function reconCard(item, does) {
   const open = !item.outcome;
   const colour = !open ? "good" : item.choices.length ? "bad" : "wait";
-  const head = make("div", "head", make("h3", "", `${item.order ?? item.decision}${item.row ? `: ${ROWS[item.row] ?? ""}` : ""}`), make("span", "tag", item.site),
+  const head = make("div", "head", make("h3", "", `${title(item)}${item.row ? `: ${ROWS[item.row] ?? ""}` : ""}`), make("span", "tag", item.site),
     make("span", "tag", item.row ? `${words(item.family)}, row ${item.row}` : words(item.family)),
     make("span", `tag ${colour}`, open ? (item.choices.length ? "a person must choose" : "open") : words(item.outcome.outcome)),
     make("span", "soft", "since ", age(item.opened)));
   const card = make("article", `card ${colour}`, head);
   card.append(make("div", "sides",
     side("What the depot did", `${words(item.edge.state)}${item.edge.mode ? ` (${item.edge.mode})` : ""}`, units(item.edge.load), make("span", "soft", `decision ${item.decision}, as known here since `, age(item.edge.known_at))),
-    side("What the ERP says now", ...erpSide(item.erp_now)),
+    side("What the ERP says now", ...erpSide(item.erp_now, open)),
     side("What the depot had seen of it", ...(item.erp_before ? [`order ${item.erp_before.status ?? ""}, version ${item.erp_before.version}`, units(item.erp_before.quantities)] : ["no order"]))));
   if (item.surplus.length) card.append(make("div", "bad", `Left beyond what is ordered: ${units(item.surplus)}`));
   if (item.chosen) card.append(make("div", "", `${item.chosen.by} chose "${CHOICES[item.chosen.choice] ?? item.chosen.choice}", `, age(item.chosen.at), `: ${item.chosen.reason}`));
