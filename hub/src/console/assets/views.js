@@ -140,7 +140,7 @@ export function reconCard(item, does) {
   const card = make("article", `card ${colour}`, head);
   card.append(make("div", "sides",
     side("What the depot did", `${words(item.edge.state)}${item.edge.mode ? ` (${item.edge.mode})` : ""}`, units(item.edge.load), make("span", "soft", `decision ${item.decision}, as known here since `, age(item.edge.known_at))),
-    side("What the ERP says now", ...erpSide(item.erp_now, open)),
+    side(open ? "What the ERP says now" : "What the ERP said when it was settled", ...erpSide(item.erp_now, open)),
     side("What the depot had seen of it", ...(item.erp_before ? [`order ${item.erp_before.status ?? ""}, version ${item.erp_before.version}`, units(item.erp_before.quantities)] : ["no order"]))));
   if (item.surplus.length) card.append(make("div", "bad", `Left beyond what is ordered: ${units(item.surplus)}`));
   if (item.chosen) card.append(make("div", "", `${item.chosen.by} chose "${CHOICES[item.chosen.choice] ?? item.chosen.choice}", `, age(item.chosen.at), `: ${item.chosen.reason}`));
