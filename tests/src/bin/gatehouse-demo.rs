@@ -40,7 +40,7 @@ struct Arguments {
     /// Pretend time per real time, 10 to 120
     #[arg(long, default_value_t = 60.0, value_parser = speed)]
     speed: f64,
-    /// How long the line between depots and hub is cut, in pretend minutes, 90 to 300
+    /// How long the line between depots and hub is cut, in pretend minutes, 90 to 210
     #[arg(long, value_name = "M", default_value_t = 120)]
     outage_minutes: i64,
     /// New or empty folder for stores, lists and logs; without it they are in a temporary folder and removed at the end

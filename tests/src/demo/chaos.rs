@@ -13,8 +13,10 @@ use super::{
     setup::Scene,
 };
 
-/// How often something dies in one run.
+/// How often something dies at any time of a run.
 const KILLS: usize = 8;
+/// How long after the line returned the most is on its way.
+const RUSH: i64 = 3 * MINUTE;
 
 /// The moments of death with who dies (0 is the hub) and for how long, by time.
 #[must_use]
@@ -28,6 +30,12 @@ pub fn draw(seed: u64, moments: &Moments, agents: usize) -> Vec<(UtcMs, usize, i
             (UtcMs(at), who, random.random_range(5_000..90_000))
         })
         .collect();
+    // When the line is back, postings and recalls are half done for a moment. The hub dies once then, and so does
+    // one of the others.
+    for who in [0, random.random_range(1..=agents)] {
+        let at = UtcMs(random.random_range(moments.back.0..moments.back.plus(RUSH).0));
+        deaths.push((at, who, random.random_range(5_000..60_000)));
+    }
     deaths.sort();
     deaths
 }
@@ -46,6 +54,35 @@ pub async fn rage(scene: Arc<Scene>, deaths: Vec<(UtcMs, usize, i64)>, pace: Pac
         match program.start().await {
             Ok(()) => narrator.say(format!("chaos: {} is started again", program.name)),
             Err(error) => narrator.say(format!("chaos: {} cannot be started again: {error:#}", program.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_kills_everyone_at_least_once_and_the_hub_while_it_settles() {
+        let minute = |m: i64| UtcMs(m * MINUTE);
+        let moments = Moments {
+            start: minute(0),
+            wms_confirmed: minute(-15),
+            tms_confirmed: minute(-20),
+            wms_speaks: minute(79),
+            cut: minute(85),
+            erp_down: minute(97),
+            erp_up: minute(191),
+            back: minute(205),
+            reconfirm: minute(207),
+            end: minute(279),
+        };
+        for seed in 0..50 {
+            let deaths = draw(seed, &moments, 3);
+            assert_eq!(deaths, draw(seed, &moments, 3));
+            assert!((0..=3).all(|who| deaths.iter().any(|(_, dead, _)| *dead == who)));
+            let rush = moments.back..moments.back.plus(RUSH);
+            assert!(deaths.iter().any(|(at, who, _)| *who == 0 && rush.contains(at)));
         }
     }
 }

@@ -186,9 +186,9 @@ pub struct Plan {
 /// # Errors
 /// If no stretch of the day has enough departures for the wish; the message says what to ask for instead.
 pub fn draw(day: &Day, wish: Wish) -> anyhow::Result<Plan> {
-    if !(90..=300).contains(&wish.outage_minutes) {
+    if !(90..=210).contains(&wish.outage_minutes) {
         bail!(
-            "--outage-minutes {}: the day has buses enough for 90 to 300 minutes; give one of these",
+            "--outage-minutes {}: the day has buses enough for 90 to 210 minutes; give one of these",
             wish.outage_minutes
         );
     }
@@ -522,8 +522,22 @@ mod tests {
     }
 
     #[test]
+    fn every_outage_that_is_allowed_finds_a_stretch_of_the_day() {
+        let day = day();
+        let mut refused = Vec::new();
+        for outage_minutes in (90..=210).step_by(15) {
+            for seed in 1..=20 {
+                if let Err(why) = draw(&day, Wish { outage_minutes, ..wish(seed) }) {
+                    refused.push(format!("seed {seed}, {outage_minutes} minutes: {why}"));
+                }
+            }
+        }
+        assert!(refused.is_empty(), "{refused:#?}");
+    }
+
+    #[test]
     fn an_outage_that_the_day_cannot_hold_is_refused_with_what_it_can() {
         let refused = draw(&day(), Wish { outage_minutes: 20, ..wish(1) }).unwrap_err().to_string();
-        assert!(refused.contains("90 to 300"), "{refused}");
+        assert!(refused.contains("90 to 210"), "{refused}");
     }
 }
