@@ -25,6 +25,7 @@ pub mod verdict;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -105,7 +106,10 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
         }
     };
     let (broker, address) = match &options.mqtt {
-        Some(address) => (None, address.clone()),
+        Some((host, port)) => {
+            answers(host, *port).await?;
+            (None, (host.clone(), *port))
+        }
         None => {
             let broker =
                 Broker::start("127.0.0.1:0".parse()?, BrokerOptions::default()).context("starting the broker")?;
@@ -159,10 +163,19 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
     Ok(Ended::Judged { summary: verdict.summary, is_well: verdict.problems.is_empty() })
 }
 
+/// Without its broker a run would wait for ever for people to stage goods that nobody hears of.
+async fn answers(host: &str, port: u16) -> anyhow::Result<()> {
+    let remedy = || format!("--mqtt {host}:{port}: no broker answers there; start one, or leave the option out");
+    let connect = tokio::net::TcpStream::connect((host, port));
+    tokio::time::timeout(Duration::from_secs(5), connect).await.with_context(remedy)?.with_context(remedy)?;
+    Ok(())
+}
+
 /// A folder that holds a run already would mix two stories.
 fn prepare(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let mut inside = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let remedy = || format!("--data {}: give a folder that can be made and written", folder.display());
+    std::fs::create_dir_all(folder).with_context(remedy)?;
+    let mut inside = std::fs::read_dir(folder).with_context(remedy)?;
     if inside.next().is_some() {
         anyhow::bail!("--data {}: the folder is not empty; give a new or empty one", folder.display());
     }
