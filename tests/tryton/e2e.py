@@ -7,13 +7,14 @@ After the line has returned, Tryton must hold one done shipment and one invoice 
 second, and the second must stand at the hub as a compensated item with a case.
 
 Environment: PROGRAMS, the folder of gatehouse-agent and gatehouse-hub; KEEP=1 leaves logs and stores behind.
-Prints a line for each check and last "N passed, M failed, K skipped"; status 0 if none failed.
+Prints a line for each check and last "N passed, M failed", or "SKIPPED: reason"; status 0 if none failed.
 """
 import copy
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from programs import Gateway, Hub, Line, Programs, Sensors, Trouble, rows, until
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# Named beforehand, so that one that was never reached counts as failed and a skip tells how many it skipped.
+# Named beforehand, so that one that was never reached counts as failed.
 CHECKS = [
     "an order confirmed in Tryton reaches the depot",
     "a second order reaches it too",
@@ -76,13 +77,12 @@ class Report:
             if name not in self.results:
                 self.check(name, False, "not reached")
         passed = sum(self.results.values())
-        print(f"{passed} passed, {len(CHECKS) - passed} failed, 0 skipped", flush=True)
+        print(f"{passed} passed, {len(CHECKS) - passed} failed", flush=True)
         return 0 if passed == len(CHECKS) else 1
 
 
 def skip(reason):
-    print(f"skipping all {len(CHECKS)} checks with a real Tryton: {reason}")
-    print(f"0 passed, 0 failed, {len(CHECKS)} skipped")
+    print(f"SKIPPED: {len(CHECKS)} checks with a real Tryton: {reason}")
     return 0
 
 
@@ -116,8 +116,9 @@ class Scene:
         return [self.report.wait(next(names), lambda n=number: self.gateway.dispatch(n), 60) for number in numbers]
 
     def terms(self, door):
-        """What of an order Tryton knows only in words."""
-        return {}
+        """What of an order Tryton knows only in words: lines in its comment."""
+        departure = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2 * 3600))
+        return {"comment": f"Ring twice.\nvehicle: V{door}\ncarrier: ACME\ndoor: {door}\ndeparture: {departure}"}
 
     def meet_all_gates_but_the_last(self):
         for dispatch in (self.first, self.second):
@@ -170,8 +171,10 @@ class Scene:
         until("the first order is loaded", lambda: self.gateway.dispatch(order)["loaded_at"], 30)
         self.sensors.bay(door, None)
         lat, lon = Gateway.YARD
-        for step, age in enumerate((20, 10, 0)):
-            self.sensors.fix(vehicle, lat + 0.008 + 0.001 * step, lon, time.time() - age)
+        # Seen outside only after it was loaded, and no faster than a vehicle drives: other fixes are not believed.
+        for step in range(3):
+            time.sleep(1.5)
+            self.sensors.fix(vehicle, lat + 0.005 + 0.0003 * step, lon, time.time())
         self.report.wait("the first order is loaded and leaves while the line is cut",
                          lambda: self.gateway.dispatch(order)["departed"], 30)
         posted = tryton.books(self.admin)
@@ -241,6 +244,8 @@ def main():
         sys.exit("name the folder of the built programs in PROGRAMS, or use tests/tryton/run")
     if not shutil.which("mosquitto_pub"):
         return skip("mosquitto_pub is missing; install the package mosquitto-clients")
+    # Whoever stops the test stops what it started too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped before its end"))
     directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-tryton-"))
     directory.chmod(0o711)  # PostgreSQL's user must reach its folder below
     status = 1

@@ -371,7 +371,7 @@ path = "bundle.toml"
         return next((d for d in self.dispatches() if d["order"] == order), None)
 
     def has_lease(self):
-        return rows(self.database, "SELECT id FROM leases WHERE state = 'held'")
+        return rows(self.database, "SELECT id FROM leases WHERE state = 'open'")
 
 
 def answers(url, programs):
