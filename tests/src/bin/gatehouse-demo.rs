@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Pretend time per real time, 10 to 120
-    #[arg(long, default_value_t = 60.0, value_parser = speed)]
+    #[arg(long, default_value_t = 75.0, value_parser = speed)]
     speed: f64,
     /// How long the line between depots and hub is cut, in pretend minutes, 90 to 210
     #[arg(long, value_name = "M", default_value_t = 120)]

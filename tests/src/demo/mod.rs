@@ -63,7 +63,7 @@ pub struct DemoOptions {
 }
 
 /// How long the programs get to start and to learn of orders and facts before the story begins, in real ms.
-const PRELUDE_MS: i64 = 20_000;
+const PRELUDE_MS: i64 = 12_000;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
     let pace = Pace { start: plan.moments.start.plus(-prelude), real_start_ms: real_now_ms(), speed: options.speed };
     let narrator = Narrator::new(pace);
     introduce(&plan, &folder, options);
-    write_line("Starting the programs; the day begins in about 20 seconds.");
+    write_line("Starting the programs; the day begins in about 12 seconds.");
     let http = reqwest::Client::builder().no_proxy().build()?;
     let programs = match &options.programs {
         Some(programs) => programs.clone(),
@@ -135,7 +135,8 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
         scene = ground.set(&day, &plan, &http) => Arc::new(scene?),
         () = stop.asked() => return Ok(Ended::Stopped),
     };
-    let story = Story { day, plan: Arc::new(plan), scene: scene.clone(), pace, narrator, options: options.clone() };
+    let plan = Arc::new(plan);
+    let story = Story { day, plan: plan.clone(), scene: scene.clone(), pace, narrator, options: options.clone() };
     let played = tokio::select! {
         played = story.play(&ground) => Some(played),
         () = stop.asked() => None,
@@ -150,7 +151,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
     }
     let verdict = verdict::ask(&here.join("checker/check.py"), &folder).await?;
     std::fs::write(folder.join("summary.json"), serde_json::to_string_pretty(&verdict.summary)?).ok();
-    verdict::show(&verdict);
+    verdict::show(&verdict, &plan);
     if !options.once {
         pages(&scene);
         write_line("Everything stays up. Ctrl-C ends it.");

@@ -8,7 +8,11 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::narrate::write_line;
+use super::{
+    aims::{Aim, ErpChange, Standing},
+    narrate::write_line,
+    plan::Plan,
+};
 
 /// What the checker said.
 #[derive(Debug)]
@@ -40,8 +44,23 @@ pub async fn ask(checker: &Path, folder: &Path) -> anyhow::Result<Verdict> {
     Ok(Verdict { summary, problems })
 }
 
-/// Shows the summary as a table.
-pub fn show(verdict: &Verdict) {
+/// Shows what was aimed for and the summary as tables.
+pub fn show(verdict: &Verdict, plan: &Plan) {
+    write_line("");
+    write_line(
+        "What the ERP changed behind the depots' backs, and whether it ended as written down before the day began:",
+    );
+    write_line(&format!(
+        "  {:<9}{:<19}{:<18}{:>5}  {:<20}{}",
+        "order", "ERP", "the goods were", "row", "must end as", ""
+    ));
+    for (order, aim) in plan.orders.iter().filter_map(|o| Some((&o.order, o.aim.as_ref()?))) {
+        let missed = verdict.problems.iter().any(|problem| problem.starts_with(&format!("aimed: {order} ")));
+        let end = if aim.choice.is_some() && !plan.people { "open" } else { aim.outcome };
+        let (change, standing) = in_words(aim);
+        let reached = if missed { "MISSED" } else { "reached" };
+        write_line(&format!("  {order:<9}{change:<19}{standing:<18}{:>5}  {end:<20}{reached}", aim.row));
+    }
     write_line("");
     write_line("What the checker counted in the stores, the generator's list and the ERP's log:");
     let Value::Object(summary) = &verdict.summary else { return };
@@ -62,6 +81,21 @@ pub fn show(verdict: &Verdict) {
             write_line(&format!("  {problem}"));
         }
     }
+}
+
+fn in_words(aim: &Aim) -> (&'static str, &'static str) {
+    let change = match aim.change {
+        ErpChange::Cancel => "cancelled",
+        ErpChange::CreditHold => "credit hold",
+        ErpChange::Reduce => "quantity down",
+        ErpChange::Increase => "quantity up",
+    };
+    let standing = match aim.standing {
+        Standing::NotDeparted => "on the lane",
+        Standing::OnBoard => "on board",
+        Standing::Departed => "gone",
+    };
+    (change, standing)
 }
 
 fn words(value: &Value) -> String {
