@@ -60,7 +60,7 @@ impl Core {
                 Matter {
                     case_type: CaseType::PolicyViolation,
                     subject: view.order.to_string(),
-                    leg: leg(view),
+                    leg: view.leg(),
                     since: now.wall,
                     summary: format!("order {} left {} although it might not", view.order, view.site),
                     order: Some(view.order.clone()),
@@ -156,7 +156,7 @@ impl Core {
     fn watch_delay(&mut self, now: &Moment, view: &DispatchView) {
         let rules = &self.profile.bundle.rules.detectors;
         let late_at = view.planned_departure.plus(ms(rules.departure_delay_after_ms));
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         let waits = !view.state.is_over_at_depot() && self.is_wanted(&view.order);
         if waits && now.wall >= late_at {
             self.raise(
@@ -185,7 +185,7 @@ impl Core {
             Matter {
                 case_type: CaseType::SealBroken,
                 subject: view.vehicle.to_string(),
-                leg: leg(view),
+                leg: view.leg(),
                 since: at,
                 summary: format!("the seal of {} was broken on the way with order {}", view.vehicle, view.order),
                 order: Some(view.order.clone()),
@@ -237,9 +237,4 @@ impl Core {
             .map(|v| v.planned_departure)
             .max()
     }
-}
-
-/// The leg of a dispatch in dedup keys: which of the order's dispatches from which depot.
-pub(super) fn leg(view: &DispatchView) -> String {
-    format!("{}/{}", view.site, view.occurrence)
 }

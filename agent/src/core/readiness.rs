@@ -20,7 +20,6 @@ use super::{
     dispatches::Ruling,
     leases::case_of,
     ms,
-    physical::leg,
 };
 
 /// Types of case that gates open, and clear by themselves.
@@ -83,7 +82,7 @@ impl Core {
             return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
         }
         self.sort_cases(now, id, view, &[]);
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         if GATE_CASES.iter().any(|t| self.is_on(*t, &subject, &leg)) {
             // Met again, but not for long enough: gates that flap release nothing.
             return false;
@@ -122,7 +121,7 @@ impl Core {
     /// Weighs every gate in the mode that the connection allows.
     pub(super) fn weigh_all(&self, now: &Moment, id: DocumentId, view: &DispatchView, order: &Order) -> Weighed {
         let class = self.class(order);
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         let own: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
         let blocking = self.blocking(id, &own);
         let question = Question { order, load: &view.load, facts: &self.facts, blocking_cases: &blocking, now };
@@ -188,7 +187,7 @@ impl Core {
 
     /// Raises the cases of what is wrong and lets the others clear.
     fn sort_cases(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, wrong: &[(CaseType, String)]) {
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         for case_type in GATE_CASES {
             let why: Vec<&str> = wrong.iter().filter(|(t, _)| *t == case_type).map(|(_, w)| w.as_str()).collect();
             if why.is_empty() {
@@ -212,7 +211,7 @@ impl Core {
 
     /// A dispatch that is released, gone or given up has nothing to wait for any more.
     fn clear_gate_cases(&mut self, now: &Moment, view: &DispatchView) {
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         for case_type in GATE_CASES {
             self.clear(now, case_type, &subject, &leg);
         }
@@ -231,7 +230,7 @@ impl Core {
         if view.holds.iter().any(|h| h.reason == HoldReason::Gate && !h.cases.is_empty()) {
             return false;
         }
-        let (subject, leg) = (view.order.to_string(), leg(view));
+        let (subject, leg) = (view.order.to_string(), view.leg());
         let cases: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
         let why = wrong.iter().map(|(_, w)| w.as_str()).collect::<Vec<_>>().join("; ");
         let decision = self.rule_on(Ruling {

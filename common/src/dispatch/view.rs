@@ -76,6 +76,14 @@ pub struct DispatchView {
     pub waits_for_upgrade: bool,
 }
 
+impl DispatchView {
+    /// Which of the order's dispatches from which depot: the leg in the dedup keys of its cases.
+    #[must_use]
+    pub fn leg(&self) -> String {
+        format!("{}/{}", self.site, self.occurrence)
+    }
+}
+
 /// A release as the fold sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {

@@ -1,6 +1,7 @@
 //! What settling an order depends on, read in one view of the store, and the steps that follow from it.
 
 use gatehouse_common::{
+    case::{self, CaseType},
     decision::{DecisionKind, DecisionRecord},
     dispatch::DispatchView,
     fact::{FactKey, FactValue},
@@ -30,6 +31,7 @@ struct ItemLook {
     record: DecisionRecord,
     within_lease: bool,
     recalled: bool,
+    credit_case: u32,
     postings: Vec<QueuedPosting>,
 }
 
@@ -53,6 +55,7 @@ impl Look {
             items.push(ItemLook {
                 within_lease: is_within_lease(reader, &record)?,
                 recalled: is_recalled(&record, &of_dispatch(reader, &record)?),
+                credit_case: credit_case(reader, &item, &dispatches)?,
                 postings: postings.iter().filter(|p| p.posting.decision == item.decision).cloned().collect(),
                 record,
                 item,
@@ -89,6 +92,7 @@ impl Look {
                 on_hold: self.on_hold,
                 within_lease: look.within_lease,
                 recalled: look.recalled,
+                credit_case: look.credit_case,
                 postings: &look.postings,
                 erp_read_at: self.erp_read_at,
                 now,
@@ -123,4 +127,20 @@ fn is_within_lease(reader: &Reader<'_>, record: &DecisionRecord) -> Result<bool,
     let in_time = record.at.wall < row.lease.expires_at;
     let in_slice = lease::within(&row.lease, &LeaseUse::default(), &row.used).is_ok();
     Ok(row.lease.site == record.site && in_time && in_slice)
+}
+
+/// Which case about the credit of the item's dispatch is open, or would be the next.
+fn credit_case(
+    reader: &Reader<'_>,
+    item: &ReconItem,
+    dispatches: &[(DocumentId, DispatchView)],
+) -> Result<u32, StoreError> {
+    let view = dispatches.iter().find(|(id, _)| item.dispatch == Some(*id)).map(|(_, view)| view);
+    let Some(view) = view else { return Ok(1) };
+    let key = case::dedup_key(CaseType::CreditHold, view.order.as_str(), &view.leg());
+    Ok(match reader.newest_case(&key)? {
+        None => 1,
+        Some((occurrence, _, case)) if case.state.is_over() => occurrence + 1,
+        Some((occurrence, ..)) => occurrence,
+    })
 }

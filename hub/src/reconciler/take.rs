@@ -76,7 +76,7 @@ fn open_case(
             case_type: new.case_type,
             subject: new.subject,
             leg: new.leg,
-            occurrence: 1,
+            occurrence: new.occurrence,
             site: order.site.clone(),
             since: now,
             summary: new.summary,

@@ -45,6 +45,8 @@ pub struct Situation<'a> {
     pub within_lease: bool,
     /// Whether the depot has obeyed: it recalled this release, or released anew.
     pub recalled: bool,
+    /// Which case about the credit of this dispatch is open, or would be the next, counted from 1.
+    pub credit_case: u32,
     /// The item's postings.
     pub postings: &'a [QueuedPosting],
     /// When the newest complete read of the ERP began; none before the first.
@@ -82,8 +84,10 @@ pub struct NewCase {
     pub id: DocumentId,
     /// With what: the subject of the dedup key.
     pub subject: String,
-    /// On which leg: the decision.
+    /// On which leg: the decision, or the dispatch where its depot may open the same case.
     pub leg: String,
+    /// Which case of this matter, from 1.
+    pub occurrence: u32,
     /// One sentence for people.
     pub summary: String,
     /// Money at risk, in minor units.

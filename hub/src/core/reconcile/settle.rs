@@ -6,7 +6,6 @@ use gatehouse_common::{
     case::{self, CaseType},
     decision::DecisionKind,
     dispatch::{DispatchState, DispatchView, HoldReason, Says},
-    id::DocumentId,
     order::{LineQuantity, Order, OrderStatus},
     time::UtcMs,
 };
@@ -281,7 +280,10 @@ impl Run<'_> {
             return;
         }
         let why = format!("{} is on credit hold at the ERP", order.customer.name);
-        self.open_case(CaseType::CreditHold, order, format!("order {} is released and {why}", order.id));
+        // Its depot, when it weighs the credit gate, opens a case under the same key: both are one.
+        let leg = self.s.dispatch.map_or_else(|| self.item.decision.to_string(), DispatchView::leg);
+        let summary = format!("order {} is released and {why}", order.id);
+        self.open_case_on(CaseType::CreditHold, order, leg, self.s.credit_case, summary);
         self.item.credit_held = true;
         let cases = self.item.case.into_iter().collect();
         self.steps.push(Step::WriteDispatch(Says::Held { reason: HoldReason::Credit, why, cases, decision: None }));
@@ -430,8 +432,12 @@ impl Run<'_> {
 
     /// Opens the item's case; each item has one.
     fn open_case(&mut self, case_type: CaseType, order: &Order, summary: String) {
-        let (subject, leg) = (order.id.to_string(), self.item.decision.to_string());
-        let id: DocumentId = case::document_id(&case::dedup_key(case_type, &subject, &leg), 1);
+        self.open_case_on(case_type, order, self.item.decision.to_string(), 1, summary);
+    }
+
+    fn open_case_on(&mut self, case_type: CaseType, order: &Order, leg: String, occurrence: u32, summary: String) {
+        let subject = order.id.to_string();
+        let id = case::document_id(&case::dedup_key(case_type, &subject, &leg), occurrence);
         let replaces = self.item.case.is_some_and(|open| open != id);
         // A release recalled for credit that left all the same becomes a matter of policy: the graver case is the item's.
         if self.item.case.is_some() && !(replaces && case_type == CaseType::PolicyViolation) {
@@ -439,7 +445,7 @@ impl Run<'_> {
         }
         self.item.case = Some(id);
         let money_minor = order.value_minor(&self.item.edge.load);
-        self.steps.push(Step::OpenCase(NewCase { case_type, id, subject, leg, summary, money_minor }));
+        self.steps.push(Step::OpenCase(NewCase { case_type, id, subject, leg, occurrence, summary, money_minor }));
     }
 
     /// Everything is settled and handed over: the dispatch is done.

@@ -153,6 +153,7 @@ impl Desk {
             on_hold: self.on_hold,
             within_lease: self.within_lease,
             recalled: self.recalled,
+            credit_case: 1,
             postings: &self.queue,
             erp_read_at: Some(self.read_at),
             now: self.now,
@@ -375,6 +376,8 @@ fn row_5_released_on_credit_hold_is_held_once_and_voided_when_the_depot_has_obey
     desk.erp_answers();
     assert_eq!(desk.view.holds.len(), 1);
     assert_eq!(desk.view.holds[0].reason, HoldReason::Credit);
+    let case = &desk.opened[0];
+    assert_eq!((case.leg.as_str(), case.occurrence), (desk.view.leg().as_str(), 1), "the depot's case is the same");
     assert_eq!(desk.ended(), (Some(5), None));
     desk.recalled = true;
     desk.erp_answers();
