@@ -86,6 +86,8 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
     // HTTP clients want to know their cryptography even on loopback; a second installation is refused and harmless.
     rustls::crypto::ring::default_provider().install_default().ok();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checker = here.join("checker/check.py");
+    verdict::is_ready(&checker).await?;
     let day = buses::Day::read(&here.join("data/buses"))?;
     let wish = Wish {
         seed: options.seed,
@@ -149,7 +151,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Ended> {
         None => return Ok(Ended::Stopped),
         Some(played) => played?,
     }
-    let verdict = verdict::ask(&here.join("checker/check.py"), &folder).await?;
+    let verdict = verdict::ask(&checker, &folder).await?;
     std::fs::write(folder.join("summary.json"), serde_json::to_string_pretty(&verdict.summary)?).ok();
     verdict::show(&verdict, &plan);
     if !options.once {

@@ -23,6 +23,19 @@ pub struct Verdict {
     pub problems: Vec<String>,
 }
 
+/// Makes sure before a run that the checker can judge it afterwards.
+/// # Errors
+/// If Python or the checker cannot be run.
+pub async fn is_ready(checker: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new("python3");
+    command.arg(checker).arg("--help").stdin(Stdio::null());
+    let output = command.output().await.context("running python3, which the checker needs; install Python 3")?;
+    if !output.status.success() {
+        bail!("the checker cannot be run: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
 /// Runs the checker over the files of a run.
 /// # Errors
 /// If Python or the checker cannot be run; not if the run was bad.
