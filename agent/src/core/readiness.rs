@@ -50,11 +50,6 @@ pub(super) fn is_behind(order: &Order, view: &DispatchView) -> bool {
     order.version < view.order_version
 }
 
-/// Whether the hub holds the dispatch for `reason` and has opened a case for it.
-fn is_held_by_hub(view: &DispatchView, reason: HoldReason) -> bool {
-    view.holds.iter().any(|hold| hold.reason == reason && !hold.cases.is_empty())
-}
-
 impl Core {
     /// Weighs the gates of a dispatch that has not been released, and acts on them; says whether it wrote something.
     pub(super) fn weigh_and_release(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
@@ -161,10 +156,6 @@ impl Core {
                     (GateState::Fail { .. }, GateKind::Inventory) => CaseType::InvShortfall,
                     (GateState::Fail { .. }, GateKind::Capacity) => CaseType::CapacityShort,
                     (GateState::Fail { .. }, GateKind::Carrier) => CaseType::CarrierReject,
-                    // Finance works on one case of it, not on the hub's and on ours.
-                    (GateState::Fail { .. }, GateKind::Credit) if is_held_by_hub(view, HoldReason::Credit) => {
-                        return None;
-                    }
                     (GateState::Fail { .. }, GateKind::Credit) => CaseType::CreditHold,
                     // Doors are in turn, papers and goods on their way: that is no problem before the deadline.
                     _ if !late => return None,

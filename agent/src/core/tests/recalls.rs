@@ -101,25 +101,6 @@ fn a_credit_hold_recalls_and_once_lifted_the_gates_are_weighed_again_on_a_new_de
 }
 
 #[test]
-fn a_credit_hold_with_a_case_of_the_hub_opens_no_second_case_until_it_is_lifted() {
-    both(|depot| {
-        let held = Says::Held {
-            reason: HoldReason::Credit,
-            why: "credit hold".into(),
-            cases: vec![Depot::id("case")],
-            decision: None,
-        };
-        depot.released("O1", 10).credit(true).hub_says("O1", held).wait_minutes(5);
-        assert_eq!(depot.state("O1"), "held");
-        assert!(depot.cases().is_empty(), "{:?}", depot.cases());
-        let holds = depot.dispatch("O1").holds.into_iter().filter(|h| h.reason == HoldReason::Credit);
-        let keys = holds.map(|h| h.key).collect();
-        depot.hub_says("O1", Says::Lifted { holds: keys, why: "seen by nobody".into() }).wait_minutes(1);
-        assert_eq!(depot.cases(), ["CREDIT_HOLD O1 open"], "the customer is on hold still");
-    });
-}
-
-#[test]
 fn a_smaller_quantity_before_loading_recalls_and_releases_the_new_load() {
     both(|depot| {
         depot.released("O1", 10);
