@@ -94,10 +94,26 @@ async fn a_sale_that_names_no_vehicle_is_told_with_the_remedy_and_keeps_nothing_
     let (_, before, _) = all_changes(&connector(), ErpCursor::default()).await;
     let dumb = clerk.confirms(&[("P1", 1)]).await;
     let good = clerk.confirms_with(&[("P1", 1)], "vehicle: V3").await;
-    let page = erp.changes(&before).await.unwrap();
-    assert!(page.orders.iter().any(|order| order.id == good.number));
+    let (mut orders, mut unreadable, mut cursor, mut more) = (Vec::new(), Vec::new(), before, true);
+    while more {
+        let page = erp.changes(&cursor).await.unwrap();
+        orders.extend(page.orders);
+        unreadable.extend(page.unreadable);
+        (cursor, more) = (page.cursor, page.more);
+    }
+    assert!(orders.iter().any(|order| order.id == good.number));
     let remedy = "comment names no vehicle: write \"vehicle: NAME\" there, or set erp.terms.vehicle for all sales";
-    assert!(page.unreadable.contains(&format!("sale.sale {}: {remedy}", dumb.id)), "{:?}", page.unreadable);
+    assert!(unreadable.contains(&format!("sale.sale {}: {remedy}", dumb.id)), "{unreadable:?}");
+    // That it is cancelled must be heard all the same.
+    clerk.cancels_shipments(&dumb).await;
+    assert_eq!(erp.order(&dumb.number).await.unwrap().status, OrderStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn a_quotation_is_no_order() {
+    let (clerk, erp) = (Clerk::at_work().await, connector());
+    let quotation = clerk.quotes(&[("P1", 4)]).await;
+    assert!(matches!(erp.order(&quotation.number).await, Err(ErpError::NotFound { .. })));
 }
 
 #[tokio::test]

@@ -102,8 +102,8 @@ impl Clerk {
         self.call(&format!("{model}.search_read"), params).await.as_array().unwrap().clone()
     }
 
-    /// Sales as `confirm` makes them, `count` of them at once.
-    async fn sales(&self, count: usize, lines: &[(&str, u32)], comment: &str) -> Vec<i64> {
+    /// Sales of the customer C1 from the depot D1, `count` of them at once, after `buttons` were pressed.
+    async fn sales(&self, count: usize, lines: &[(&str, u32)], comment: &str, buttons: &[&str]) -> Vec<i64> {
         let party = &self.server["customers"]["C1"];
         let line = |(code, units): &(&str, u32)| {
             let product = &self.server["products"][code];
@@ -120,7 +120,7 @@ impl Clerk {
             "lines": [["create", lines.iter().map(line).collect::<Vec<_>>()]],
         });
         let made = self.call("sale.sale.create", vec![json!(vec![sale; count])]).await;
-        for button in ["quote", "confirm"] {
+        for button in buttons {
             self.call(&format!("sale.sale.{button}"), vec![made.clone()]).await;
         }
         made.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()
@@ -132,12 +132,18 @@ impl Clerk {
     }
 
     pub async fn confirms_with(&self, lines: &[(&str, u32)], comment: &str) -> SaleAtTryton {
-        let id = self.sales(1, lines, comment).await[0];
+        let id = self.sales(1, lines, comment, &["quote", "confirm"]).await[0];
+        SaleAtTryton { id, number: self.number(id).await }
+    }
+
+    /// Offers a sale that the customer has not agreed to.
+    pub async fn quotes(&self, lines: &[(&str, u32)]) -> SaleAtTryton {
+        let id = self.sales(1, lines, "", &["quote"]).await[0];
         SaleAtTryton { id, number: self.number(id).await }
     }
 
     pub async fn confirms_many(&self, count: usize) -> Vec<String> {
-        let made = self.sales(count, &[("P3", 1)], "").await;
+        let made = self.sales(count, &[("P3", 1)], "", &["quote", "confirm"]).await;
         let rows = self.find("sale.sale", json!([["id", "in", made]]), &["number"]).await;
         rows.iter().map(|row| row["number"].as_str().unwrap().to_owned()).collect()
     }

@@ -5,11 +5,11 @@
 //! times have no field in Tryton; they stand as `word: value` lines in the sale's comment, or
 //! else the hub's configuration says them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use gatehouse_common::{
     geo::Point,
-    id::{CustomerId, OrderId, ProductId, SiteId},
+    id::{CustomerId, IdError, OrderId, ProductId, SiteId},
     order::{self, Order, OrderLine, OrderStatus, Tier},
     time::UtcMs,
 };
@@ -23,6 +23,7 @@ use crate::config::SaleTerms;
 pub(super) const SALE_FIELDS: &[&str] = &[
     "number",
     "state",
+    "sale_date",
     "comment",
     "shipping_date",
     "party.code",
@@ -134,19 +135,22 @@ impl Reader<'_> {
         let currency = sale.needed("currency")?;
         let digits =
             u32::try_from(currency.units("digits")?).map_err(|_| currency.problem("digits", "is below zero"))?;
-        let is_wanted = matches!(sale.needed_text("state")?, "confirmed" | "processing" | "done")
-            && lines.iter().any(|line| line.wanted() > 0);
+        let is_confirmed = matches!(sale.needed_text("state")?, "confirmed" | "processing" | "done");
+        // Confirming sets the date, and taking it back leaves it: without one no depot has ever heard of the sale.
+        if !is_confirmed && sale.day("sale_date")?.is_none() {
+            return Ok(None);
+        }
+        let is_wanted = is_confirmed && lines.iter().any(|line| line.wanted() > 0);
         let party = sale.needed("party")?;
         let name = |text: &str, what: &str| sale.problem(what, text);
-        let words = Words::of(sale.text("comment")?.unwrap_or_default());
-        let departs = match words.time("departure") {
-            Some(time) => time.map_err(|why| name(&why, "comment"))?,
+        let words = Words::of(sale.text("comment")?.unwrap_or_default(), !is_wanted);
+        let in_comment = |why: String| sale.problem("comment", why);
+        let departs = match words.time("departure").map_err(in_comment)? {
+            Some(time) => time,
             None => self.departure(sale, moves)?,
         };
-        let window_end = match words.time("window end") {
-            Some(time) => time.map_err(|why| name(&why, "comment"))?,
-            None => departs.plus(i64::from(self.terms.window_hours).saturating_mul(3_600_000)),
-        };
+        let window_ms = i64::from(self.terms.window_hours).saturating_mul(3_600_000);
+        let window_end = words.time("window end").map_err(in_comment)?.unwrap_or_else(|| departs.plus(window_ms));
         Ok(Some(Order {
             id: OrderId::new(number).map_err(|e| name(&e.to_string(), "number"))?,
             version: 0,
@@ -159,12 +163,12 @@ impl Reader<'_> {
             lines: lines.iter().map(|line| read_line(line, digits, is_wanted)).collect::<Result<_, _>>()?,
             currency: currency.needed_text("code")?.to_owned(),
             class: words.text("class").unwrap_or(&self.terms.class).to_owned(),
-            vehicle: words.named("vehicle", self.terms.vehicle.as_ref()).map_err(|e| name(&e, "comment"))?,
-            carrier: words.named("carrier", self.terms.carrier.as_ref()).map_err(|e| name(&e, "comment"))?,
-            door: words.named("door", self.terms.door.as_ref()).map_err(|e| name(&e, "comment"))?,
+            vehicle: words.named("vehicle", self.terms.vehicle.as_ref()).map_err(in_comment)?,
+            carrier: words.named("carrier", self.terms.carrier.as_ref()).map_err(in_comment)?,
+            door: words.named("door", self.terms.door.as_ref()).map_err(in_comment)?,
             planned_departure: departs,
             window_end,
-            destination: words.point("destination").map_err(|e| name(&e, "comment"))?,
+            destination: words.point("destination").map_err(in_comment)?,
             status: if is_wanted { OrderStatus::Released } else { OrderStatus::Cancelled },
         }))
     }
@@ -208,50 +212,53 @@ fn read_line(line: &Line, digits: u32, is_wanted: bool) -> Result<OrderLine, Str
 }
 
 /// The `word: value` lines of a comment. Everything else in it is for people.
-struct Words<'a>(BTreeMap<String, &'a str>);
+struct Words<'a> {
+    said: BTreeMap<String, &'a str>,
+    /// A cancelled sale must reach its depot whatever its comment says, so that what cannot be read is left out.
+    is_lenient: bool,
+}
 
 impl<'a> Words<'a> {
-    fn of(comment: &'a str) -> Self {
+    fn of(comment: &'a str, is_lenient: bool) -> Self {
         let pairs = comment.lines().filter_map(|line| line.split_once(':'));
-        Self(
-            pairs
-                .map(|(word, value)| (word.trim().to_lowercase(), value.trim()))
-                .filter(|(_, v)| !v.is_empty())
-                .collect(),
-        )
+        let said = pairs.map(|(word, value)| (word.trim().to_lowercase(), value.trim()));
+        Self { said: said.filter(|(_, value)| !value.is_empty()).collect(), is_lenient }
     }
 
     fn text(&self, word: &str) -> Option<&'a str> {
-        self.0.get(word).copied()
+        self.said.get(word).copied()
     }
 
-    fn time(&self, word: &str) -> Option<Result<UtcMs, String>> {
-        let text = self.text(word)?;
-        let time = text.parse().map_err(|_| format!("says {word}: {text}; write a time such as 2030-01-31T08:00:00Z"));
-        Some(time)
-    }
-
-    fn named<T: std::str::FromStr + Clone>(&self, word: &str, otherwise: Option<&T>) -> Result<T, String>
-    where
-        T::Err: std::fmt::Display,
-    {
-        match (self.text(word), otherwise) {
-            (Some(text), _) => text.parse().map_err(|e| format!("says {word}: {text}: {e}")),
-            (None, Some(otherwise)) => Ok(otherwise.clone()),
-            (None, None) => {
-                Err(format!("names no {word}: write \"{word}: NAME\" there, or set erp.terms.{word} for all sales"))
-            }
+    fn time(&self, word: &str) -> Result<Option<UtcMs>, String> {
+        let Some(text) = self.text(word) else { return Ok(None) };
+        match text.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(_) if self.is_lenient => Ok(None),
+            Err(_) => Err(format!("says {word}: {text}; write a time such as 2030-01-31T08:00:00Z")),
         }
+    }
+
+    fn named<T: FromStr<Err = IdError> + Clone>(&self, word: &str, otherwise: Option<&T>) -> Result<T, String> {
+        let problem = match (self.text(word).map(|text| (text, text.parse::<T>())), otherwise) {
+            (Some((_, Ok(name))), _) => return Ok(name),
+            (None, Some(otherwise)) => return Ok(otherwise.clone()),
+            (Some((text, Err(error))), _) => format!("says {word}: {text}: {error}"),
+            (None, None) => {
+                format!("names no {word}: write \"{word}: NAME\" there, or set erp.terms.{word} for all sales")
+            }
+        };
+        if self.is_lenient { "none".parse().map_err(|_| problem) } else { Err(problem) }
     }
 
     fn point(&self, word: &str) -> Result<Option<Point>, String> {
         let Some(text) = self.text(word) else { return Ok(None) };
         let parts =
             text.split_once(',').and_then(|(lat, lon)| Some((lat.trim().parse().ok()?, lon.trim().parse().ok()?)));
-        let point = parts.map(|(lat, lon)| Point { lat, lon }).filter(Point::is_valid);
-        point
-            .map(Some)
-            .ok_or_else(|| format!("says {word}: {text}; write latitude and longitude, such as 30.27, -97.74"))
+        match parts.map(|(lat, lon)| Point { lat, lon }).filter(Point::is_valid) {
+            Some(point) => Ok(Some(point)),
+            None if self.is_lenient => Ok(None),
+            None => Err(format!("says {word}: {text}; write latitude and longitude, such as 30.27, -97.74")),
+        }
     }
 }
 
