@@ -65,7 +65,7 @@ impl Tryton {
         }
         for shipment in open {
             let marked = self.mark(shipment, &mark, &sale.lines).await?;
-            self.drive(marked.id, Goal::Assigned, &sale.lines).await?;
+            self.drive(marked.id, Goal::Assigned, None, &sale.lines).await?;
         }
         let document = self.sale(&posting.order).await?.marked(&mark);
         Ok(Applied { document })
@@ -93,7 +93,7 @@ impl Tryton {
                 return Err(ErpError::Rejected { detail });
             }
             let now = match shipment.state.as_str() {
-                "draft" | "waiting" | "assigned" => self.drive(shipment.id, Goal::Waiting, &sale.lines).await?,
+                "draft" | "waiting" | "assigned" => self.drive(shipment.id, Goal::Waiting, None, &sale.lines).await?,
                 // Picked by hand at the depot, or cancelled: that is not ours to undo.
                 _ => shipment.clone(),
             };
@@ -161,10 +161,10 @@ impl Tryton {
                 );
                 return Err(ErpError::Rejected { detail });
             }
-            shipment = self.drive(shipment.id, Goal::Waiting, lines).await?;
+            shipment = self.drive(shipment.id, Goal::Waiting, None, lines).await?;
             self.write_load(&shipment, load).await?;
         }
-        self.drive(shipment.id, Goal::Done, lines).await.map(|_| ())
+        self.drive(shipment.id, Goal::Done, Some(load), lines).await.map(|_| ())
     }
 
     async fn write_load(&self, shipment: &Shipment, load: &Units) -> Result<(), ErpError> {
@@ -216,10 +216,16 @@ impl Tryton {
 
     /// Presses buttons until the goal is reached. A button that does not work because someone else has pressed it
     /// is no failure: the state tells.
-    async fn drive(&self, id: i64, goal: Goal, lines: &[Line]) -> Result<Shipment, ErpError> {
+    async fn drive(&self, id: i64, goal: Goal, load: Option<&Units>, lines: &[Line]) -> Result<Shipment, ErpError> {
         for _ in 0..BUTTONS_MAX {
             let before = self.shipment(id, lines).await?;
             let Some(button) = goal.next(&before)? else { return Ok(before) };
+            // Putting a shipment back to waiting makes its quantities the planned ones again, whoever does it. What
+            // was read here is what the button acts on, since it fails if shipment or moves changed meanwhile.
+            if load.is_some_and(|load| before.load() != *load) {
+                let detail = format!("shipment {} was given another load meanwhile", before.number);
+                return Err(ErpError::Conflict { detail });
+            }
             let pressed = self.press("stock.shipment.out", id, button, before.unchanged()).await;
             if let Err(error @ (ErpError::Rejected { .. } | ErpError::Conflict { .. })) = pressed {
                 if self.shipment(id, lines).await?.state == before.state {
