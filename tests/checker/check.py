@@ -17,103 +17,15 @@ import json
 import sqlite3
 import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import chunks
 import ed25519
+from erp import check_erp
+from run import RELEASES, Run, canonical
 
-RELEASES = ("release", "override")
 # The first change of every document: all stores know it, none keeps it.
 GENESIS = "67ddc047decefb46ebb2d4ccce7bb42075ee58ca979580ffd1491f31e3055c37"
 GONE = ("departed", "delivered", "exception_delivered", "settled")
-
-
-def canonical(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def lines_of(path):
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def rows(path, query):
-    """All rows of a query as dicts, read through a connection that cannot write."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
-    try:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
-    finally:
-        connection.close()
-
-
-class Run:
-    """Everything of one run, read once."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
-        self.published = lines_of(self.folder / "published.jsonl")
-        self.physical = lines_of(self.folder / "physical.jsonl")
-        self.effects = lines_of(self.folder / self.plan["effects_log"])
-        self.orders = {order["order"]: order for order in self.plan["orders"]}
-        self.stores = {store["name"]: store for store in self.plan["stores"]}
-        self.agents = [name for name, store in self.stores.items() if store["kind"] != "hub"]
-        self.data = {}
-        for name, store in self.stores.items():
-            path = self.folder / store["file"]
-            self.data[name] = self.read_hub(path) if store["kind"] == "hub" else self.read_agent(path)
-        self.hub = self.data["hub"]
-        self.decisions = []  # (agent, body) of every agent's own decisions
-        for name in self.agents:
-            self.decisions += [(name, json.loads(row["body"])) for row in self.data[name]["decisions"]]
-        self.problems = []
-
-    @staticmethod
-    def read_agent(path):
-        return {
-            "readings": rows(path, "SELECT source, reading_id, at_ms, kind, payload_hash, body FROM readings"),
-            "quarantine": rows(path, "SELECT topic, reason, payload_hash FROM quarantine"),
-            "decisions": rows(
-                path, "SELECT epoch, position, id, hash, body, signature FROM decisions ORDER BY epoch, position"
-            ),
-            "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
-            "changes": rows(path, "SELECT document, hash, bytes FROM chunks"),
-            "identity": {row["name"]: row["value"] for row in rows(path, "SELECT name, value FROM identity")},
-        }
-
-    @staticmethod
-    def read_hub(path):
-        return {
-            "decisions": rows(
-                path,
-                "SELECT device, epoch, position, id, hash, body, signature FROM decisions"
-                " ORDER BY device, epoch, position",
-            ),
-            "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
-            "changes": rows(path, "SELECT document, hash, body AS bytes FROM ledger WHERE kind = 'chunk'"),
-            "recon": rows(path, "SELECT decision, dispatch, order_id, row, family, outcome FROM recon_items"),
-            "postings": rows(path, "SELECT key, order_id, line, kind, quantity, state FROM postings"),
-            "leases": rows(path, "SELECT id, site, body, signature, state FROM leases"),
-            "devices": rows(path, "SELECT device, kind, public_key FROM devices"),
-        }
-
-    def wrong(self, where, what):
-        self.problems.append(f"{where}: {what}")
-
-    def dispatches(self):
-        """Views of all dispatches at the hub."""
-        views = (json.loads(row["view"]) for row in self.hub["documents"] if row["kind"] == "dispatch")
-        return [view for view in views if view]
-
-    def moved(self, what):
-        """Units per (order, line) that physically departed or returned."""
-        sums = Counter()
-        for note in self.physical:
-            if note["moved"] == what:
-                sums[note["order"], note["line"]] += note["quantity"]
-        return sums
 
 
 # Readings
@@ -405,95 +317,6 @@ def check_departures(run):
     for key in sorted(departed.keys() | truth.keys()):
         if departed[key] != truth[key]:
             run.wrong("departures", f"{key[0]} line {key[1]}: documents say {departed[key]}, physically {truth[key]}")
-
-
-# ERP
-
-
-def invoice_wanted(run, order, line, departed, returned):
-    """Units to be invoiced by the end of the run."""
-    aim = run.orders[order]["aim"]
-    if run.plan["people"] or aim is None or aim["choice"] is None or departed == 0:
-        return departed - returned
-    if aim["change"] == "cancel":
-        return 0  # blocked until somebody answers
-    return min(departed, aim["quantity"]) if line == 1 else departed
-
-
-def check_erp(run):
-    posted, changes, whole = Counter(), Counter(), Counter()
-    first = {}
-    for effect in run.effects:
-        kind, order, line = effect["kind"], effect["order"], effect["line"]
-        if kind in ("goods_issue", "return", "invoice"):
-            posted[kind, order, line] += effect["quantity"] or 0
-        elif kind == "order_change":
-            changes[order, line, effect["quantity"], effect.get("status")] += 1
-        elif kind in ("release", "void_release"):
-            whole[kind, order] += 1
-        first.setdefault((kind, order, line), effect["seq"])
-    departed, returned = run.moved("departed"), run.moved("returned")
-    doubled = missing = 0
-
-    def compare(what, have, want):
-        nonlocal doubled, missing
-        if have > want:
-            doubled += 1
-            run.wrong("erp", f"{what}: posted {have}, should be {want}")
-        elif have < want:
-            missing += 1
-            run.wrong("erp", f"{what}: posted {have}, should be {want}")
-
-    lines = {(order, line["line"]) for order, planned in run.orders.items() for line in planned["lines"]}
-    lines |= {(order, line) for _, order, line in posted}
-    for order, line in sorted(lines, key=str):
-        left, back = departed[order, line], returned[order, line]
-        known = order in run.orders
-        compare(f"{order} line {line} goods_issue", posted["goods_issue", order, line], left)
-        compare(f"{order} line {line} return", posted["return", order, line], back)
-        wanted = invoice_wanted(run, order, line, left, back) if known else 0
-        compare(f"{order} line {line} invoice", posted["invoice", order, line], wanted)
-        issue, bill = first.get(("goods_issue", order, line)), first.get(("invoice", order, line))
-        if bill is not None and (issue is None or issue > bill):
-            run.wrong("erp", f"{order} line {line} was invoiced before its goods issue")
-    released, recalled = Counter(), Counter()
-    for _, body in run.decisions:
-        if body["kind"] in RELEASES:
-            released[body["order"][0]] += 1
-    for item in run.hub["recon"]:
-        if item["outcome"] == "compensated" and item["row"] in (1, 2, 5, 7):
-            recalled[item["order_id"]] += 1
-    for order in sorted(run.orders.keys() | {key[1] for key in whole}):
-        gone = any(view["order"] == order and view["departed"] for view in run.dispatches())
-        aim = run.orders.get(order, {}).get("aim")
-        # A release may stay unposted where the ERP itself wanted otherwise before it was posted.
-        least = 1 if gone and not (aim and aim["change"] == "cancel") else 0
-        have = whole["release", order]
-        compare(f"{order} release", have, min(max(have, least), released[order]))
-        have = whole["void_release", order]
-        compare(f"{order} void_release", have, min(max(have, recalled[order]), released[order]))
-    wanted_changes = Counter()
-    for order, planned in run.orders.items():
-        aim = planned["aim"]
-        if run.plan["people"] and aim and aim["choice"] == "accept":
-            if aim["change"] == "cancel":
-                wanted_changes[order, None, None, "released"] = 1
-            else:
-                wanted_changes[order, 1, departed[order, 1], None] = 1
-    for key in sorted(changes.keys() | wanted_changes.keys(), key=str):
-        compare(f"{key[0]} order_change {key[1:]}", changes[key], wanted_changes[key])
-    # Both sides of the wire must tell the same: what the hub holds for applied is what the ERP logged.
-    log = Counter((e["reference"], e["order"], e["line"], e["kind"], e["quantity"]) for e in run.effects)
-    queue = Counter(
-        (p["key"], p["order_id"], p["line"], p["kind"], p["quantity"]) for p in run.hub["postings"] if p["state"] == "applied"
-    )
-    for key in sorted(log.keys() | queue.keys(), key=str):
-        if log[key] != queue[key]:
-            run.wrong("erp", f"{key[0]}: {queue[key]} applied at the hub, {log[key]} in the ERP's log")
-    for posting in run.hub["postings"]:
-        if posting["state"] != "applied":
-            run.wrong("erp", f"{posting['key']} is {posting['state']}")
-    return {"effects": len(run.effects), "doubled": doubled, "missing": missing}
 
 
 # Reconciliation

@@ -19,6 +19,7 @@ from pathlib import Path
 import check
 import chunks
 import ed25519
+from run import lines_of
 
 
 class Copy:
@@ -55,7 +56,7 @@ class Copy:
         self.change(name, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
 
     def effects(self):
-        return check.lines_of(self.folder / self.plan["effects_log"])
+        return lines_of(self.folder / self.plan["effects_log"])
 
     def write_effects(self, effects):
         text = "".join(json.dumps(effect) + "\n" for effect in effects)
@@ -64,7 +65,7 @@ class Copy:
     def plain_release(self):
         """A record of a release by rule, of an order that nothing is aimed at and that has left since."""
         aimed = {order["order"] for order in self.plan["orders"] if order["aim"]}
-        left = {note["order"] for note in check.lines_of(self.folder / "physical.jsonl")}
+        left = {note["order"] for note in lines_of(self.folder / "physical.jsonl")}
         query = "SELECT * FROM decisions WHERE json_extract(body, '$.kind') = 'release' ORDER BY position"
         for row in self.ask(self.one, query):
             order = json.loads(row["body"])["order"][0]

@@ -7,9 +7,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{self, Read, Seek, Write},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,13 +23,15 @@ use axum::{
     routing::{get, post, put},
 };
 use jiff::Timestamp;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tracing::info;
 
 use super::{
-    books::{Books, Change, Effect, read_customer, read_effect, read_order},
+    books::{Books, Change, Effect},
+    forms::{read_customer, read_effect, read_order},
+    lines::{LineFile, OpenError},
     wire::{self, Cut, Fields, Problem},
 };
 
@@ -81,42 +82,6 @@ impl Default for Faults {
     fn default() -> Self {
         Self { reset_after_apply: 5, fail_before_apply: 0, down: false, slow_ms: 0 }
     }
-}
-
-/// Why the ERP could not open its files. Nothing was changed in them.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file cannot be opened, read or written.
-    #[error("{path} cannot be used")]
-    Unusable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A line of the file is not what this ERP wrote.
-    #[error("line {line} of {path} is damaged: {detail}")]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The log has effects that the state does not: they belong to different runs. Give both files, or neither.
-    #[error(
-        "{path} logs {logged} effects, but the state knows {known}: give the state file it belongs to, or a new log"
-    )]
-    ForeignLog {
-        /// The log.
-        path: PathBuf,
-        /// Effects in it.
-        logged: u64,
-        /// Effects in the state.
-        known: u64,
-    },
 }
 
 /// One stand-in ERP.
@@ -244,49 +209,6 @@ impl Inside {
 
 fn no_room(error: io::Error) -> Problem {
     Problem::of(StatusCode::INSUFFICIENT_STORAGE, format!("cannot write it down: {error}"))
-}
-
-/// An append-only file of JSON lines.
-#[derive(Debug)]
-struct LineFile {
-    file: File,
-    bytes: u64,
-}
-
-impl LineFile {
-    fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), OpenError> {
-        let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(unusable)?;
-        let mut content = Vec::new();
-        file.read_to_end(&mut content).map_err(unusable)?;
-        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let lines = content[..whole]
-            .split_inclusive(|byte| *byte == b'\n')
-            .enumerate()
-            .map(|(i, line)| {
-                serde_json::from_slice(line).map_err(|e| OpenError::Damaged {
-                    path: path.to_owned(),
-                    line: i + 1,
-                    detail: e.to_string(),
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        let bytes = whole as u64;
-        file.set_len(bytes).and_then(|()| file.rewind()).map_err(unusable)?;
-        Ok((Self { file, bytes }, lines))
-    }
-
-    fn append(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
-            // Half a line in the middle would make the whole file unreadable later.
-            self.file.set_len(self.bytes).ok();
-            return Err(error);
-        }
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
 }
 
 /// Who may come in, and which answers never leave.
