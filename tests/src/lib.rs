@@ -6,3 +6,4 @@ pub mod broker;
 pub mod demo;
 pub mod mosquitto;
 pub mod standin;
+pub mod world;

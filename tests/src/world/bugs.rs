@@ -1,0 +1,19 @@
+//! Bugs that are planted to see whether the checks find them.
+//!
+//! Each stands at a seam of the pretend world, where it does what a wrong product would do: the
+//! product itself has no switch for any of them.
+
+/// A bug, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bug {
+    /// The world as it is.
+    #[default]
+    None,
+    /// The intake numbers what is delivered instead of reading the sender's own id, so that a message
+    /// that comes again is taken for another one.
+    DedupeDropped,
+    /// The intake acknowledges a message when it is handed over, before it is committed.
+    CommitAfterAcknowledgement,
+    /// The state of a dispatch is a register that the last writer sets, not the fold of all that was said.
+    RegisterInsteadOfFold,
+}

@@ -1,0 +1,278 @@
+//! How agents and the hub exchange what they know in the pretend world: the same frames and sessions as
+//! over HTTP, carried by lines that the weather rules.
+
+use gatehouse_agent::core::input::{Input, Line as LineInput};
+use gatehouse_common::sync::{
+    PullReply, PushReply, decode, encode,
+    session::{BATCH_MAX, Pulled},
+};
+
+use super::{
+    Call, Event, World,
+    clock::{MINUTE, SECOND},
+    hub::{Answer, WaitingPull},
+};
+
+/// How long a pull waits at the hub for something new, in milliseconds; longer than in life, to play faster.
+const LONG_POLL_MS: u32 = 120_000;
+/// How long an agent waits for an answer on top of that.
+const ANSWER_MAX: i64 = 20 * SECOND;
+
+impl World {
+    pub(super) fn push_soon(&mut self, place: usize) {
+        let start = self.agents[place].starts;
+        let Some(running) = &mut self.agents[place].running else { return };
+        if running.push.is_none() && !running.push_is_due {
+            running.push_is_due = true;
+            let pause = self.dice.between(5, 100);
+            self.after(pause, Event::PushIsDue { agent: place, start });
+        }
+    }
+
+    pub(super) fn pushes(&mut self, place: usize, start: u64) {
+        if self.agents[place].starts != start {
+            return;
+        }
+        let Some(running) = &mut self.agents[place].running else { return };
+        running.push_is_due = false;
+        if running.push.is_some() {
+            return;
+        }
+        let waiting = running.store.look().outbox(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX));
+        let Some(waiting) = self.must("reading the outbox", waiting) else { return };
+        let Some(running) = &mut self.agents[place].running else { return };
+        let Some(push) = running.session.next_push(waiting.into_iter().map(|w| (w.n, w.says))) else { return };
+        let frame = encode(&push);
+        let Some(frame) = self.must("writing a push", frame) else { return };
+        let request = self.asks(place, Call::Push, frame, ANSWER_MAX);
+        if let Some(running) = &mut self.agents[place].running {
+            running.push = Some(request);
+        }
+    }
+
+    pub(super) fn pulls(&mut self, place: usize, start: u64) {
+        if self.agents[place].starts != start {
+            return;
+        }
+        let Some(running) = &mut self.agents[place].running else { return };
+        if running.pull.is_some() {
+            return;
+        }
+        let Some(pull) = running.session.next_pull(LONG_POLL_MS) else {
+            running.session.line_lost();
+            self.after(SECOND, Event::PullIsDue { agent: place, start });
+            return;
+        };
+        let frame = encode(&pull);
+        let Some(frame) = self.must("writing a pull", frame) else { return };
+        let request = self.asks(place, Call::Pull, frame, ANSWER_MAX + i64::from(pull.wait_ms));
+        if let Some(running) = &mut self.agents[place].running {
+            running.pull = Some(request);
+        }
+    }
+
+    fn asks(&mut self, place: usize, call: Call, frame: Vec<u8>, patience: i64) -> u64 {
+        self.requests += 1;
+        let request = self.requests;
+        let arrivals = self.agents[place].line.carry(&mut self.dice);
+        // A line that is cut refuses at once or swallows in silence.
+        let patience = if self.agents[place].line.is_cut { self.dice.between(50, ANSWER_MAX) } else { patience };
+        if arrivals.len() > 1 {
+            self.book.note("requests that came twice");
+        }
+        for delay in arrivals {
+            self.after(delay, Event::AtHub { agent: place, request, call, frame: frame.clone() });
+        }
+        self.after(patience, Event::GivenUp { agent: place, request });
+        request
+    }
+
+    pub(super) fn at_hub(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
+        if self.agents[place].line.is_cut {
+            return;
+        }
+        let device = self.agents[place].device.clone();
+        let answered = match call {
+            Call::Push => {
+                let pushed = self.hub.push(&device, frame);
+                if pushed.is_ok() && self.dice.chance(self.weather.hub_dies) {
+                    self.book.note("hub deaths between commit and answer");
+                    self.hub_dies();
+                    return;
+                }
+                pushed
+            }
+            Call::Pull => match self.hub.pull(&device, frame) {
+                Ok(Answer::Frame(frame)) => Ok(frame),
+                Ok(Answer::Waits(pull)) => {
+                    let wait = i64::from(pull.wait_ms);
+                    if let Some(hub) = &mut self.hub.running {
+                        hub.waiting.push(WaitingPull { agent: place, request, pull });
+                    }
+                    self.after(wait, Event::WaitedLongEnough { request });
+                    return;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match answered {
+            Ok(frame) => self.replies(place, request, call, &frame),
+            Err(super::hub::HubError::Down) => {}
+            Err(error) => self.failures.push(format!("the hub refused a request of {device}: {error}")),
+        }
+        self.hub_has_changed();
+    }
+
+    fn replies(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
+        for delay in self.agents[place].line.carry(&mut self.dice) {
+            self.after(delay, Event::AtAgent { agent: place, request, call, frame: frame.to_vec() });
+        }
+    }
+
+    /// Something may have been committed at the hub: pulls that wait for it are answered, and work begins.
+    pub(super) fn hub_has_changed(&mut self) {
+        let news = self.hub.news();
+        if news.work {
+            self.hub_works_at(self.now.plus(100));
+        }
+        if news.feed {
+            self.answers_who_waits();
+        }
+    }
+
+    fn answers_who_waits(&mut self) {
+        let Some(running) = &mut self.hub.running else { return };
+        for waiting in std::mem::take(&mut running.waiting) {
+            let device = self.agents[waiting.agent].device.clone();
+            let answer = self.hub.answer(&device, &waiting.pull);
+            match self.must("answering a pull", answer) {
+                Some(PullReply::Page { items, .. }) if items.is_empty() => {
+                    if let Some(running) = &mut self.hub.running {
+                        running.waiting.push(waiting);
+                    }
+                }
+                Some(reply) => self.answers(&waiting, &reply),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn waited_long_enough(&mut self, request: u64) {
+        let Some(running) = &mut self.hub.running else { return };
+        let Some(place) = running.waiting.iter().position(|w| w.request == request) else { return };
+        let waiting = running.waiting.remove(place);
+        let device = self.agents[waiting.agent].device.clone();
+        let answer = self.hub.answer(&device, &waiting.pull);
+        if let Some(reply) = self.must("answering a pull", answer) {
+            self.answers(&waiting, &reply);
+        }
+    }
+
+    fn answers(&mut self, waiting: &WaitingPull, reply: &PullReply) {
+        let frame = encode(reply);
+        if let Some(frame) = self.must("writing an answer", frame) {
+            self.replies(waiting.agent, waiting.request, Call::Pull, &frame);
+        }
+    }
+
+    pub(super) fn at_agent(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
+        if self.agents[place].line.is_cut {
+            return;
+        }
+        let Some(running) = &mut self.agents[place].running else { return };
+        // An answer belongs to its request by its nonce: one to an older request is not heard.
+        let asked = match call {
+            Call::Push => &mut running.push,
+            Call::Pull => &mut running.pull,
+        };
+        if *asked != Some(request) {
+            return;
+        }
+        *asked = None;
+        running.failures = 0;
+        self.agents[place].machine.confirmed();
+        match call {
+            Call::Push => self.was_pushed(place, frame),
+            Call::Pull => self.was_pulled(place, frame),
+        }
+    }
+
+    fn was_pushed(&mut self, place: usize, frame: &[u8]) {
+        let read = decode::<PushReply>(frame);
+        let Some(reply) = self.must("reading the answer to a push", read) else { return };
+        if self.answered(place).is_none() {
+            return;
+        }
+        let Some(running) = &mut self.agents[place].running else { return };
+        // A pull that failed meanwhile made the session forget the push: it is sent again.
+        let Ok(through) = running.session.pushed(&reply) else { return self.push_soon(place) };
+        let (rejected, kept_through) = (reply.rejected, reply.kept_through);
+        if self.give(place, vec![Input::Pushed { through, rejected, kept_through }]).is_some() {
+            self.push_soon(place);
+        }
+    }
+
+    fn was_pulled(&mut self, place: usize, frame: &[u8]) {
+        let start = self.agents[place].starts;
+        let read = decode::<PullReply>(frame);
+        let Some(reply) = self.must("reading the answer to a pull", read) else { return };
+        let Some(running) = &mut self.agents[place].running else { return };
+        let before = running.session.cursor();
+        let pulled = running.session.pulled(reply);
+        let Some(pulled) = self.must("the answer to a pull", pulled) else { return };
+        let (cursor, more) = match pulled {
+            Pulled::Items { items, cursor, more } => {
+                if (!items.is_empty() || cursor != before)
+                    && self.give(place, vec![Input::Feed { items, cursor, more }]).is_none()
+                {
+                    return;
+                }
+                (cursor, more)
+            }
+            Pulled::StartAgain(cursor) => {
+                if self.give(place, vec![Input::StartAgain { cursor }]).is_none() {
+                    return;
+                }
+                (cursor, true)
+            }
+        };
+        if let Some(running) = &mut self.agents[place].running {
+            running.session.committed(cursor, more);
+        }
+        if self.answered(place).is_some() {
+            self.after(1, Event::PullIsDue { agent: place, start });
+        }
+    }
+
+    /// An exchange was answered: the line is up.
+    fn answered(&mut self, place: usize) -> Option<()> {
+        let recalls_known = self.agents[place].running.as_ref()?.session.recalls_known();
+        self.give(place, vec![Input::Line(LineInput::Up { recalls_known })]).map(|_| ())
+    }
+
+    pub(super) fn gives_up(&mut self, place: usize, request: u64) {
+        let start = self.agents[place].starts;
+        let Some(running) = &mut self.agents[place].running else { return };
+        let was_push = running.push == Some(request);
+        if !was_push && running.pull != Some(request) {
+            return;
+        }
+        running.failures += 1;
+        let wait = (250i64 << running.failures.min(7)).min(30 * SECOND);
+        if was_push {
+            running.push = None;
+            running.session.push_failed();
+            running.push_is_due = true;
+        } else {
+            running.pull = None;
+            running.session.line_lost();
+        }
+        self.book.note("requests without an answer");
+        let pause = self.dice.between(wait / 2, wait.min(MINUTE));
+        if was_push {
+            self.after(pause, Event::PushIsDue { agent: place, start });
+        } else if self.give(place, vec![Input::Line(LineInput::Lost)]).is_some() {
+            self.after(pause, Event::PullIsDue { agent: place, start });
+        }
+    }
+}

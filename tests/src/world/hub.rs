@@ -1,0 +1,321 @@
+//! The hub of the pretend world: the product's store, exchange, reconciliation, postings and leases, without sockets.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use gatehouse_common::{
+    bundle::{Bundle, Rules},
+    id::{ActorName, DeviceId, Hash32, SiteId},
+    seal::PrivateKey,
+    sync::{FrameError, Pull, PullReply, Push, decode, encode},
+    time::UtcMs,
+};
+use gatehouse_hub::{
+    clock::Clock,
+    core::{leases::LeasePolicy, reconcile::Choice},
+    erp::{
+        Connector,
+        poll::{self, PollOptions},
+        post::{PostOptions, Poster},
+    },
+    lease_grants::{self, Grantor},
+    partners::events::{Event, EventError, Taken},
+    reconciler::{self, Reconciler},
+    store::{Device, DeviceKind, ReconFilter, Store, StoreChange, StoreError},
+    sync::{devices, handle_push, pull},
+};
+use tokio::{
+    runtime::Runtime,
+    sync::broadcast::{Receiver, error::TryRecvError},
+};
+
+use super::{clock::Machine, depot::Agent, dice::Dice, erp::PretendErp};
+
+/// The hub and its machine.
+pub struct Hub {
+    /// Where its store is.
+    pub path: PathBuf,
+    /// Its clock.
+    pub machine: Machine,
+    /// The program, while it runs.
+    pub running: Option<Running>,
+    /// Its key.
+    pub key: PrivateKey,
+    clock: Clock,
+    erp: PretendErp,
+    lasts_ms: u64,
+    runtime: Runtime,
+}
+
+/// A running hub.
+pub struct Running {
+    /// Remembers.
+    pub store: Store,
+    reconciler: Reconciler,
+    poster: Poster,
+    told: BTreeSet<SiteId>,
+    changes: Receiver<StoreChange>,
+    /// Pulls that wait for something new.
+    pub waiting: Vec<WaitingPull>,
+}
+
+/// What was committed at the hub, as far as anyone waits for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct News {
+    /// A feed grew: pulls that wait can be answered.
+    pub feed: bool,
+    /// Something that reconciliation may have to answer.
+    pub work: bool,
+}
+
+/// A pull that waits.
+#[derive(Debug, Clone)]
+pub struct WaitingPull {
+    /// Whose.
+    pub agent: usize,
+    /// Which request.
+    pub request: u64,
+    /// What it asked.
+    pub pull: Pull,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// It is down.
+    #[error("the hub is down")]
+    Down,
+    /// The request cannot be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What became of a pull.
+pub enum Answer {
+    /// The frame to send back.
+    Frame(Vec<u8>),
+    /// It waits for something new.
+    Waits(Pull),
+}
+
+impl Hub {
+    /// A hub that does not run yet. Its leases last `lasts_ms`.
+    /// # Panics
+    /// If the operating system gives no threads.
+    #[must_use]
+    pub fn new(directory: &Path, machine: Machine, erp: PretendErp, lasts_ms: u64, now: UtcMs) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        Self {
+            path: directory.join("hub.db"),
+            clock: Clock::standing(machine.at(now)),
+            machine,
+            running: None,
+            key: PrivateKey::from_seed([1; 32]),
+            erp,
+            lasts_ms,
+            runtime: runtime.expect("a runtime can be made"),
+        }
+    }
+
+    /// Starts the program from what its store holds.
+    /// # Errors
+    /// [`StoreError`]: it would not start.
+    pub fn start(&mut self) -> Result<(), StoreError> {
+        let store = Store::open(&self.path, &hub_name())?;
+        let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
+        // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
+        let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
+        self.running = Some(Running {
+            reconciler: Reconciler::new(store.clone(), self.clock.clone(), bundle()),
+            poster: Poster::new(store.clone(), connector, self.clock.clone(), options),
+            told: BTreeSet::new(),
+            changes: store.changes(),
+            waiting: Vec::new(),
+            store,
+        });
+        Ok(())
+    }
+
+    /// The program is killed. Pulls that waited get no answer.
+    pub fn dies(&mut self) {
+        self.running = None;
+    }
+
+    /// Time goes on.
+    pub fn set_time(&mut self, now: UtcMs) {
+        self.clock.set(self.machine.at(now));
+        self.erp.set_time(now);
+    }
+
+    /// Puts an agent on the list of devices.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, agent: &Agent) -> Result<(), StoreError> {
+        let Some(running) = &self.running else { return Err(StoreError::Stopped) };
+        let (kind, vehicles) = match &agent.vehicle {
+            None => (DeviceKind::Gateway, Vec::new()),
+            Some(vehicle) => (DeviceKind::Vehicle, vec![vehicle.clone()]),
+        };
+        let device = Device {
+            device: agent.device.clone(),
+            kind,
+            public_key: agent.public_key,
+            sites: vec![agent.site.clone()],
+            vehicles,
+        };
+        devices::add(&running.store, device, "admin", self.clock.wall())
+    }
+
+    /// Takes a push in; the answer is ready once it is committed.
+    /// # Errors
+    /// [`HubError`]: the agent gets none.
+    pub fn push(&self, device: &DeviceId, frame: &[u8]) -> Result<Vec<u8>, HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        let push: Push = decode(frame)?;
+        let (key, device, now) = (self.key.clone(), device.clone(), self.clock.now());
+        let reply = running.store.write_now(move |tx| handle_push(tx, &key, &device, &push, &now))?;
+        Ok(encode(&reply)?)
+    }
+
+    /// Answers a pull, or lets it wait.
+    /// # Errors
+    /// [`HubError`]: the agent gets no answer.
+    pub fn pull(&self, device: &DeviceId, frame: &[u8]) -> Result<Answer, HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        let asked: Pull = decode(frame)?;
+        let reply = pull::answer(&running.store, device, &asked)?;
+        if asked.recalls_only || asked.wait_ms == 0 || pull::has_news(&reply) {
+            return Ok(Answer::Frame(encode(&reply)?));
+        }
+        Ok(Answer::Waits(asked))
+    }
+
+    /// Answers a pull as things are now, even if nothing is new.
+    /// # Errors
+    /// [`HubError`].
+    pub fn answer(&self, device: &DeviceId, pull: &Pull) -> Result<PullReply, HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        Ok(pull::answer(&running.store, device, pull)?)
+    }
+
+    /// What was committed since the last time this was asked.
+    pub fn news(&mut self) -> News {
+        let mut news = News::default();
+        let Some(running) = &mut self.running else { return news };
+        loop {
+            match running.changes.try_recv() {
+                Ok(StoreChange::Feed(_)) => news.feed = true,
+                Ok(StoreChange::Device(_) | StoreChange::Source | StoreChange::Folded | StoreChange::Quarantine) => {}
+                Ok(_) => news.work = true,
+                Err(TryRecvError::Lagged(_)) => news = News { feed: true, work: true },
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return news,
+            }
+        }
+    }
+
+    /// A WMS or TMS sends an event. None while the hub is down: it is to be sent again.
+    /// # Errors
+    /// [`HubError`] from the store.
+    /// # Panics
+    /// If the world sends what is no event.
+    pub fn event(&self, body: &[u8]) -> Result<Option<Taken>, HubError> {
+        let Some(running) = &self.running else { return Ok(None) };
+        let now = self.clock.now();
+        let event = Event::parse(body, now.wall).unwrap_or_else(|e: EventError| panic!("the world's event: {e}"));
+        let (origin, body) = (DeviceId::new("partner").expect("a name"), body.to_vec());
+        Ok(Some(running.store.write_now(move |tx| event.take(tx, &origin, &body, &now))?))
+    }
+
+    /// Reads the ERP.
+    pub fn polls(&mut self) {
+        let Some(running) = &self.running else { return };
+        // It may be away; the next look is near.
+        let options = PollOptions::default();
+        let polled = poll::once(&running.store, &self.erp, &self.clock, &options);
+        let _ = self.runtime.block_on(polled);
+    }
+
+    /// Looks after leases.
+    /// # Errors
+    /// [`StoreError`] if the store is stopped.
+    pub fn lends(&mut self) -> Result<(), StoreError> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let grantor = Grantor {
+            key: self.key.clone(),
+            bundle: bundle(),
+            policy: LeasePolicy { lasts_ms: self.lasts_ms, ..LeasePolicy::default() },
+            renew_after_ms: self.lasts_ms / 3,
+        };
+        let granting = lease_grants::once(&running.store, &self.erp, &self.clock, &grantor, &mut running.told);
+        self.runtime.block_on(granting)
+    }
+
+    /// Folds, reconciles and posts until nothing more follows now. False: the hub died at it.
+    /// # Errors
+    /// [`StoreError`] if the store is stopped.
+    pub fn works(&mut self) -> Result<bool, StoreError> {
+        let Some(running) = &mut self.running else { return Ok(true) };
+        running.store.fold_now()?;
+        for _ in 0..8 {
+            self.runtime.block_on(running.reconciler.once())?;
+            let posted = self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    posted = running.poster.once() => posted.map(Some),
+                    () = self.erp.hub_must_die() => Ok(None),
+                }
+            })?;
+            match posted {
+                None => return Ok(false),
+                Some(0) => break,
+                Some(_) => {}
+            }
+        }
+        running.store.fold_now()?;
+        Ok(true)
+    }
+
+    /// When a posting is due next.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn next_posting(&self) -> Result<Option<UtcMs>, StoreError> {
+        let Some(running) = &self.running else { return Ok(None) };
+        running.store.read_now(|r| r.next_due())
+    }
+
+    /// People at the console choose for every item that waits for a choice. Returns how many.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn people_choose(&mut self, dice: &mut Dice) -> Result<usize, StoreError> {
+        let Some(running) = &self.running else { return Ok(0) };
+        let filter = ReconFilter { open: true, ..ReconFilter::default() };
+        let items = running.store.read_now(|r| r.recon_items(&filter))?;
+        let mut chosen = 0;
+        for item in items.into_iter().filter(|item| !item.choices.is_empty()) {
+            let choice = if dice.chance(500) { Choice::Accept } else { Choice::Return };
+            let (by, now) = (ActorName::new("finance").expect("a name"), self.clock.wall());
+            let reason = "agreed with the customer".to_owned();
+            let taken =
+                running.store.write_now(move |tx| reconciler::choose(tx, &item.decision, choice, by, reason, now))?;
+            chosen += usize::from(taken.is_ok());
+        }
+        Ok(chosen)
+    }
+}
+
+/// The hub's name.
+#[must_use]
+fn hub_name() -> DeviceId {
+    DeviceId::new("hub").expect("a name")
+}
+
+fn bundle() -> Bundle {
+    Bundle { hash: Hash32::of(b""), rules: Rules::default() }
+}
