@@ -3,6 +3,8 @@
 //! `GATEHOUSE_SEEDS=N` plays that many seeds instead of 500. `GATEHOUSE_SEED=K` plays that one and prints what
 //! happens in it.
 
+#![expect(clippy::panic, reason = "a panic is how a test fails")]
+
 use std::{
     collections::BTreeMap,
     sync::{

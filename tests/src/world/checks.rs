@@ -238,10 +238,10 @@ fn leases(agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
                     Some(_) => {}
                 }
             }
-            (DecisionKind::LeaseClosed, Some(charge)) => {
-                if used.get(&charge.lease).cloned().unwrap_or_default() != charge.used {
-                    fail(format!("{} states another use of lease {} than its releases", record.id, charge.lease));
-                }
+            (DecisionKind::LeaseClosed, Some(charge))
+                if used.get(&charge.lease).cloned().unwrap_or_default() != charge.used =>
+            {
+                fail(format!("{} states another use of lease {} than its releases", record.id, charge.lease));
             }
             _ => {}
         }

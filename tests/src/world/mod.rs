@@ -36,6 +36,7 @@ use gatehouse_agent::core::{
 use gatehouse_common::{id::Hash32, time::UtcMs};
 use tempfile::TempDir;
 
+pub use self::business::Word;
 use self::{
     book::{Book, Nature, Published},
     broker::Message,

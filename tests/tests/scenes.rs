@@ -1,0 +1,173 @@
+//! The two walks through the house, played in the pretend world step by step.
+
+use gatehouse_common::{dispatch::DispatchState, id::OrderId, time::UtcMs};
+use gatehouse_tests::{
+    standin::books::{Buyer, Change, Credit, Customer, EffectKind, Line, Order, Status, Tier},
+    world::{
+        DAWN, Word, World,
+        bugs::Bug,
+        checks,
+        clock::{HOUR, MINUTE},
+        depot::open_outside,
+    },
+};
+use serde_json::json;
+
+/// One depot, one hub, calm weather.
+struct Scene {
+    world: World,
+    depot: usize,
+}
+
+fn time(at: UtcMs) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(at.0).unwrap()
+}
+
+impl Scene {
+    fn opens() -> Self {
+        let mut world = World::new(1, Bug::None, 24 * HOUR as u64, false);
+        let credit = Credit { on_hold: false, limit_minor: 10_000_000, exposure_minor: 0, currency: "EUR".into() };
+        let customer = Customer { id: "C1".into(), name: "Customer One".into(), tier: Tier::A, revision: 0, credit };
+        world.erp.change(Change::PutCustomer { customer });
+        world.erp.change(Change::PutStock { site: "D1".into(), product: "PALLET".into(), available: 500 });
+        let depot = world.add("D1", None);
+        world.doors_are_free(depot);
+        Self { world, depot }
+    }
+
+    fn the_erp_releases(&mut self, order: &str, quantity: u32) {
+        let id: OrderId = order.parse().unwrap();
+        let order = Order {
+            id: order.into(),
+            revision: 0,
+            site: "D1".into(),
+            customer: Buyer { id: "C1".into(), name: "Customer One".into(), tier: Tier::A },
+            lines: vec![Line { line: 1, product: "PALLET".into(), quantity, unit_price_minor: 1_000 }],
+            currency: "EUR".into(),
+            class: "standard".into(),
+            vehicle: "V11".into(),
+            carrier: "ACME".into(),
+            door: "1".into(),
+            planned_departure: time(DAWN.plus(2 * HOUR)),
+            window_end: time(DAWN.plus(6 * HOUR)),
+            destination: None,
+            status: Status::Released,
+        };
+        self.world.erp_after(MINUTE, Change::PutOrder { order });
+        for word in [Word::Inventory(1, quantity), Word::Capacity(true), Word::Carrier(true)] {
+            self.world.told_after(4 * MINUTE, &id, &word);
+        }
+    }
+
+    fn until(&mut self, minutes: i64) {
+        self.world.run_until(DAWN.plus(minutes * MINUTE));
+    }
+
+    fn line(&mut self, is_cut: bool) {
+        self.world.line_after(0, self.depot, is_cut);
+    }
+
+    fn door(&mut self, id: &str, open: bool) {
+        let says = json!({ "id": id, "time": self.world.now.0, "open": open });
+        self.world.publishes(self.depot, "depot/D1/door/3", &says);
+    }
+
+    /// One text per row of a query on a store's file.
+    fn ask(&self, hub: bool, sql: &str) -> Vec<String> {
+        let path = if hub { &self.world.hub.path } else { &self.world.agents[self.depot].path };
+        let store = open_outside(path);
+        let mut statement = store.prepare(sql).unwrap();
+        statement.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn state(&mut self) -> Vec<DispatchState> {
+        self.world.agents[self.depot].page().into_iter().map(|(_, seen)| seen.state).collect()
+    }
+
+    fn modes(&self) -> Vec<String> {
+        self.ask(
+            false,
+            "SELECT json_extract(body, '$.mode') FROM decisions WHERE json_extract(body, '$.kind') = 'release'",
+        )
+    }
+
+    /// `kind quantity` of everything posted at the ERP.
+    fn posted(&self) -> Vec<String> {
+        let units = |quantity: Option<u32>| quantity.map_or_else(String::new, |n| format!(" {n}"));
+        let word = |kind: EffectKind| serde_json::to_value(kind).unwrap().as_str().unwrap_or_default().to_owned();
+        self.world.erp.effects().iter().map(|e| format!("{}{}", word(e.kind), units(e.quantity))).collect()
+    }
+
+    fn ends(mut self) {
+        self.world.heal();
+        assert_eq!(self.world.run_to_quiet(), Ok(()));
+        assert_eq!(checks::all(&self.world), []);
+    }
+}
+
+const CASES: &str = "SELECT json_extract(view, '$.case_type') || ' ' || json_extract(view, '$.subject') || ' ' || \
+     json_extract(view, '$.state') FROM documents WHERE kind = 'case'";
+
+#[test]
+fn walk_a_a_door_left_open_becomes_one_case_at_the_depot_and_at_the_hub() {
+    let mut scene = Scene::opens();
+    scene.until(5);
+    // The sensor says so twice, as sensors do.
+    scene.door("d1", true);
+    scene.door("d1", true);
+    scene.until(6);
+    assert_eq!(scene.ask(false, "SELECT reading_id FROM readings WHERE kind = 'door'"), ["d1"]);
+    assert!(scene.world.agents[scene.depot].broker.is_empty(), "committed, so acknowledged");
+    assert_eq!(scene.ask(false, CASES), [""; 0], "an open door is no problem yet");
+    scene.until(17);
+    let at_depot = scene.ask(false, CASES);
+    assert_eq!(at_depot.len(), 1, "{at_depot:?}");
+    assert!(at_depot[0].contains("D1/3") && at_depot[0].to_lowercase().contains("dock_blocked"), "{at_depot:?}");
+    scene.until(18);
+    assert_eq!(scene.ask(true, CASES), at_depot);
+    scene.door("d2", false);
+    scene.until(30);
+    let cleared = scene.ask(true, CASES);
+    assert!(cleared[0].ends_with("resolved"), "{cleared:?}");
+    scene.ends();
+}
+
+#[test]
+fn walk_b_an_order_released_offline_comes_home_and_is_posted_once() {
+    let mut scene = Scene::opens();
+    scene.the_erp_releases("SO-1", 10);
+    scene.until(15);
+    assert_eq!(scene.state(), [DispatchState::Planned], "the order reached the depot");
+    scene.line(true);
+    scene.until(100);
+    assert_eq!(scene.modes(), ["offline"], "released under the lease");
+    assert_eq!(scene.state(), [DispatchState::Departed]);
+    assert_eq!(scene.posted(), [""; 0], "the hub knows nothing of it yet");
+    scene.line(false);
+    scene.until(115);
+    assert_eq!(scene.posted(), ["release", "goods_issue 10", "invoice 10"]);
+    assert_eq!(scene.ask(true, "SELECT outcome FROM recon_items WHERE order_id = 'SO-1'"), ["matched"]);
+    scene.ends();
+}
+
+#[test]
+fn walk_b_an_order_cancelled_meanwhile_becomes_an_item_a_case_and_a_persons_choice() {
+    let mut scene = Scene::opens();
+    scene.the_erp_releases("SO-1", 10);
+    scene.until(15);
+    scene.line(true);
+    scene.world.erp_after(30 * MINUTE, Change::CancelOrder { order: "SO-1".into() });
+    scene.until(100);
+    assert_eq!(scene.state(), [DispatchState::Departed], "the depot could not know");
+    scene.line(false);
+    // Long enough for the news to come home, short enough that nobody has chosen yet.
+    scene.until(115);
+    assert_eq!(scene.posted(), ["goods_issue 10"], "what left is issued, and nothing is billed before someone chooses");
+    let item = scene
+        .ask(true, "SELECT 'row ' || row || ' ' || coalesce(outcome, 'open') FROM recon_items WHERE family = 'cancel'");
+    assert_eq!(item, ["row 3 open"]);
+    let cases = scene.ask(true, CASES);
+    assert!(cases.iter().any(|c| c.to_lowercase().contains("recon_discrepancy")), "{cases:?}");
+    assert_eq!(scene.ask(false, CASES), cases, "the depot sees the case too");
+    scene.ends();
+}
