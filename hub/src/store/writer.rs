@@ -140,12 +140,13 @@ impl Thread {
         if commit.is_err() {
             changes.clear();
         }
-        for answer in answers {
-            answer(&commit);
-        }
+        // Before the answers: whoever was answered may rely on it that his change has been told.
         for change in changes {
             // Nobody listens: nobody waits.
             let _ = self.changes.send(change);
+        }
+        for answer in answers {
+            answer(&commit);
         }
         Ok(())
     }
