@@ -70,7 +70,7 @@ pub fn drawn(seed: u64, bug: Bug, prints: bool) -> World {
     }
     for order in &orders {
         facts(&mut world, order, &mut dice);
-        if dice.chance(450) {
+        if dice.chance(600) {
             change_of_mind(&mut world, order, &mut dice);
         }
     }
@@ -157,8 +157,8 @@ fn facts(world: &mut World, order: &books::Order, dice: &mut Dice) {
 fn change_of_mind(world: &mut World, order: &books::Order, dice: &mut Dice) {
     let departure = order.planned_departure.as_millisecond() - DAWN.0;
     let at = departure + dice.between(-60 * MINUTE, 25 * MINUTE);
-    let change = match dice.below(4) {
-        0 => Change::CancelOrder { order: order.id.clone() },
+    let change = match dice.below(5) {
+        0 | 4 => Change::CancelOrder { order: order.id.clone() },
         1 => {
             let customer = order.customer.id.clone();
             let free = Change::HoldCustomer { customer: customer.clone(), on_hold: false };
