@@ -1,5 +1,7 @@
 //! The two walks through the house, played in the pretend world step by step.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use gatehouse_common::{dispatch::DispatchState, id::OrderId, time::UtcMs};
 use gatehouse_tests::{
     standin::books::{Buyer, Change, Credit, Customer, EffectKind, Line, Order, Status, Tier},
