@@ -67,6 +67,12 @@ impl LeaseUse {
         Self { value_minor, credit_minor: BTreeMap::from([(order.customer.id.clone(), value_minor)]), stock }
     }
 
+    /// Whether nothing is used.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds `other` to this.
     pub fn add(&mut self, other: &Self) {
         self.value_minor = self.value_minor.saturating_add(other.value_minor);

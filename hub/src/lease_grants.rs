@@ -11,8 +11,9 @@ use std::{
 
 use gatehouse_common::{
     bundle::Bundle,
+    decision::DecisionKind,
     dispatch::{DispatchState, DispatchView},
-    id::{CustomerId, LeaseId, OrderId, SiteId},
+    id::{CustomerId, DocumentId, LeaseId, OrderId, SiteId},
     lease::{Lease, LeaseUse},
     order::{LineQuantity, Order, OrderStatus},
     seal::{PrivateKey, SealError, Sealed},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Wait between two looks, in milliseconds of the hub's clock.
-const EVERY_MS: u64 = 5_000;
+const EVERY_MS: u64 = 15_000;
 /// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
 const HEARD_WITHIN_MS: i64 = 600_000;
 
@@ -259,6 +260,14 @@ fn stands(view: &DispatchView) -> bool {
     here && !view.stop_departure
 }
 
+/// Whether the depot itself has said that the goods stay. The hub's own word is not enough: until the depot has
+/// heard it, they may be leaving.
+fn depot_took_it_back(reader: &Reader<'_>, id: &DocumentId, view: &DispatchView) -> Result<bool, StoreError> {
+    let last = reader.decisions_of_dispatch(id)?.into_iter().next_back();
+    let recalled = last.is_some_and(|decision| decision.record.kind == DecisionKind::Recall);
+    Ok(view.state == DispatchState::Aborted || view.state == DispatchState::Cancelled && recalled)
+}
+
 /// All leases and all releases, as the sum rule wants them.
 fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
     let loans = reader.leases()?.iter().map(Loan::from).collect();
@@ -276,7 +285,10 @@ fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
         // Two releases of one dispatch share one departure: what the second needs beyond the first is all that
         // it was charged, so both are over, or issued, together.
         let issued_at = items.iter().filter_map(|item| item.issued_at).max();
-        let void = view.is_some_and(|v| v.departed.is_none() && v.state.is_over_at_depot());
+        let void = match view {
+            Some(view) => view.departed.is_none() && depot_took_it_back(reader, &dispatch, &view)?,
+            None => false,
+        };
         for item in items {
             let (lease, used) = match (&item.charge, &item.order) {
                 (Some(charge), _) => (Some(charge.lease.clone()), charge.used.clone()),

@@ -1,7 +1,8 @@
 //! Named tasks: each has an owner, an answer to its own failure, and ends when it is told to.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
+use futures::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -83,7 +84,9 @@ impl Tasks {
         let handle = tokio::spawn(async move {
             let mut wait = stop.clone();
             loop {
-                let ended = run(stop.clone()).await;
+                // A panic is a failure like any other: told, and answered as the task's owner wants.
+                let ended = AssertUnwindSafe(run(stop.clone())).catch_unwind().await;
+                let ended = ended.unwrap_or_else(|_| Err("it panicked; the place is in the log above".into()));
                 if stop.is_stopped() {
                     return;
                 }
@@ -157,6 +160,13 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_vital_task_that_panics_is_named_like_one_that_fails() {
+        let mut tasks = Tasks::new();
+        tasks.spawn("shaky", OnError::StopHub, |_| async { panic!("planted") });
+        assert_eq!(tasks.failed().await, "shaky");
+    }
 
     #[tokio::test]
     async fn tasks_end_in_the_order_asked_and_a_vital_one_that_fails_is_named() {

@@ -32,7 +32,7 @@ use crate::{
     reconciler,
     store::{Store, folding},
     sync::{self, SyncState},
-    tasks::{OnError, Tasks},
+    tasks::{OnError, Stop, TaskError, Tasks},
 };
 
 /// How long each task may take to end by itself, in real time.
@@ -57,7 +57,7 @@ impl RunningHub {
 
     /// Ends everything: first nothing more comes in, then what is under way is brought to its end.
     pub async fn stop(self) {
-        self.tasks.stop_in_order(&["api", "poll", "post", "leases", "reconciler", "folding"], GRACE).await;
+        self.tasks.stop_in_order(&["api", "poll", "post", "leases", "reconciler", "folding", "store"], GRACE).await;
     }
 }
 
@@ -104,9 +104,11 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let bundle = Bundle { hash: Hash32::of(b""), rules: Rules::default() };
     let mut tasks = Tasks::new();
     let at = store.clone();
-    tasks.spawn("folding", OnError::StopHub, move |stop| folding::run(at.clone(), stop));
+    tasks.spawn("store", OnError::StopHub, move |stop| watch_store(at.clone(), stop));
+    let at = store.clone();
+    tasks.spawn("folding", OnError::Restart, move |stop| folding::run(at.clone(), stop));
     let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
-    tasks.spawn("reconciler", OnError::StopHub, move |stop| {
+    tasks.spawn("reconciler", OnError::Restart, move |stop| {
         reconciler::run(at.clone(), time.clone(), rules.clone(), stop)
     });
     match &erp {
@@ -133,17 +135,31 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     Ok(RunningHub { address, public_key, tasks, _lock: lock })
 }
 
+/// Ends once a write was lost on its way to disk: the store must be opened anew then. A write that was refused,
+/// on a full disk for one, is no such thing; whoever wrote tries again.
+async fn watch_store(store: Store, mut stop: Stop) -> Result<(), TaskError> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = stop.stopped() => return Ok(()),
+        }
+        if store.is_broken() {
+            return Err("a write was lost on its way to disk".into());
+        }
+    }
+}
+
 fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
     let connector = connector(erp)?;
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
-    tasks.spawn("poll", OnError::StopHub, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
+    tasks.spawn("poll", OnError::Restart, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
-    tasks.spawn("post", OnError::StopHub, move |stop| {
+    tasks.spawn("post", OnError::Restart, move |stop| {
         post::run(at.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
     });
     let (at, time) = (store.clone(), clock.clone());
-    tasks.spawn("leases", OnError::StopHub, move |stop| {
+    tasks.spawn("leases", OnError::Restart, move |stop| {
         lease_grants::run(at.clone(), connector.clone(), time.clone(), grantor.clone(), stop)
     });
     Ok(())

@@ -77,6 +77,12 @@ fn charge_lease(tx: &mut Tx<'_>, record: &DecisionRecord, now: UtcMs) -> Result<
         return Ok(());
     }
     if record.kind == DecisionKind::LeaseClosed {
+        // A gateway that took another's place reads that one's lease from the feed and knows nothing of its use.
+        if !row.used.is_nothing() && !tx.has_charged(&record.device, &charge.lease)? {
+            warn!(decision = %record.id, lease = %charge.lease,
+                "lease {} was used by another device than the one that closes it: it stays as it is", charge.lease);
+            return Ok(());
+        }
         row.state = LeaseState::Closed;
         row.used = charge.used.clone();
         row.closed_at = Some(now);

@@ -4,6 +4,7 @@ use gatehouse_common::{
     case::{self, CaseType},
     decision::{DecisionKind, DecisionRecord},
     dispatch::DispatchView,
+    document::ActorKind,
     fact::{FactKey, FactValue},
     id::{DocumentId, OrderId},
     lease::{self, LeaseUse},
@@ -12,7 +13,7 @@ use gatehouse_common::{
 };
 
 use crate::{
-    core::reconcile::{QueuedPosting, ReconItem, Situation, Step, obey, settle},
+    core::reconcile::{NewCase, QueuedPosting, ReconItem, Situation, Step, obey, settle},
     erp::poll,
     store::{Reader, ReconFilter, StoreError},
 };
@@ -24,6 +25,8 @@ pub(super) struct Look {
     dispatches: Vec<(DocumentId, DispatchView)>,
     items: Vec<ItemLook>,
     erp_read_at: Option<UtcMs>,
+    /// Cases still to be opened for what left without a decision known here.
+    unexplained: Vec<(DocumentId, NewCase)>,
 }
 
 struct ItemLook {
@@ -61,7 +64,8 @@ impl Look {
                 item,
             });
         }
-        Ok(Some(Self { order, on_hold, dispatches, items, erp_read_at: poll::read_at(reader)? }))
+        let unexplained = unexplained(reader, &order, &dispatches, &decisions)?;
+        Ok(Some(Self { order, on_hold, dispatches, items, erp_read_at: poll::read_at(reader)?, unexplained }))
     }
 
     /// What dispatches before the `occurrence`-th of the same depot took away.
@@ -71,7 +75,8 @@ impl Look {
     }
 
     pub(super) fn steps(&self, now: UtcMs) -> Vec<(Option<DocumentId>, Step)> {
-        let mut steps = Vec::new();
+        let open = |(id, case): &(DocumentId, NewCase)| (Some(*id), Step::OpenCase(case.clone()));
+        let mut steps: Vec<_> = self.unexplained.iter().map(open).collect();
         for (id, view) in &self.dispatches {
             let obeyed = obey(&self.order, view, &self.earlier(view), self.on_hold);
             steps.extend(obeyed.into_iter().map(|step| (Some(*id), step)));
@@ -127,6 +132,38 @@ fn is_within_lease(reader: &Reader<'_>, record: &DecisionRecord) -> Result<bool,
     let in_time = record.at.wall < row.lease.expires_at;
     let in_slice = lease::within(&row.lease, &LeaseUse::default(), &row.used).is_ok();
     Ok(row.lease.site == record.site && in_time && in_slice)
+}
+
+/// The case for a dispatch that its depot says has left, while no decision to release it is known here: there is no
+/// item then whose posting would tell the ERP. The depot reports a decision before the departure, so it did not
+/// come by itself; a unit on the vehicle may be ahead of its depot and does not count.
+fn unexplained(
+    reader: &Reader<'_>,
+    order: &Order,
+    dispatches: &[(DocumentId, DispatchView)],
+    decisions: &[DecisionRecord],
+) -> Result<Vec<(DocumentId, NewCase)>, StoreError> {
+    let mut cases = Vec::new();
+    for (dispatch, view) in dispatches {
+        let Some(departed) = &view.departed else { continue };
+        let is_known = decisions.iter().any(|d| d.dispatch == Some(*dispatch) && is_release(d));
+        if is_known || departed.key.actor.kind != ActorKind::Site {
+            continue;
+        }
+        let (case_type, subject, leg) = (CaseType::ReconDiscrepancy, order.id.to_string(), view.leg());
+        let id = case::document_id(&case::dedup_key(case_type, &subject, &leg), 1);
+        if reader.case_view(&id)?.is_some() {
+            continue;
+        }
+        let summary = format!(
+            "order {} left {} and the hub knows no decision that released it: nothing of it is posted",
+            order.id, view.site
+        );
+        let money_minor = order.value_minor(&departed.load);
+        let case = NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor };
+        cases.push((*dispatch, case));
+    }
+    Ok(cases)
 }
 
 /// Which case about the credit of the item's dispatch is open, or would be the next.

@@ -2,7 +2,7 @@
 
 use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord},
-    id::{DecisionId, DeviceId, DocumentId, Hash32, OrderId},
+    id::{DecisionId, DeviceId, DocumentId, Hash32, LeaseId, OrderId},
     seal::Sealed,
     time::UtcMs,
 };
@@ -107,6 +107,17 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if one of them is.
     pub fn decisions_of_dispatch(&self, dispatch: &DocumentId) -> Result<Vec<StoredDecision>, StoreError> {
         self.decisions_where("dispatch = ?1 ORDER BY n", [dispatch.to_string()])
+    }
+
+    /// Whether a device has released anything under a lease.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn has_charged(&self, device: &DeviceId, lease: &LeaseId) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM decisions
+              WHERE device = ?1 AND kind <> 'lease_closed' AND json_extract(body, '$.lease.lease') = ?2)",
+        )?;
+        Ok(statement.query_row([device.as_str(), lease.as_str()], |r| r.get(0))?)
     }
 
     /// How many decisions there are.

@@ -14,6 +14,7 @@ use gatehouse_common::{
 };
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::error;
 
 use super::{Reader, Scope, StoreChange, StoreError, Tx, ledger::Provenance, row};
 use crate::core::projections::{Projection, View, project};
@@ -274,7 +275,10 @@ impl Tx<'_> {
         }
         Ok(match self.whole(id)? {
             None => Ok(Document::new()?),
-            Some((known, document, _)) if known == kind => Ok(document),
+            // A kind holds once the document is one; before, its first chunks only claimed it.
+            Some((known, document, _)) if known == kind || project(known, &document).document_id().is_none() => {
+                Ok(document)
+            }
             Some((known, ..)) => Err(format!("this document is a {}", known.as_str())),
         })
     }
@@ -294,9 +298,15 @@ impl Tx<'_> {
         now: UtcMs,
     ) -> Result<Result<(), String>, StoreError> {
         let id = chunk.document;
-        let mut document = match self.take_document(id, chunk.kind)? {
-            Ok(document) => document,
-            Err(why) => return Ok(Err(why)),
+        let mut document = match self.take_document(id, chunk.kind) {
+            Ok(Ok(document)) => document,
+            Ok(Err(why)) => return Ok(Err(why)),
+            Err(damaged @ StoreError::Damaged { .. }) => {
+                // One document that rotted must not keep its sender from all others.
+                error!(document.id = %id, error = %damaged, "document {id} takes no more changes: {damaged}");
+                return Ok(Err("the hub's copy of this document is damaged".to_owned()));
+            }
+            Err(e) => return Err(e),
         };
         let had_waiting = !document.missing().is_empty();
         let applied = match document.admit(chunk.bytes, chunk.inspected) {
@@ -306,6 +316,8 @@ impl Tx<'_> {
         let projection = project(chunk.kind, &document);
         let fits = match projection.document_id() {
             Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
+            // Else whoever comes first could make a document anything under another's id.
+            None if applied != Applied::Waiting => Err(format!("nothing in it makes it a {}", chunk.kind.as_str())),
             _ => allows(&projection),
         };
         if let Err(why) = fits {
@@ -420,7 +432,7 @@ impl Tx<'_> {
         let columns = &projection.columns;
         self.connection
             .prepare_cached(
-                "UPDATE documents SET last_chunk = max(last_chunk, ?2), changed_ms = ?3, site = ?4, order_id = ?5,
+                "UPDATE documents SET kind = ?14, last_chunk = max(last_chunk, ?2), changed_ms = ?3, site = ?4, order_id = ?5,
                         vehicle = ?6, state = ?7, over = ?8, case_type = ?9, owner = ?10, severity = ?11,
                         occurrence = ?12, due_ms = ?13
                   WHERE document = ?1",
@@ -439,6 +451,7 @@ impl Tx<'_> {
                 columns.severity,
                 columns.occurrence,
                 columns.due.map(|d| d.0),
+                kind.as_str(),
             ])?;
         self.changed(match kind {
             DocumentKind::Case => StoreChange::Case(*id),

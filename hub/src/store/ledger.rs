@@ -13,6 +13,7 @@ use gatehouse_common::{
     time::UtcMs,
 };
 use rusqlite::{OptionalExtension, Row, params};
+use tracing::error;
 
 use super::{Device, Reader, Scope, StoreChange, StoreError, Tx, row};
 
@@ -86,9 +87,10 @@ impl Provenance<'_> {
 }
 
 impl Reader<'_> {
-    /// Rows of `lane` after `after` for a device with `scopes`, in order of position, at most `limit`.
+    /// Rows of `lane` after `after` for a device with `scopes`, in order of position, at most `limit`. One that is
+    /// damaged is told to the log and left out.
     /// # Errors
-    /// [`StoreError::Damaged`] if one of them is.
+    /// [`StoreError::Sqlite`].
     pub fn feed(&self, scopes: &[Scope], lane: Lane, after: u64, limit: usize) -> Result<Vec<FeedRow>, StoreError> {
         if scopes.is_empty() {
             return Ok(Vec::new());
@@ -114,7 +116,15 @@ impl Reader<'_> {
             let origin: String = r.get("origin")?;
             let stored = Stored::read(r)?;
             let weight = stored.body.len() + 48;
-            let says = stored.open(ledger)?;
+            let says = match stored.open(ledger) {
+                Ok(says) => says,
+                Err(damaged @ StoreError::Damaged { .. }) => {
+                    // One row that rotted must not keep a depot from all others.
+                    error!(position = ledger, error = %damaged, "a row is left out of the feed: {damaged}");
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             found.push(FeedRow {
                 item: FeedItem { lane, position: row::from_sql(position), says },
                 origin: if origin.is_empty() { None } else { Some(row::parse("ledger", &origin)?) },

@@ -26,6 +26,8 @@ const BATCH_MAX: usize = 256;
 const BATCH_TIME_MAX: Duration = Duration::from_millis(20);
 /// Most closures that wait; callers beyond that wait in turn.
 const WAITING_MAX: usize = 4096;
+/// How often a transaction is begun before its work is given up; each try waits as long as the connection may.
+const BEGIN_TRIES: u32 = 12;
 
 /// What became of a commit.
 type Commit = Result<(), (bool, String)>;
@@ -123,7 +125,7 @@ impl Thread {
 
     fn batch(&mut self, first: Job, waiting: &Receiver<Job>) -> Result<(), rusqlite::Error> {
         let started = Instant::now();
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.begin()?;
         let mut answers = Vec::new();
         let mut changes = Vec::new();
         let mut next = Some(first);
@@ -147,6 +149,19 @@ impl Thread {
         }
         for answer in answers {
             answer(&commit);
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction; waits while another program holds the file.
+    fn begin(&self) -> Result<(), rusqlite::Error> {
+        for tried in 1.. {
+            match self.connection.execute_batch("BEGIN IMMEDIATE") {
+                Err(e) if tried < BEGIN_TRIES && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    error!(error = %e, "another program holds the store; everyone who writes waits: {e}");
+                }
+                ended => return ended,
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use gatehouse_common::{
 use tracing::warn;
 
 use super::gate;
-use crate::store::{AuditEntry, Device, Scope, StoreError, Tx, quarantine::Refused};
+use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, quarantine::Refused};
 
 /// How many taken records a device keeps for the day that the hub's disk is lost.
 const KEEP: u64 = 10_000;
@@ -124,6 +124,9 @@ impl Taking<'_> {
     }
 
     fn decision(&mut self, tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Result<(), String>, StoreError> {
+        if self.device.kind == DeviceKind::Vehicle {
+            return Ok(Err("a vehicle unit makes no decisions".to_owned()));
+        }
         let key = &self.device.public_key;
         let said: DecisionRecord = match sealed.open(key) {
             Ok(record) => record,

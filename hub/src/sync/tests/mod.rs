@@ -13,6 +13,8 @@ use gatehouse_common::{
     time::{BootId, Hlc, Moment, UtcMs},
 };
 
+mod refusals;
+
 use super::{handle_push, pull};
 use crate::store::{Device, DeviceKind, DocumentSays, Scope, Store};
 
