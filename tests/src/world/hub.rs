@@ -128,6 +128,7 @@ impl Hub {
     /// # Errors
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
+        self.erp.hub_lives();
         let store = Store::open(&self.path, &hub_name())?;
         let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
