@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    decision::{DecidedBy, DecisionKind},
-    dispatch::{DispatchState, DispatchView, HoldReason, Says},
-    document::{Applied, Chunk, Document, Entry, EntryKey, gate::inspect},
+    dispatch::Says,
+    document::{Applied, Chunk, Document, Entry, gate::inspect},
     fact::{Fact, FactKey, Report},
     id::{DocumentId, DocumentKind, OrderId},
     order::{Order, OrderStatus},
@@ -16,8 +15,7 @@ use gatehouse_common::{
 use super::{
     Case, Core, Dispatch,
     decision::{Change, Record},
-    dispatches::{Ruling, folded},
-    state::RecallAlarm,
+    dispatches::folded,
 };
 
 impl Core {
@@ -165,73 +163,8 @@ impl Core {
         }
     }
 
-    /// Takes a release back at once when the hub's word ended it.
-    fn obey(&mut self, now: &Moment, id: DocumentId, before: &DispatchView, after: &DispatchView) {
-        if !self.profile.is_gateway()
-            || !released(before)
-            || released(after)
-            || after.state.is_over_at_depot() && after.cancelled.is_none()
-        {
-            return;
-        }
-        if after.state.has_left() {
-            return;
-        }
-        let Some((entry, why)) = self.recall_of(id, after) else { return };
-        let order = self.orders.get(&after.order).map(|o| (o.id.clone(), o.version));
-        let decision = self.rule_on(Ruling {
-            kind: DecisionKind::Recall,
-            mode: None,
-            dispatch: id,
-            order,
-            load: before.release.as_ref().map(|r| r.load.clone()).unwrap_or_default(),
-            gates: Vec::new(),
-            lease: None,
-            by: DecidedBy::Hub { entry: entry.to_string() },
-            reason: why.clone(),
-            now,
-        });
-        self.counts.edit(after.order.as_str(), |c| c.shrink_to(&after.load));
-        self.recount(now, &after.order);
-        let alarm = RecallAlarm { at: now.wall, why: why.clone() };
-        self.rules.edit(&id.to_string(), |r| r.alarm = Some(alarm));
-        if after.cancelled.is_none() {
-            // Until the gates are met again: else the old release would stand once the hub lifts its hold.
-            let held = Says::Held { reason: HoldReason::Gate, why, cases: Vec::new(), decision };
-            self.say(now, id, "rule recall", vec![held]);
-        }
-    }
-
-    /// The hub's entry that ended a release, with its reason.
-    fn recall_of(&self, id: DocumentId, view: &DispatchView) -> Option<(EntryKey, String)> {
-        let (entries, _) = self.dispatches.get(&id)?.document.entries::<Says>();
-        let newest_terms = entries
-            .iter()
-            .filter_map(|(key, e)| match &e.says {
-                Says::Terms { order_version, why, .. } => Some((*order_version, key.clone(), why.clone())),
-                _ => None,
-            })
-            .max_by_key(|(version, ..)| *version)
-            .map(|(_, key, why)| (key, why));
-        if let Some(key) = &view.cancelled {
-            let why = entries.get(key).map(|e| match &e.says {
-                Says::Cancelled { why, .. } => why.clone(),
-                _ => String::new(),
-            });
-            return Some((key.clone(), why.unwrap_or_default()));
-        }
-        let hold = view.holds.iter().find(|h| h.key.actor != self.actor).map(|h| (h.key.clone(), h.why.clone()));
-        hold.or(newest_terms)
-    }
-
-    /// Whether the ERP still wants an order, as far as is known here.
+    /// Whether the ERP still wants an order to leave from this depot, as far as is known here.
     pub(super) fn is_wanted(&self, order: &OrderId) -> bool {
-        self.orders.get(order).is_some_and(|o| o.status == OrderStatus::Released)
+        self.orders.get(order).is_some_and(|o| o.status == OrderStatus::Released && o.site == self.profile.site)
     }
-}
-
-/// Whether a release stands and the goods are still here.
-fn released(view: &DispatchView) -> bool {
-    let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
-    here && view.release.is_some() && !view.stop_departure
 }

@@ -14,6 +14,7 @@ mod leases;
 mod physical;
 mod readiness;
 mod readings;
+mod recalls;
 pub mod signals;
 pub mod start;
 pub mod state;

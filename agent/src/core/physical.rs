@@ -24,7 +24,9 @@ impl Core {
             if view.waits_for_upgrade || view.site != self.profile.site {
                 return;
             }
-            let moved = self.progress(now, id, &view) || self.weigh_and_release(now, id, &view);
+            let moved = self.progress(now, id, &view)
+                || self.outgrown(now, id, &view)
+                || self.weigh_and_release(now, id, &view);
             if !moved {
                 break;
             }
@@ -48,7 +50,7 @@ impl Core {
         let door = self.doors.get(view.door.as_str()).cloned().unwrap_or_default();
         let says = self
             .departure(view, &counts, &door)
-            .or_else(|| Self::unloading(view, &counts))
+            .or_else(|| self.unloading(view, &counts))
             .or_else(|| Self::loading(view, &counts, &door))
             .or_else(|| self.loaded(view, &counts, &door));
         let Some(says) = says else { return false };
@@ -99,8 +101,10 @@ impl Core {
         self.orders.get(&view.order).map_or_else(|| view.load.clone(), gatehouse_common::order::Order::quantities)
     }
 
-    fn unloading(view: &DispatchView, counts: &Counts) -> Option<Says> {
-        let emptied = view.state.is_on_board() && view.cancelled.is_some() && counts.on_board() == 0;
+    fn unloading(&self, view: &DispatchView, counts: &Counts) -> Option<Says> {
+        let elsewhere = self.orders.get(&view.order).is_some_and(|order| order.site != view.site);
+        let given_up = view.cancelled.is_some() || elsewhere;
+        let emptied = view.state.is_on_board() && given_up && counts.on_board() == 0;
         let at = counts.moved_at.or(view.loading_at);
         emptied.then(|| Says::Aborted {
             evidence: Evidence {

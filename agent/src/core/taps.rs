@@ -48,7 +48,8 @@ impl Core {
         self.needs_reason(reason)?;
         let order = self.orders.get(&view.order).cloned().ok_or(TapRefused::NotFound(id))?;
         if view.cancelled.is_some() || !self.is_wanted(&view.order) {
-            return Err(TapRefused::State("the order was cancelled; nothing may leave for it".to_owned()));
+            let why = "the order was cancelled or leaves from another depot now; nothing may leave for it here";
+            return Err(TapRefused::State(why.to_owned()));
         }
         if is_behind(&order, &view) {
             return Err(TapRefused::State(

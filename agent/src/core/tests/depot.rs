@@ -235,6 +235,13 @@ impl Depot {
         self.tell(Downward::Order(serde_json::to_string(&order).unwrap()))
     }
 
+    /// A newer version of an order of 10 units, changed by `change`.
+    pub fn changes(&mut self, id: &str, change: impl Fn(&mut Order)) -> &mut Self {
+        let mut order = self.order_of(id, 10, OrderStatus::Released);
+        change(&mut order);
+        self.tell(Downward::Order(serde_json::to_string(&order).unwrap()))
+    }
+
     pub fn fact(&mut self, key: FactKey, value: FactValue) -> &mut Self {
         let report = Report { key, value, source: Source::Wms, at: self.now.wall, evidence: "told".into() };
         self.tell(Downward::Fact(serde_json::to_string(&report).unwrap()))

@@ -4,6 +4,7 @@
 mod depot;
 mod detectors;
 mod offline;
+mod outgrown;
 mod people;
 mod recalls;
 mod release;

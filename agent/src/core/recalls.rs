@@ -1,0 +1,102 @@
+//! Releases that are taken back: on the hub's word, or because the order has outgrown them.
+
+use gatehouse_common::{
+    decision::{DecidedBy, DecisionKind},
+    dispatch::{DispatchState, DispatchView, HoldReason, Says},
+    document::EntryKey,
+    id::DocumentId,
+    order::Order,
+    time::Moment,
+};
+
+use super::{Core, dispatches::Ruling, readiness::is_behind, state::RecallAlarm};
+
+impl Core {
+    /// Takes a release back at once when the hub's word ended it.
+    pub(super) fn obey(&mut self, now: &Moment, id: DocumentId, before: &DispatchView, after: &DispatchView) {
+        if !self.profile.is_gateway()
+            || !released(before)
+            || released(after)
+            || after.state.is_over_at_depot() && after.cancelled.is_none()
+        {
+            return;
+        }
+        if after.state.has_left() {
+            return;
+        }
+        let Some((entry, why)) = self.recall_of(id, after) else { return };
+        self.counts.edit(after.order.as_str(), |c| c.shrink_to(&after.load));
+        self.recount(now, &after.order);
+        self.take_back(now, id, after, DecidedBy::Hub { entry: entry.to_string() }, why);
+    }
+
+    /// Takes a release back that the order has outgrown; says whether it did. The hub says nothing of this in the
+    /// document: the order itself is its word.
+    pub(super) fn outgrown(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        let gate_holds = view.holds.iter().any(|h| h.reason == HoldReason::Gate);
+        let rests_on_release = view.release.is_some() && view.cancelled.is_none() && !gate_holds;
+        if !rests_on_release || view.state.is_over_at_depot() {
+            return false;
+        }
+        let Some(order) = self.orders.get(&view.order).filter(|order| !is_behind(order, view)) else { return false };
+        let Some(why) = outgrown_by(order, view) else { return false };
+        self.take_back(now, id, view, DecidedBy::Rule { rule: "order changed".to_owned() }, why);
+        true
+    }
+
+    fn take_back(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, by: DecidedBy, why: String) {
+        let order = self.orders.get(&view.order).map(|o| (o.id.clone(), o.version));
+        let decision = self.rule_on(Ruling {
+            kind: DecisionKind::Recall,
+            mode: None,
+            dispatch: id,
+            order,
+            load: view.release.as_ref().map(|r| r.load.clone()).unwrap_or_default(),
+            gates: Vec::new(),
+            lease: None,
+            by,
+            reason: why.clone(),
+            now,
+        });
+        let alarm = RecallAlarm { at: now.wall, why: why.clone() };
+        self.rules.edit(&id.to_string(), |r| r.alarm = Some(alarm));
+        if view.cancelled.is_none() {
+            // Until the gates are met again: else the old release would stand once the hub lifts its hold.
+            let held = Says::Held { reason: HoldReason::Gate, why, cases: Vec::new(), decision };
+            self.say(now, id, "rule recall", vec![held]);
+        }
+    }
+
+    /// The hub's entry that ended a release, with its reason.
+    fn recall_of(&self, id: DocumentId, view: &DispatchView) -> Option<(EntryKey, String)> {
+        let (entries, _) = self.dispatches.get(&id)?.document.entries::<Says>();
+        let newest_terms = entries
+            .iter()
+            .filter_map(|(key, e)| match &e.says {
+                Says::Terms { order_version, why, .. } => Some((*order_version, key.clone(), why.clone())),
+                _ => None,
+            })
+            .max_by_key(|(version, ..)| *version)
+            .map(|(_, key, why)| (key, why));
+        if let Some(key) = &view.cancelled {
+            let why = entries.get(key).map(|e| match &e.says {
+                Says::Cancelled { why, .. } => why.clone(),
+                _ => String::new(),
+            });
+            return Some((key.clone(), why.unwrap_or_default()));
+        }
+        let hold = view.holds.iter().find(|h| h.key.actor != self.actor).map(|h| (h.key.clone(), h.why.clone()));
+        hold.or(newest_terms)
+    }
+}
+
+/// Whether a release stands and the goods are still here.
+fn released(view: &DispatchView) -> bool {
+    let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
+    here && view.release.is_some() && !view.stop_departure
+}
+
+/// What of a newer order a release cannot live with, for people.
+fn outgrown_by(order: &Order, view: &DispatchView) -> Option<String> {
+    (order.site != view.site).then(|| format!("the order leaves from {} now", order.site))
+}
