@@ -201,6 +201,19 @@ def add_use(total, used):
     total["stock"].update(used["stock"])
 
 
+def is_above(lease, total, used, kind):
+    """Whether `used`, with which the lease comes to `total`, is more than it allowed: never in credit, and in value
+    and stock only where a person overrode."""
+    credit, stock = lease["credit_minor"], lease["stock"]
+    if any(n > 0 and total["credit_minor"][who] > credit.get(who, 0) for who, n in used["credit_minor"].items()):
+        return True
+    if kind == "override":
+        return False
+    if used["value_minor"] > 0 and total["value_minor"] > lease["value_ceiling_minor"]:
+        return True
+    return any(n > 0 and total["stock"][what] > stock.get(what, 0) for what, n in used["stock"].items())
+
+
 def check_leases(run):
     hub_key = base64.b64decode(run.plan["hub_public_key"])
     leases = {}
@@ -209,7 +222,7 @@ def check_leases(run):
         if not ed25519.verify(hub_key, row["body"].encode("utf-8"), base64.b64decode(row["signature"])):
             run.wrong("leases", f"{row['id']} is not signed by the hub")
     sums, by_dispatch = defaultdict(nothing_used), defaultdict(nothing_used)
-    over = set()
+    over, above = set(), set()
     for name, body in run.decisions:
         if body["kind"] not in RELEASES:
             continue
@@ -225,22 +238,17 @@ def check_leases(run):
             run.wrong("leases", f"{body['id']} charges {canonical(charge['used'])}, its load uses {canonical(used)}")
         add_use(before, used)
         add_use(sums[charge["lease"]], used)
+        if lease is not None and is_above(lease, sums[charge["lease"]], used, body["kind"]):
+            above.add(charge["lease"])
         if lease is None:
             run.wrong("leases", f"{body['id']} used {charge['lease']}, which the hub never granted")
             over.add(charge["lease"])
         elif lease["site"] != body["site"] or body["at"]["wall"] > lease["expires_at"]:
             run.wrong("leases", f"{body['id']} used {charge['lease']} at the wrong place or time")
             over.add(charge["lease"])
-    for identifier, total in sums.items():
-        lease = leases.get(identifier)
-        if lease is None:
-            continue
-        above = total["value_minor"] > lease["value_ceiling_minor"]
-        above |= any(sum_ > lease["credit_minor"].get(who, 0) for who, sum_ in total["credit_minor"].items())
-        above |= any(sum_ > lease["stock"].get(what, 0) for what, sum_ in total["stock"].items())
-        if above:
-            over.add(identifier)
-            run.wrong("leases", f"{identifier} was used above its limits")
+    for identifier in sorted(above):
+        over.add(identifier)
+        run.wrong("leases", f"{identifier} was used above its limits")
     return {"granted": len(leases), "used": len(sums), "over_limit": len(over)}
 
 

@@ -100,7 +100,7 @@ pub struct Tap {
 /// What a person can do at the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Lets a dispatch leave against its gates; with all gates met it is an ordinary release by hand.
+    /// Lets a dispatch leave against its gates or beyond the lease; where both allow it, it is an ordinary release by hand.
     Override {
         /// Which dispatch.
         dispatch: DocumentId,

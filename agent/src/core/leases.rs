@@ -5,7 +5,7 @@ use gatehouse_common::{
     decision::{DecidedBy, DecisionKind, DecisionRecord, LeaseCharge},
     gate::GateKind,
     id::{DocumentId, Hash32},
-    lease::{HeldLease, Lease, LeaseRefusal, LeaseUse},
+    lease::{HeldLease, Lease, LeaseRefusal, LeaseUse, within},
     order::{LineQuantity, Order},
     seal::Sealed,
     time::Moment,
@@ -107,10 +107,30 @@ impl Core {
         held.admits(&self.profile.site, &self.wanted(dispatch, order, load), now)
     }
 
-    /// Uses the lease for a release, whether or not it admits it: what leaves is counted.
-    pub(super) fn charge(&mut self, dispatch: DocumentId, order: &Order, load: &[LineQuantity]) -> Option<LeaseCharge> {
+    /// Whether a release would go beyond the credit that the lease sets aside for the customer. Value and stock are
+    /// not asked: they are one person's to answer for.
+    pub(super) fn passes_credit_slice(&self, dispatch: DocumentId, order: &Order, load: &[LineQuantity]) -> bool {
+        let Some(held) = &self.lease else { return false };
+        let credit = LeaseUse { credit_minor: self.wanted(dispatch, order, load).credit_minor, ..LeaseUse::default() };
+        let only_credit = Lease { value_ceiling_minor: i64::MAX, ..held.lease.clone() };
+        within(&only_credit, &held.used, &credit).is_err()
+    }
+
+    /// Uses the lease for a release, whether or not it admits it: what a person let go beyond it is gone from it
+    /// too, else the rest would be spent twice. A lease whose time is over has nothing left to use.
+    pub(super) fn charge(
+        &mut self,
+        now: &Moment,
+        dispatch: DocumentId,
+        order: &Order,
+        load: &[LineQuantity],
+    ) -> Option<LeaseCharge> {
         let wanted = self.wanted(dispatch, order, load);
         let held = self.lease.as_mut()?;
+        // A suspended lease may come back to life before its end and must know of this then.
+        if matches!(held.left_ms(now), Err(LeaseRefusal::Expired(_))) || now.wall >= held.lease.expires_at {
+            return None;
+        }
         held.used.add(&wanted);
         let (id, used) = (held.lease.id.clone(), held.used.clone());
         self.rules.edit(&dispatch.to_string(), |rule| match &mut rule.charged {

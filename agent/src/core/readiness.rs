@@ -267,8 +267,7 @@ impl Core {
             _ => "rule gates".to_owned(),
         };
         let (mode, overridden) = (weighed.mode, weighed.mode == Mode::Override);
-        let admitted = self.lease_admits(now, id, order, &load).is_ok();
-        let lease = if admitted { self.charge(id, order, &load) } else { None };
+        let lease = self.charge(now, id, order, &load);
         let decision = self.rule_on(Ruling {
             kind: if overridden { DecisionKind::Override } else { DecisionKind::Release },
             mode: Some(mode),

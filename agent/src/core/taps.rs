@@ -82,7 +82,12 @@ impl Core {
         if let Some(gate) = two.iter().find(|g| policy.two_persons.contains(g)) {
             return Err(TapRefused::TwoPersons(format!("releasing against {}", gate.as_str())));
         }
-        let by_hand = two.is_empty() && view.holds.is_empty();
+        // What the lease sets aside of a customer's credit stands for the credit gate: going beyond it is no less.
+        if policy.two_persons.contains(&GateKind::Credit) && self.passes_credit_slice(id, &order, &view.load) {
+            return Err(TapRefused::TwoPersons("releasing beyond the credit that the lease sets aside".to_owned()));
+        }
+        let admitted = self.lease_admits(now, id, &order, &view.load).is_ok();
+        let by_hand = two.is_empty() && view.holds.is_empty() && admitted;
         if !by_hand {
             weighed.mode = Mode::Override;
         }

@@ -11,7 +11,7 @@ use std::{
 use gatehouse_common::{
     decision::{ChainHead, DecisionKind, DecisionRecord},
     id::{Hash32, LeaseId},
-    lease::{Lease, LeaseUse, within},
+    lease::{Lease, LeaseRefusal, LeaseUse, within},
     seal::Sealed,
 };
 use rusqlite::Connection;
@@ -229,7 +229,13 @@ fn leases(agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
         match (&record.kind, &record.lease) {
             (DecisionKind::Release, None) => fail(format!("{} rests on no lease", record.id)),
             (DecisionKind::Release | DecisionKind::Override, Some(charge)) => {
-                used.entry(charge.lease.clone()).or_default().add(&charge.used);
+                let before = used.entry(charge.lease.clone()).or_default();
+                if let Some(lease) = granted.get(&charge.lease)
+                    && let Err(refusal) = allowed(lease, before, &charge.used, record.kind)
+                {
+                    fail(format!("{}: {refusal}", record.id));
+                }
+                before.add(&charge.used);
                 match granted.get(&charge.lease) {
                     None => fail(format!("{} names lease {}, which nobody granted", record.id, charge.lease)),
                     Some(lease) if record.at.wall >= lease.expires_at => {
@@ -246,13 +252,15 @@ fn leases(agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
             _ => {}
         }
     }
-    for (id, used) in &used {
-        if let Some(lease) = granted.get(id)
-            && let Err(refusal) = within(lease, &LeaseUse::default(), used)
-        {
-            fail(refusal.to_string());
-        }
+}
+
+/// A person may go beyond a lease in value and stock, never in credit; a rule in nothing.
+fn allowed(lease: &Lease, before: &LeaseUse, wanted: &LeaseUse, kind: DecisionKind) -> Result<(), LeaseRefusal> {
+    if kind == DecisionKind::Release {
+        return within(lease, before, wanted);
     }
+    let credit = LeaseUse { credit_minor: wanted.credit_minor.clone(), ..LeaseUse::default() };
+    within(&Lease { value_ceiling_minor: i64::MAX, ..lease.clone() }, before, &credit)
 }
 
 fn postings(world: &World, broken: &mut Vec<Broken>) {

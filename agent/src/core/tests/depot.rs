@@ -272,8 +272,12 @@ impl Depot {
     }
 
     pub fn lease_for(&mut self, id: &str, stock: u32, lasts_ms: u64) -> &mut Self {
+        self.lease_with(id, stock, lasts_ms, |_| {})
+    }
+
+    pub fn lease_with(&mut self, id: &str, stock: u32, lasts_ms: u64, change: impl Fn(&mut Lease)) -> &mut Self {
         let hours = |h: u64| h * 3_600_000;
-        let lease = Lease {
+        let mut lease = Lease {
             id: id.parse().unwrap(),
             site: "D1".parse().unwrap(),
             granted_at: self.now.wall,
@@ -286,6 +290,7 @@ impl Depot {
             bundle: Hash32::of(b""),
             erp_read_at: self.now.wall,
         };
+        change(&mut lease);
         self.tell(Downward::Lease(Sealed::new(&lease, &PrivateKey::from_seed([9; 32])).unwrap()))
     }
 

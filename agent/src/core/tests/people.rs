@@ -59,3 +59,45 @@ fn a_case_is_taken_up_at_the_depot_and_finance_cases_are_resolved_at_the_hub_onl
     depot.tap("warehouse", act(stock, CaseState::Resolved)).unwrap();
     assert!(depot.cases().contains(&"INV_SHORTFALL O2 resolved".to_owned()));
 }
+
+#[test]
+fn what_a_person_lets_go_beyond_the_lease_is_gone_from_it_so_that_nothing_is_spent_twice() {
+    both(|depot| {
+        depot.online().lease("L1", 15).prepared("O1", 20).scan(ScanStep::Staged, "O1", 20);
+        assert_eq!(depot.state("O1"), "planned", "the lease holds 15 only, and a larger one may come");
+        depot.tap("supervisor", override_of("O1", "the customer waits at the gate")).unwrap();
+        let taken = depot.decisions().pop().unwrap();
+        assert_eq!(depot.decided(), ["override override"]);
+        assert_eq!(taken.lease.unwrap().used.stock.values().sum::<u32>(), 20);
+        depot.prepared("O2", 10).scan(ScanStep::Staged, "O2", 10).cut_off().wait_minutes(1);
+        assert_eq!(depot.state("O2"), "held");
+        assert_eq!(depot.decided(), ["override override", "hold -"]);
+        depot.online().lease("L2", 50);
+        let closed = depot.decisions().into_iter().find_map(|d| d.lease.filter(|_| d.dispatch.is_none())).unwrap();
+        assert_eq!(closed.used.stock.values().sum::<u32>(), 20);
+    });
+}
+
+#[test]
+fn without_any_lease_a_release_by_hand_is_an_override() {
+    both(|depot| {
+        depot.online().prepared("O1", 10).scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.state("O1"), "planned");
+        depot.tap("supervisor", override_of("O1", "the customer waits at the gate")).unwrap();
+        assert_eq!((depot.decided(), depot.decisions().remove(0).lease), (vec!["override override".to_owned()], None));
+    });
+}
+
+#[test]
+fn beyond_the_credit_that_the_lease_sets_aside_two_persons_are_needed() {
+    both(|depot| {
+        let small = |lease: &mut gatehouse_common::lease::Lease| {
+            lease.value_ceiling_minor = 9_000;
+            lease.credit_minor.values_mut().for_each(|minor| *minor = 9_999);
+        };
+        depot.online().lease_with("L1", 100, 3_600_000, small).prepared("O1", 10).scan(ScanStep::Staged, "O1", 10);
+        let refused = depot.tap("supervisor", override_of("O1", "the customer waits at the gate")).unwrap_err();
+        assert!(matches!(refused, TapRefused::TwoPersons(_)), "{refused}");
+        assert!(depot.decided().is_empty());
+    });
+}
