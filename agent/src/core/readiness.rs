@@ -280,7 +280,6 @@ impl Core {
             reason,
             now,
         })?;
-        self.rules.edit(&id.to_string(), |r| r.alarm = None);
         let released =
             Says::Released { mode, decision: decision.clone(), order_version: order.version, load, overrides };
         let says = if overridden { vec![released] } else { vec![Says::Ready, released] };

@@ -132,7 +132,8 @@ impl Counts {
 /// What is remembered of one dispatch beside its document.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DispatchRule {
-    /// A release that was taken back and that nobody has seen.
+    /// A release that was taken back and that nobody has seen. A new release does not end it: whoever loads by the
+    /// old one must learn of it.
     pub alarm: Option<RecallAlarm>,
     /// What its releases used of a lease. A second release under the same lease uses only what is more.
     pub charged: Option<(LeaseId, LeaseUse)>,

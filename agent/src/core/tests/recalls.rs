@@ -114,6 +114,19 @@ fn a_smaller_quantity_before_loading_recalls_and_releases_the_new_load() {
 }
 
 #[test]
+fn an_alarm_stays_through_the_new_release_until_someone_has_seen_it() {
+    both(|depot| {
+        depot.released("O1", 10);
+        let order = depot.order_of("O1", 8, OrderStatus::Released);
+        depot.tell(Downward::Order(serde_json::to_string(&order).unwrap())).hub_says("O1", terms(8)).wait_minutes(3);
+        assert_eq!(depot.state("O1"), "released");
+        assert_eq!(depot.look().board().unwrap()[0].alarm.as_ref().unwrap().why, "quantity changed");
+        depot.tap("dispatch", Act::RecallSeen { dispatch: Depot::id("O1") }).unwrap();
+        assert!(depot.look().board().unwrap()[0].alarm.is_none());
+    });
+}
+
+#[test]
 fn new_terms_that_come_before_their_order_release_nothing_until_the_order_is_there_and_then_once() {
     both(|depot| {
         depot.released("O1", 10).hub_says("O1", terms(8)).wait_minutes(3);
