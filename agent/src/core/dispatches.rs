@@ -9,13 +9,14 @@ use gatehouse_common::{
     gate::GateResult,
     id::{DecisionId, DocumentId, DocumentKind, Hash32, OrderId},
     order::{LineQuantity, Order, OrderStatus},
-    time::{Hlc, Moment},
+    time::{Hlc, Moment, UtcMs},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Core, Dispatch,
     decision::{Change, Effect, Folded, Record},
+    state::Counts,
 };
 use gatehouse_common::document::Actor;
 
@@ -115,6 +116,26 @@ impl Core {
             .collect();
         found.sort_by_key(|(_, v)| v.occurrence);
         found
+    }
+
+    /// To which dispatch of an order the goods in the vehicle belong: the one that goes on; where none does, the last
+    /// one if it was cancelled, since goods may be put in all the same. None: whichever comes next.
+    pub(super) fn loading_for(&self, order: &OrderId) -> Option<DocumentId> {
+        let known = self.dispatches_of(order);
+        let goes_on = known.iter().find(|(_, v)| !v.state.is_over_at_depot());
+        let cancelled = known.last().filter(|(_, v)| v.state == DispatchState::Cancelled);
+        goes_on.or(cancelled).map(|(id, _)| *id)
+    }
+
+    /// What was scanned for a dispatch; nothing once another dispatch of the order has taken its place.
+    pub(super) fn counts_of(&self, id: DocumentId, view: &DispatchView) -> Counts {
+        let own = self.loading_for(&view.order) == Some(id);
+        self.counts.get(view.order.as_str()).filter(|_| own).cloned().unwrap_or_default()
+    }
+
+    /// When the newest departure of an order was.
+    pub(super) fn left_at(&self, order: &OrderId) -> Option<UtcMs> {
+        self.dispatches_of(order).iter().filter_map(|(_, v)| v.departed.as_ref()).map(|d| d.at).max()
     }
 
     /// What of an order has not left, lines with nothing left out.

@@ -46,7 +46,7 @@ impl Core {
         if view.state == DispatchState::Aborted {
             return false;
         }
-        let counts = self.counts.get(view.order.as_str()).cloned().unwrap_or_default();
+        let counts = self.counts_of(id, view);
         let door = self.doors.get(view.door.as_str()).cloned().unwrap_or_default();
         let says = self
             .departure(view, &counts, &door)
@@ -55,6 +55,9 @@ impl Core {
             .or_else(|| self.loaded(view, &counts, &door));
         let Some(says) = says else { return false };
         let left = matches!(says, Says::Departed { .. });
+        if matches!(says, Says::Aborted { .. }) {
+            self.counts.edit(view.order.as_str(), Counts::emptied);
+        }
         self.say(now, id, "rule dock", vec![says]);
         if left && (view.stop_departure || view.release.is_none() || view.state == DispatchState::Cancelled) {
             self.raise(
@@ -82,7 +85,10 @@ impl Core {
         let gone_at = vehicle.yard.changed_at.filter(|at| vehicle.yard.inside == Some(false) && *at > since)?;
         let mut readings = vec![format!("vehicle {} left the yard at {gone_at}", view.vehicle)];
         // The position alone is one witness; dock, door or seal must say so too.
-        if !door.holds(&view.vehicle) && door.occupied.is_some() {
+        let freed = door.occupied == Some(false) && door.freed_at.is_some_and(|at| at >= since);
+        // A sensor that cannot tell vehicles apart may still see this one.
+        let other = door.occupied == Some(true) && door.vehicle.as_ref().is_some_and(|v| *v != view.vehicle);
+        if freed || (other && door.occupied_since.is_some_and(|at| at >= since)) {
             readings.push(format!("door {} is free of it", view.door));
         }
         if door.open == Some(false) && door.door_at >= since {
@@ -151,7 +157,10 @@ impl Core {
         }
         let load = view.departed.as_ref().map(|d| d.load.clone()).unwrap_or_default();
         self.rules.edit(&id.to_string(), |r| r.counted_out = true);
-        self.counts.edit(view.order.as_str(), |c| c.left(&load));
+        // Where another dispatch loads by now, the counts are that one's.
+        if self.loading_for(&view.order).is_none() {
+            self.counts.edit(view.order.as_str(), |c| c.left(&load));
+        }
         self.recount(now, &view.order);
         self.plan(now, &view.order);
         false

@@ -69,7 +69,7 @@ impl Core {
             return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
         }
         // A hold that people or the hub placed is not the gates' to lift.
-        if view.holds.iter().any(|h| h.reason != HoldReason::Gate) || !self.fits(view, &order) {
+        if view.holds.iter().any(|h| h.reason != HoldReason::Gate) || !self.fits(id, view, &order) {
             self.sort_cases(now, id, view, &[]);
             return false;
         }
@@ -104,9 +104,9 @@ impl Core {
     }
 
     /// Whether the load of the dispatch is what the order asks for now, and no more is on board.
-    fn fits(&self, view: &DispatchView, order: &Order) -> bool {
-        let counts = self.counts.get(view.order.as_str());
-        let over = |line: u16, wanted: u32| counts.and_then(|c| c.loaded.get(&line)).copied().unwrap_or(0) > wanted;
+    fn fits(&self, id: DocumentId, view: &DispatchView, order: &Order) -> bool {
+        let counts = self.counts_of(id, view);
+        let over = |line: u16, wanted: u32| counts.loaded.get(&line).copied().unwrap_or(0) > wanted;
         // Word of new terms travels ahead of the order. A release on the old version would lose against them.
         if is_behind(order, view) || view.load.iter().any(|l| over(l.line, l.quantity)) {
             return false;

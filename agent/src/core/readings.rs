@@ -3,7 +3,7 @@
 use gatehouse_common::{
     fact::{Fact, FactKey, FactValue, Report, Source},
     id::{DocumentId, Hash32, OrderId, VehicleId},
-    reading::{Reading, ReadingValue},
+    reading::{Reading, ReadingValue, ScanStep},
     time::{Moment, UtcMs},
 };
 
@@ -31,7 +31,12 @@ impl Core {
                 }
             }
             ReadingValue::Scan { step, order, line, quantity } => {
-                self.counts.edit(order.as_str(), |c| c.scanned(*step, *line, *quantity, at));
+                // What was put in before the newest departure left with it and belongs to no later dispatch.
+                let late = *step != ScanStep::Staged && self.left_at(order).is_some_and(|left| at <= left);
+                self.counts.edit(order.as_str(), |c| match late {
+                    true => c.scanned_late(*step, *line, *quantity),
+                    false => c.scanned(*step, *line, *quantity, at),
+                });
                 self.cargo_changed(now, order, *line, at, evidence);
                 self.touch_order(order);
                 self.changed(Change::Facts);

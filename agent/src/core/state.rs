@@ -109,7 +109,8 @@ pub struct VehicleState {
     pub seal: Option<(bool, UtcMs)>,
 }
 
-/// What was scanned for one order.
+/// What was scanned for one order. The lane is the order's; what is in the vehicle belongs to one of its dispatches,
+/// see `Core::counts_of`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// Units on the staging lane or beyond, per line.

@@ -24,6 +24,24 @@ impl Counts {
         if step != ScanStep::Staged {
             self.moved_at = self.moved_at.max(Some(at));
         }
+        if self.on_board() == 0 {
+            // What is put in after this begins anew: what the vehicle did before has nothing to do with it.
+            self.loading_since = None;
+        }
+    }
+
+    /// Takes a scan that tells late of goods that have left: they are not on the lane any more.
+    pub fn scanned_late(&mut self, step: ScanStep, line: u16, quantity: u32) {
+        if let (ScanStep::Loaded, Some(staged)) = (step, self.staged.get_mut(&line)) {
+            *staged = staged.saturating_sub(quantity);
+        }
+    }
+
+    /// Everything was taken out and the vehicle goes empty.
+    pub fn emptied(&mut self) {
+        self.loaded.clear();
+        self.loading_since = None;
+        self.moved_at = None;
     }
 
     /// The order became smaller: what is too much on the lane goes back; what is in the vehicle must be taken out by count.
@@ -42,9 +60,7 @@ impl Counts {
                 *staged = staged.saturating_sub(gone.quantity);
             }
         }
-        self.loaded.clear();
-        self.loading_since = None;
-        self.moved_at = None;
+        self.emptied();
     }
 
     /// What gates rest on for one line.

@@ -3,6 +3,7 @@
 
 mod depot;
 mod detectors;
+mod occurrences;
 mod offline;
 mod outgrown;
 mod people;
