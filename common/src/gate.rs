@@ -218,54 +218,62 @@ pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResu
             |line| FactKey::Inventory { order: order.id.clone(), line },
             |q, value| match value {
                 FactValue::Inventory { confirmed } if *confirmed < q.quantity => {
-                    Some(format!("line {}: {} of {} {} can be picked", q.line, confirmed, q.quantity, q.product))
+                    Says::No(format!("line {}: {} of {} {} can be picked", q.line, confirmed, q.quantity, q.product))
                 }
-                _ => None,
+                _ => Says::Yes,
             },
         ),
         GateKind::Cargo => scale.each_line(
             |line| FactKey::Cargo { order: order.id.clone(), line },
             |q, value| match value {
                 FactValue::Cargo { staged, .. } if *staged != q.quantity => {
-                    Some(format!("line {}: {} of {} {} are staged", q.line, staged, q.quantity, q.product))
+                    Says::No(format!("line {}: {} of {} {} are staged", q.line, staged, q.quantity, q.product))
                 }
-                _ => None,
+                _ => Says::Yes,
             },
         ),
         GateKind::Capacity => scale.one(FactKey::Capacity { order: order.id.clone() }, |value| match value {
-            FactValue::Capacity { sufficient: false, .. } => Some(format!("{} cannot carry this load", order.vehicle)),
-            FactValue::Capacity { vehicle: Some(vehicle), .. } if *vehicle != order.vehicle => {
-                Some(format!("capacity was reckoned for {vehicle}, the order names {}", order.vehicle))
+            FactValue::Capacity { sufficient: false, .. } => {
+                Says::No(format!("{} cannot carry this load", order.vehicle))
             }
-            _ => None,
+            FactValue::Capacity { vehicle: Some(vehicle), .. } if *vehicle != order.vehicle => {
+                Says::No(format!("capacity was reckoned for {vehicle}, the order names {}", order.vehicle))
+            }
+            _ => Says::Yes,
         }),
         GateKind::Carrier => scale.one(FactKey::Carrier { order: order.id.clone() }, |value| match value {
-            FactValue::Carrier { accepted: false, carrier } => Some(format!("carrier {carrier} declined")),
-            _ => None,
+            // Another carrier's word, yes or no, is no answer of the one that the order names.
+            FactValue::Carrier { carrier, .. } if *carrier != order.carrier => Says::Nothing,
+            FactValue::Carrier { accepted: false, carrier } => Says::No(format!("carrier {carrier} declined")),
+            _ => Says::Yes,
         }),
         GateKind::Credit => {
             let value_minor = order.value_minor(question.load);
             scale.one(FactKey::Credit { customer: order.customer.id.clone() }, |value| match value {
-                FactValue::Credit { on_hold: true, .. } => Some(format!("{} is on credit hold", order.customer.name)),
-                FactValue::Credit { headroom_minor, .. } if *headroom_minor < value_minor => Some(format!(
+                FactValue::Credit { on_hold: true, .. } => {
+                    Says::No(format!("{} is on credit hold", order.customer.name))
+                }
+                FactValue::Credit { headroom_minor, .. } if *headroom_minor < value_minor => Says::No(format!(
                     "{} has credit for {headroom_minor}, the load is worth {value_minor} (minor units of {})",
                     order.customer.name, order.currency
                 )),
-                _ => None,
+                _ => Says::Yes,
             })
         }
         GateKind::Dock => scale.one(FactKey::Dock { door: order.door.clone() }, |value| match value {
             FactValue::Dock { occupied: Some(true), vehicle, .. } if vehicle.as_ref() != Some(&order.vehicle) => {
-                Some(match vehicle {
+                Says::No(match vehicle {
                     Some(other) => format!("door {} is taken by {other}", order.door),
                     None => format!("door {} is taken by an unknown vehicle", order.door),
                 })
             }
-            _ => None,
+            // Open or closed says nothing of what stands there.
+            FactValue::Dock { occupied: None, .. } => Says::Nothing,
+            _ => Says::Yes,
         }),
         GateKind::Documents => scale.one(FactKey::Documents { order: order.id.clone() }, |value| match value {
-            FactValue::Documents { complete: false } => Some("papers are not complete".to_owned()),
-            _ => None,
+            FactValue::Documents { complete: false } => Says::No("papers are not complete".to_owned()),
+            _ => Says::Yes,
         }),
         GateKind::NoBlockingCase => match question.blocking_cases {
             [] => None,
@@ -282,6 +290,15 @@ pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResu
     GateResult { gate, state, limit_ms, inputs: scale.inputs }
 }
 
+/// What one fresh fact says to a gate.
+enum Says {
+    Yes,
+    /// No, and why.
+    No(String),
+    /// It speaks of something else: the answer is still missing.
+    Nothing,
+}
+
 /// Gathers the inputs of one gate and the worst that is wrong with their ages.
 struct Scale<'a> {
     question: &'a Question<'a>,
@@ -291,8 +308,8 @@ struct Scale<'a> {
 }
 
 impl Scale<'_> {
-    /// Looks up one fact and judges it if it is fresh.
-    fn one(&mut self, key: FactKey, refuse: impl Fn(&FactValue) -> Option<String>) -> Option<String> {
+    /// Looks up one fact and judges it if it is fresh; gives the reason of a no.
+    fn one(&mut self, key: FactKey, judge: impl Fn(&FactValue) -> Says) -> Option<String> {
         let Some(fact) = self.question.facts.get(&key) else {
             self.why = Some(UnknownWhy::Missing);
             return None;
@@ -302,18 +319,25 @@ impl Scale<'_> {
             self.why.get_or_insert(UnknownWhy::Stale);
             return None;
         }
-        refuse(&fact.report.value)
+        match judge(&fact.report.value) {
+            Says::Yes => None,
+            Says::No(reason) => Some(reason),
+            Says::Nothing => {
+                self.why.get_or_insert(UnknownWhy::Missing);
+                None
+            }
+        }
     }
 
     fn each_line(
         &mut self,
         key: impl Fn(u16) -> FactKey,
-        refuse: impl Fn(&LineQuantity, &FactValue) -> Option<String>,
+        judge: impl Fn(&LineQuantity, &FactValue) -> Says,
     ) -> Option<String> {
         let load = self.question.load;
         let mut refusal = None;
         for quantity in load {
-            let this = self.one(key(quantity.line), |value| refuse(quantity, value));
+            let this = self.one(key(quantity.line), |value| judge(quantity, value));
             refusal = refusal.or(this);
         }
         refusal
@@ -329,5 +353,77 @@ impl Scale<'_> {
             age_ms,
         });
         age_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fact::Report,
+        order::{Customer, OrderLine, OrderStatus, Tier},
+        time::BootId,
+    };
+
+    fn order() -> Order {
+        Order {
+            id: "O1".parse().unwrap(),
+            version: 1,
+            site: "D1".parse().unwrap(),
+            customer: Customer { id: "C1".parse().unwrap(), name: "Customer One".into(), tier: Tier::B },
+            lines: vec![OrderLine { line: 1, product: "P1".parse().unwrap(), quantity: 1, unit_price_minor: 1 }],
+            currency: "EUR".into(),
+            class: "standard".into(),
+            vehicle: "V1".parse().unwrap(),
+            carrier: "CARR".parse().unwrap(),
+            door: "3".parse().unwrap(),
+            planned_departure: UtcMs(0),
+            window_end: UtcMs(0),
+            destination: None,
+            status: OrderStatus::Released,
+        }
+    }
+
+    fn weighed(gate: GateKind, key: FactKey, value: FactValue) -> GateState {
+        let now = Moment {
+            wall: UtcMs(1_000),
+            uncertainty_ms: 0,
+            boot: BootId("boot".into()),
+            boottime_ms: 0,
+            trusted: true,
+        };
+        let mut facts = Facts::default();
+        let report = Report { key, value, source: gate.source(), at: now.wall, evidence: String::new() };
+        facts.take(Fact { report, received: now.clone() });
+        let (order, load) = (order(), order().quantities());
+        let question = Question { order: &order, load: &load, facts: &facts, blocking_cases: &[], now: &now };
+        weigh(gate, &question, 60_000).state
+    }
+
+    fn carrier(accepted: bool, carrier: &str) -> GateState {
+        let key = FactKey::Carrier { order: "O1".parse().unwrap() };
+        weighed(GateKind::Carrier, key, FactValue::Carrier { accepted, carrier: carrier.parse().unwrap() })
+    }
+
+    fn dock(occupied: Option<bool>, vehicle: Option<&str>) -> GateState {
+        let vehicle = vehicle.map(|v| v.parse().unwrap());
+        let key = FactKey::Dock { door: "3".parse().unwrap() };
+        weighed(GateKind::Dock, key, FactValue::Dock { occupied, open: Some(false), vehicle })
+    }
+
+    const MISSING: GateState = GateState::Unknown { why: UnknownWhy::Missing };
+
+    #[test]
+    fn the_word_of_a_carrier_that_the_order_does_not_name_is_no_answer() {
+        assert_eq!(carrier(true, "CARR"), GateState::Pass);
+        assert_eq!(carrier(false, "CARR"), GateState::Fail { reason: "carrier CARR declined".into() });
+        assert_eq!((carrier(true, "OTHER"), carrier(false, "OTHER")), (MISSING, MISSING));
+    }
+
+    #[test]
+    fn a_door_of_which_no_sensor_has_said_whether_it_is_taken_is_unknown() {
+        assert_eq!(dock(None, None), MISSING);
+        assert_eq!((dock(Some(false), None), dock(Some(true), Some("V1"))), (GateState::Pass, GateState::Pass));
+        assert_eq!(dock(Some(true), Some("V2")), GateState::Fail { reason: "door 3 is taken by V2".into() });
     }
 }

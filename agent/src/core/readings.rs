@@ -69,7 +69,10 @@ impl Core {
     fn dock_changed(&mut self, now: &Moment, door: &gatehouse_common::id::DoorId, evidence: String) {
         let Some(state) = self.doors.get(door.as_str()) else { return };
         let (value, at) = (state.fact(), state.at());
-        self.take_fact(now, FactKey::Dock { door: door.clone() }, value, at, evidence);
+        let key = FactKey::Dock { door: door.clone() };
+        // The state has put the readings in order; a first word on occupancy may be older than the last on the door.
+        self.facts.forget(&key);
+        self.take_fact(now, key, value, at, evidence);
         let at_door = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.door == *door));
         let touched: Vec<DocumentId> = at_door.map(|(id, _)| *id).collect();
         self.touched.extend(touched);

@@ -55,9 +55,9 @@ impl DoorState {
         FactValue::Dock { occupied: self.occupied, open: self.open, vehicle: self.vehicle.clone() }
     }
 
-    /// Time of the newest reading.
+    /// Since when the fact is known to be so: a door that opens and closes makes no word on what stands there newer.
     pub fn at(&self) -> UtcMs {
-        self.occupancy_at.max(self.door_at)
+        if self.occupied.is_some() { self.occupancy_at } else { self.door_at }
     }
 
     /// Whether `vehicle` stands there.

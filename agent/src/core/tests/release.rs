@@ -2,8 +2,9 @@
 
 use gatehouse_common::{
     decision::{ChainHead, Mode},
+    fact::{FactKey, FactValue},
     gate::{GateKind, GateState},
-    reading::ScanStep,
+    reading::{ReadingValue, ScanStep},
     sync::Upward,
 };
 
@@ -165,5 +166,32 @@ fn a_hold_by_a_person_stands_though_every_gate_is_met() {
         depot.tap("dispatch", Act::Hold { dispatch: Depot::id("O1"), reason: "customer called".into() }).unwrap();
         depot.scan(ScanStep::Staged, "O1", 10).wait_minutes(5);
         assert_eq!(depot.state("O1"), "held");
+    });
+}
+
+#[test]
+fn a_door_that_opens_and_closes_makes_the_word_on_what_stands_there_no_newer() {
+    both(|depot| {
+        depot.online().lease("L1", 100).at_door("3", None).until("08:30").door("3", true).door("3", false);
+        depot.order("O1", 10).credit(false);
+        let door = |depot: &Depot| {
+            let facts = depot.store.snapshot().unwrap().facts;
+            let fact = facts.into_iter().find(|f| matches!(f.report.key, FactKey::Dock { .. })).unwrap();
+            (fact.report.at, fact.report.value)
+        };
+        let said = |occupied, open| FactValue::Dock { occupied, open, vehicle: None };
+        assert_eq!(door(depot), (time("08:00"), said(Some(false), Some(false))));
+    });
+}
+
+#[test]
+fn a_first_word_on_occupancy_counts_though_it_is_older_than_the_last_on_the_door() {
+    both(|depot| {
+        depot.online().lease("L1", 100).order("O1", 10).inventory("O1", 10).capacity("O1").carrier("O1", true);
+        depot.credit(false).papers("O1").door("3", false).scan(ScanStep::Staged, "O1", 10);
+        assert_eq!(depot.state("O1"), "planned", "nobody has said whether the door is taken");
+        let door = "3".parse().unwrap();
+        depot.reads_at(time("07:59"), ReadingValue::Occupancy { door, occupied: false, vehicle: None });
+        assert_eq!(depot.state("O1"), "released");
     });
 }
