@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Core, Dispatch,
     decision::{Change, Effect, Folded, Record},
+    readiness::is_behind,
     state::Counts,
 };
 use gatehouse_common::document::Actor;
@@ -172,7 +173,7 @@ impl Core {
             Some((id, view)) => {
                 let open = matches!(view.state, DispatchState::Planned | DispatchState::Ready | DispatchState::Held);
                 let newer = order.version > view.order_version;
-                if !open || view.release.is_some() || !newer || !differs(&order, &load, view) {
+                if !open || view.release.is_some() || !newer || (load == view.load && !plan_differs(&order, view)) {
                     return;
                 }
                 (*id, view.occurrence)
@@ -197,18 +198,28 @@ impl Core {
         }
         self.counts.edit(order.id.as_str(), |c| c.shrink_to(&load));
         self.recount(now, &order.id);
-        let planned = Says::Planned {
-            order: order.id.clone(),
-            order_version: order.version,
-            site: order.site.clone(),
-            occurrence,
-            vehicle: order.vehicle.clone(),
-            carrier: order.carrier.clone(),
-            door: order.door.clone(),
-            load,
-            planned_departure: order.planned_departure,
-        };
+        self.say(now, id, "rule plan", vec![planned(&order, occurrence, load)]);
+    }
+
+    /// Follows the order with vehicle, carrier, door and time once something was released; says whether it wrote. What
+    /// to carry then is the hub's to say, in its terms.
+    pub(super) fn replan(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        let over = view.state.is_over_at_depot() || view.cancelled.is_some() || !self.is_wanted(&view.order);
+        let Some(order) = self.orders.get(&view.order).filter(|order| !is_behind(order, view)) else { return false };
+        if over || !plan_differs(order, view) {
+            return false;
+        }
+        // A plan under the order's version says that its quantities are known here: the terms must come first.
+        if order.version > view.order_version && self.remainder(order) != view.load {
+            return false;
+        }
+        // What leaves is told by the vehicle that the goods are in: they must come out first.
+        if order.vehicle != view.vehicle && self.counts_of(id, view).on_board() > 0 {
+            return false;
+        }
+        let planned = planned(order, view.occurrence, view.load.clone());
         self.say(now, id, "rule plan", vec![planned]);
+        true
     }
 
     /// Writes the counts of an order anew as facts, where some were scanned.
@@ -221,9 +232,22 @@ impl Core {
     }
 }
 
-fn differs(order: &Order, load: &[LineQuantity], view: &DispatchView) -> bool {
-    load != view.load
-        || order.vehicle != view.vehicle
+fn planned(order: &Order, occurrence: u32, load: Vec<LineQuantity>) -> Says {
+    Says::Planned {
+        order: order.id.clone(),
+        order_version: order.version,
+        site: order.site.clone(),
+        occurrence,
+        vehicle: order.vehicle.clone(),
+        carrier: order.carrier.clone(),
+        door: order.door.clone(),
+        load,
+        planned_departure: order.planned_departure,
+    }
+}
+
+fn plan_differs(order: &Order, view: &DispatchView) -> bool {
+    order.vehicle != view.vehicle
         || order.carrier != view.carrier
         || order.door != view.door
         || order.planned_departure != view.planned_departure

@@ -18,14 +18,16 @@ use super::{
 impl Core {
     /// Looks at one dispatch of this depot until nothing more follows.
     pub(super) fn look_at(&mut self, now: &Moment, id: DocumentId) {
-        // Each round moves a dispatch on by one state; there are fewer states than rounds.
-        for _ in 0..8 {
+        // Each round moves a dispatch on by one state, or takes back its release and plans it anew; there are fewer
+        // of these than rounds.
+        for _ in 0..12 {
             let Some(view) = self.view(id).cloned() else { return };
             if view.waits_for_upgrade || view.site != self.profile.site {
                 return;
             }
             let moved = self.progress(now, id, &view)
                 || self.outgrown(now, id, &view)
+                || self.replan(now, id, &view)
                 || self.weigh_and_release(now, id, &view);
             if !moved {
                 break;

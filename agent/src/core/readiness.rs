@@ -20,6 +20,7 @@ use super::{
     dispatches::Ruling,
     leases::case_of,
     ms,
+    recalls::outgrown_by,
 };
 
 /// Types of case that gates open, and clear by themselves.
@@ -108,7 +109,9 @@ impl Core {
         let counts = self.counts_of(id, view);
         let over = |line: u16, wanted: u32| counts.loaded.get(&line).copied().unwrap_or(0) > wanted;
         // Word of new terms travels ahead of the order. A release on the old version would lose against them.
-        if is_behind(order, view) || view.load.iter().any(|l| over(l.line, l.quantity)) {
+        // Goods in a vehicle that the order no longer names must come out first.
+        let unfit = is_behind(order, view) || outgrown_by(order, view).is_some();
+        if unfit || view.load.iter().any(|l| over(l.line, l.quantity)) {
             return false;
         }
         order.version == view.order_version || self.remainder(order) == view.load

@@ -12,8 +12,12 @@ use gatehouse_common::{
 use super::{Core, dispatches::Ruling, readiness::is_behind, state::RecallAlarm};
 
 impl Core {
-    /// Takes a release back at once when the hub's word ended it.
+    /// Brings the lane in line with new terms, and takes a release back at once when the hub's word ended it.
     pub(super) fn obey(&mut self, now: &Moment, id: DocumentId, before: &DispatchView, after: &DispatchView) {
+        if before.load != after.load && self.loading_for(&after.order) == Some(id) {
+            self.counts.edit(after.order.as_str(), |c| c.shrink_to(&after.load));
+            self.recount(now, &after.order);
+        }
         if !self.profile.is_gateway()
             || !released(before)
             || released(after)
@@ -25,8 +29,6 @@ impl Core {
             return;
         }
         let Some((entry, why)) = self.recall_of(id, after) else { return };
-        self.counts.edit(after.order.as_str(), |c| c.shrink_to(&after.load));
-        self.recount(now, &after.order);
         self.take_back(now, id, after, DecidedBy::Hub { entry: entry.to_string() }, why);
     }
 
@@ -91,12 +93,25 @@ impl Core {
 }
 
 /// Whether a release stands and the goods are still here.
-fn released(view: &DispatchView) -> bool {
+pub(super) fn released(view: &DispatchView) -> bool {
     let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
     here && view.release.is_some() && !view.stop_departure
 }
 
-/// What of a newer order a release cannot live with, for people.
-fn outgrown_by(order: &Order, view: &DispatchView) -> Option<String> {
-    (order.site != view.site).then(|| format!("the order leaves from {} now", order.site))
+/// What of the newest order a release does not fit, for people. A new time is no reason: it is followed as it is.
+pub(super) fn outgrown_by(order: &Order, view: &DispatchView) -> Option<String> {
+    if order.site != view.site {
+        return Some(format!("the order leaves from {} now", order.site));
+    }
+    let mut new = Vec::new();
+    if order.vehicle != view.vehicle {
+        new.push(format!("vehicle {}, not {}", order.vehicle, view.vehicle));
+    }
+    if order.carrier != view.carrier {
+        new.push(format!("carrier {}, not {}", order.carrier, view.carrier));
+    }
+    if order.door != view.door {
+        new.push(format!("door {}, not {}", order.door, view.door));
+    }
+    (!new.is_empty()).then(|| format!("the order names {} now", new.join(" and ")))
 }

@@ -15,6 +15,7 @@ use super::{
     dispatches::Ruling,
     input::{Act, Tap},
     readiness::is_behind,
+    recalls::{outgrown_by, released},
 };
 
 impl Core {
@@ -56,10 +57,11 @@ impl Core {
                 "the order was changed and its new version is on its way; try again in a moment".to_owned(),
             ));
         }
-        let outdated = view.release.as_ref().is_some_and(|r| r.order_version < view.order_version);
-        let stands = view.release.is_some() && view.holds.is_empty() && !outdated;
-        if view.state.is_over_at_depot() || (stands && !view.stop_departure) {
+        if view.state.is_over_at_depot() || released(&view) {
             return Err(TapRefused::State(format!("it is {}; there is nothing to override", view.state.as_str())));
+        }
+        if let Some(why) = outgrown_by(&order, &view) {
+            return Err(TapRefused::State(format!("{why}; what is on board must be unloaded first")));
         }
         if view.waits_for_upgrade {
             return Err(TapRefused::State("it was written by a newer program; upgrade this one first".to_owned()));
