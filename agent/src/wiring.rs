@@ -12,7 +12,10 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     config::{Config, key},
-    core::{Core, Profile},
+    core::{
+        Core, Profile,
+        input::{Input, Line},
+    },
     driver::Driver,
     intake::mqtt::Intake,
     page::{self, Page},
@@ -81,6 +84,8 @@ async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
     let hub_state = match hub {
         None => {
             info!("no [hub] is configured: this agent stands alone");
+            // Nobody else will say so, and until it is said the agent waits for recalls.
+            handle.send(Input::Line(Line::Lost)).await?;
             watch::channel(HubState::default()).1
         }
         Some(hub) => {
@@ -98,4 +103,28 @@ async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
     let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, site_name };
     tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
     Ok(tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, store::Reader};
+
+    #[tokio::test]
+    async fn without_a_hub_the_agent_does_not_wait_for_recalls() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = include_str!("../../firmware-config/gateway/agent.toml")
+            .replace("port = 1883", "port = 9")
+            .replace("127.0.0.1:8321", "127.0.0.1:0");
+        let config = config::parse(&text, directory.path()).unwrap();
+        let store = config.store_path.clone();
+        let tasks = start(config, Clock::system()).await.unwrap();
+        let line = || Reader::open(&store).unwrap().status().unwrap().line;
+        let started = std::time::Instant::now();
+        while !line().cut_off || line().starting {
+            assert!(started.elapsed() < Duration::from_secs(10), "it still waits: {:?}", line());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tasks.stop_in_order(&["intake", "page", "driver"], GRACE).await;
+    }
 }

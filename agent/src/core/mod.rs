@@ -11,6 +11,7 @@ mod dispatches;
 mod feed;
 pub mod input;
 mod leases;
+mod line;
 mod physical;
 mod readiness;
 mod readings;
@@ -44,14 +45,12 @@ use gatehouse_common::{
 };
 
 use decision::{Change, Decision, Effect, Record};
-use input::{Input, Line};
+use input::Input;
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 
 /// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
 const LOOK_EVERY_MS: u64 = 30_000;
-/// How often this device tells the hub how it is, in milliseconds.
-const STATUS_EVERY_MS: i64 = 300_000;
 
 /// What this agent is.
 #[derive(Debug, Clone)]
@@ -113,8 +112,6 @@ pub struct Core {
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
     line: LineSeen,
-    /// Just started: whether the line is up is not known yet.
-    starting: bool,
     sources: BTreeMap<String, UtcMs>,
     status_at: Option<UtcMs>,
     cursor: Cursor,
@@ -147,7 +144,6 @@ impl Core {
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
             line: LineSeen::default(),
-            starting: false,
             sources: BTreeMap::new(),
             status_at: None,
             cursor: snapshot.cursor,
@@ -240,10 +236,14 @@ impl Core {
                 self.acknowledge(message.receipt);
                 self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
             }
-            Input::Feed { items, cursor, .. } => self.take_feed(now, items, cursor),
+            Input::Feed { items, cursor, .. } => {
+                self.hub_speaks();
+                self.take_feed(now, items, cursor);
+            }
             Input::StartAgain { cursor } => {
                 self.cursor = cursor;
                 self.line.recalls_known = false;
+                self.hub_speaks();
                 self.write_line();
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
@@ -339,11 +339,6 @@ impl Core {
         }
     }
 
-    fn write_line(&mut self) {
-        self.write_rule("line", &self.line.clone());
-        self.changed(Change::Status);
-    }
-
     fn changed(&mut self, change: Change) {
         let effect = Effect::Changed(change);
         if !self.out.effects.contains(&effect) {
@@ -370,57 +365,6 @@ impl Core {
         let at = now.wall;
         self.out.records.push(Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict: false });
         self.changed(Change::Quarantine);
-    }
-
-    fn take_line(&mut self, now: &Moment, line: Line) {
-        match line {
-            Line::Starting => {
-                self.starting = true;
-                self.line.up = false;
-                self.line.recalls_known = false;
-            }
-            Line::Up { recalls_known } => {
-                self.starting = false;
-                self.line = LineSeen { up: true, recalls_known, heard: Some(now.clone()), cut_off: false };
-            }
-            Line::Lost => {
-                self.starting = false;
-                self.line.up = false;
-                self.line.recalls_known = false;
-            }
-        }
-        self.line.cut_off = self.is_cut_off(now);
-        self.write_line();
-        self.look_at_all = true;
-    }
-
-    /// Whether the hub has been silent for too long.
-    fn is_cut_off(&self, now: &Moment) -> bool {
-        let silence = self.line.heard.as_ref().and_then(|heard| now.since(heard));
-        !self.line.up && silence.is_none_or(|s| s > self.profile.bundle.rules.hub_silence_max_ms)
-    }
-
-    /// Whether a release may leave as far as recalls go: those that the hub could tell are all known.
-    fn recalls_allow(&self, now: &Moment) -> bool {
-        let could_hear = self.line.up || (self.starting && !self.is_cut_off(now));
-        self.line.recalls_known || !could_hear
-    }
-
-    fn tell_status(&mut self, now: &Moment) {
-        let cut_off = self.is_cut_off(now);
-        if cut_off != self.line.cut_off {
-            self.line.cut_off = cut_off;
-            self.write_line();
-        }
-        let due = self.status_at.is_none_or(|at| now.wall.since(at) >= STATUS_EVERY_MS);
-        if self.line.heard.is_none() || !due {
-            return;
-        }
-        self.status_at = Some(now.wall);
-        self.write_rule("status", &self.status_at.clone());
-        let fix = self.profile.vehicle.as_ref().and_then(|v| self.vehicles.get(v.as_str())).and_then(|v| v.fix);
-        self.out.records.push(Record::Status { at: now.wall, position: fix.map(|(_, point)| point) });
-        self.out.effects.push(Effect::PushNow);
     }
 
     fn view(&self, dispatch: DocumentId) -> Option<&DispatchView> {

@@ -74,7 +74,7 @@ impl Core {
             self.sort_cases(now, id, view, &[]);
             return false;
         }
-        if !self.recalls_allow(now) {
+        if !self.recalls_allow() {
             return false;
         }
         if let Err(refusal) = self.lease_admits(now, id, &order, &view.load) {

@@ -171,7 +171,10 @@ pub struct LineSeen {
     pub up: bool,
     /// Whether every recall up to the last contact is known.
     pub recalls_known: bool,
-    /// The last contact.
+    /// Whether the agent has just started and no exchange has ended yet.
+    #[serde(default)]
+    pub starting: bool,
+    /// The last contact at which every recall was known.
     pub heard: Option<Moment>,
     /// Whether the depot counts as cut off: the hub has been silent too long.
     pub cut_off: bool,

@@ -66,7 +66,7 @@ impl Core {
         if view.waits_for_upgrade {
             return Err(TapRefused::State("it was written by a newer program; upgrade this one first".to_owned()));
         }
-        if !self.recalls_allow(now) {
+        if !self.recalls_allow() {
             return Err(TapRefused::State("recalls are being fetched from the hub; try again in a moment".to_owned()));
         }
         for hold in &view.holds {

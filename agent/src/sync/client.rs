@@ -20,7 +20,7 @@ use gatehouse_common::{
     time::UtcMs,
 };
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::{
@@ -69,6 +69,8 @@ pub struct Sync {
     clock: Clock,
     driver: Handle,
     state: Arc<watch::Sender<HubState>>,
+    /// A push could not reach the hub: the pull that waits there may wait for nothing.
+    in_doubt: Arc<Notify>,
 }
 
 /// Looks at the store. A reader may be used by one at a time only.
@@ -106,7 +108,8 @@ impl Sync {
         let line = Line::new(hub.url.clone(), public, device, key, clock.clone())?;
         let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), ..HubState::default() };
         let (state, seen) = watch::channel(start);
-        let sync = Self { line, session: Arc::new(Mutex::new(session)), store, clock, driver, state: Arc::new(state) };
+        let (session, state, in_doubt) = (Arc::new(Mutex::new(session)), Arc::new(state), Arc::default());
+        let sync = Self { line, session, store, clock, driver, state, in_doubt };
         Ok((sync, seen))
     }
 
@@ -180,6 +183,9 @@ impl Sync {
                 Err(error) => {
                     self.session().push_failed();
                     self.failed(&error);
+                    if matches!(error, ExchangeError::Http(_)) {
+                        self.in_doubt.notify_waiters();
+                    }
                     self.clock.sleep(backoff.next_ms()).await;
                 }
             }
@@ -204,7 +210,16 @@ impl Sync {
                 self.session().line_lost();
                 continue;
             };
-            match self.line.exchange::<_, PullReply>(PULL_PATH, &pull, pull.wait_ms).await {
+            let answer = tokio::select! {
+                answer = self.line.exchange::<_, PullReply>(PULL_PATH, &pull, pull.wait_ms) => answer,
+                // Without an answer the wait would last for most of a minute, and recalls with it.
+                () = self.in_doubt.notified() => {
+                    self.lost().await?;
+                    self.clock.sleep(backoff.next_ms()).await;
+                    continue;
+                }
+            };
+            match answer {
                 Ok(reply) => {
                     backoff.reset();
                     let pulled = self.session().pulled(reply);
@@ -231,9 +246,8 @@ impl Sync {
                     self.answered().await?;
                 }
                 Err(error) => {
-                    self.session().line_lost();
                     self.failed(&error);
-                    self.driver.send(Input::Line(LineInput::Lost)).await?;
+                    self.lost().await?;
                     self.clock.sleep(backoff.next_ms()).await;
                 }
             }
@@ -269,6 +283,13 @@ impl Sync {
         }
         let recalls_known = self.session().recalls_known();
         self.driver.send(Input::Line(LineInput::Up { recalls_known })).await?;
+        Ok(())
+    }
+
+    /// Nothing is known of the line any more: what recalls there are is asked for first.
+    async fn lost(&self) -> Result<(), TaskError> {
+        self.session().line_lost();
+        self.driver.send(Input::Line(LineInput::Lost)).await?;
         Ok(())
     }
 

@@ -46,6 +46,8 @@ struct Hub {
     key: PrivateKey,
     clock_ahead_ms: AtomicI64,
     fail_next: AtomicU32,
+    /// Pulls hang but for those of recalls alone, and pushes break off.
+    hangs: bool,
     pushed: Mutex<Vec<(u64, Upward)>>,
     pulls: Mutex<Vec<Pull>>,
 }
@@ -59,6 +61,17 @@ fn device_key() -> PrivateKey {
 }
 
 impl Hub {
+    fn new(clock_ahead_ms: i64, fail_next: u32) -> Self {
+        Self {
+            key: PrivateKey::from_seed([9; 32]),
+            clock_ahead_ms: clock_ahead_ms.into(),
+            fail_next: fail_next.into(),
+            hangs: false,
+            pushed: Mutex::default(),
+            pulls: Mutex::default(),
+        }
+    }
+
     fn now(&self) -> UtcMs {
         Clock::system().wall().plus(self.clock_ahead_ms.load(Ordering::Relaxed))
     }
@@ -85,6 +98,7 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if uri.path() == PUSH_PATH {
+        assert!(!hub.hangs, "this breaks the connection off, as is meant");
         let push: Push = decode(&body).unwrap();
         let taken_through = push.records.last().unwrap().0;
         hub.pushed.lock().unwrap().extend(push.records);
@@ -92,6 +106,9 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     }
     let pull: Pull = decode(&body).unwrap();
     hub.pulls.lock().unwrap().push(pull.clone());
+    if hub.hangs && !pull.recalls_only {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
     let mut cursor = pull.cursor;
     cursor.epoch = LedgerEpoch(7);
     let mut items = Vec::new();
@@ -126,14 +143,12 @@ struct Depot {
 impl Depot {
     /// `expected` is the key seed that the configuration names; the hub signs with seed 9.
     async fn start(expected: u8, clock_ahead_ms: i64, fail_next: u32) -> Self {
+        Self::with(expected, Hub::new(clock_ahead_ms, fail_next)).await
+    }
+
+    async fn with(expected: u8, hub: Hub) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let hub = Arc::new(Hub {
-            key: PrivateKey::from_seed([9; 32]),
-            clock_ahead_ms: clock_ahead_ms.into(),
-            fail_next: fail_next.into(),
-            pushed: Mutex::default(),
-            pulls: Mutex::default(),
-        });
+        let hub = Arc::new(hub);
         let router = Router::new()
             .route(PUSH_PATH, post(exchange))
             .route(PULL_PATH, post(exchange))
@@ -228,4 +243,16 @@ async fn a_device_whose_clock_is_far_off_sends_the_hubs_time_and_does_not_trust_
     let depot = Depot::start(9, 2 * SKEW_MAX_MS, 0).await;
     depot.until("the fact is committed", |d| d.cursor().positions[Lane::Orders.index()] == 3).await;
     assert!(!depot.clock.now().trusted);
+}
+
+#[tokio::test]
+async fn a_push_that_breaks_off_ends_the_pull_that_hangs_and_recalls_are_asked_for_first() {
+    let depot = Depot::with(9, Hub { hangs: true, ..Hub::new(0, 0) }).await;
+    depot.until("recalls are asked for a second time", |d| recalls_only(d) == 2).await;
+    let full = depot.hub.pulls.lock().unwrap().iter().filter(|pull| !pull.recalls_only).count();
+    assert!(full >= 1, "a pull hung in between");
+}
+
+fn recalls_only(depot: &Depot) -> usize {
+    depot.hub.pulls.lock().unwrap().iter().filter(|pull| pull.recalls_only).count()
 }

@@ -135,9 +135,11 @@ impl DeviceSession {
         self.recalls_known = false;
     }
 
-    /// A push alone failed: it is sent again.
+    /// A push alone failed: it is sent again. A pull that waits meanwhile may never be answered, so recalls
+    /// may have been missed until one is.
     pub fn push_failed(&mut self) {
         self.push_in_flight = None;
+        self.recalls_known = false;
     }
 
     /// Whether every recall up to the last contact is known. While the line is up and this is

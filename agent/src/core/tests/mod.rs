@@ -3,6 +3,7 @@
 
 mod depot;
 mod detectors;
+mod line;
 mod occurrences;
 mod offline;
 mod outgrown;

@@ -1,0 +1,79 @@
+//! Whether the hub can be heard, and what that lets leave.
+//!
+//! A recall that waits at the hub must win against a release here. So nothing leaves while the hub may still
+//! tell of one: after a start until the first exchange has ended, and while the line is up until every recall is known.
+//! A hub that cannot be reached holds nothing up: after a while of silence the lease decides.
+
+use gatehouse_common::time::Moment;
+
+use super::{
+    Core,
+    decision::{Change, Effect, Record},
+    input::Line,
+    state::LineSeen,
+};
+
+/// How often this device tells the hub how it is, in milliseconds.
+const STATUS_EVERY_MS: i64 = 300_000;
+
+impl Core {
+    pub(super) fn take_line(&mut self, now: &Moment, line: Line) {
+        let heard = self.line.heard.take();
+        self.line = match line {
+            Line::Starting => LineSeen { starting: true, heard, ..LineSeen::default() },
+            // An answer that leaves recalls out is not yet word of the hub that a release may rest on.
+            Line::Up { recalls_known: false } => LineSeen { up: true, heard, ..LineSeen::default() },
+            Line::Up { recalls_known: true } => {
+                LineSeen { up: true, recalls_known: true, heard: Some(now.clone()), ..LineSeen::default() }
+            }
+            Line::Lost => LineSeen { heard, ..LineSeen::default() },
+        };
+        self.line.cut_off = self.is_cut_off(now);
+        self.write_line();
+        self.look_at_all = true;
+    }
+
+    /// What comes from the hub proves that the line is up, before the exchange itself is reported. More recalls
+    /// may wait behind this page.
+    pub(super) fn hub_speaks(&mut self) {
+        if !self.line.up {
+            self.line = LineSeen { up: true, heard: self.line.heard.take(), ..LineSeen::default() };
+            self.write_line();
+        }
+    }
+
+    pub(super) fn write_line(&mut self) {
+        self.write_rule("line", &self.line.clone());
+        self.changed(Change::Status);
+    }
+
+    /// Whether the hub has been silent for too long.
+    pub(super) fn is_cut_off(&self, now: &Moment) -> bool {
+        let silence = self.line.heard.as_ref().and_then(|heard| now.since(heard));
+        !self.line.up && silence.is_none_or(|s| s > self.profile.bundle.rules.hub_silence_max_ms)
+    }
+
+    /// Whether a release may leave as far as recalls go: those that the hub could tell are all known.
+    pub(super) fn recalls_allow(&self) -> bool {
+        let could_hear = self.line.up || self.line.starting;
+        self.line.recalls_known || !could_hear
+    }
+
+    pub(super) fn tell_status(&mut self, now: &Moment) {
+        let cut_off = self.is_cut_off(now);
+        if cut_off != self.line.cut_off {
+            self.line.cut_off = cut_off;
+            self.write_line();
+        }
+        let due = self.status_at.is_none_or(|at| now.wall.since(at) >= STATUS_EVERY_MS);
+        let has_hub = self.line.up || self.line.heard.is_some();
+        if !has_hub || !due {
+            return;
+        }
+        self.status_at = Some(now.wall);
+        self.write_rule("status", &self.status_at.clone());
+        let fix = self.profile.vehicle.as_ref().and_then(|v| self.vehicles.get(v.as_str())).and_then(|v| v.fix);
+        self.out.records.push(Record::Status { at: now.wall, position: fix.map(|(_, point)| point) });
+        self.out.effects.push(Effect::PushNow);
+    }
+}
