@@ -11,13 +11,21 @@ use super::{
     Core,
     decision::{Change, Record},
     ms,
-    signals::geofence::plausible,
 };
+
+/// How far ahead of our clock the time of a reading may lie, in milliseconds. The age of one further ahead is unknown.
+const AHEAD_MAX_MS: i64 = 60_000;
 
 impl Core {
     pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
         self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
         let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
+        if at.since(now.wall) > AHEAD_MAX_MS {
+            // As state it would outdate every true reading until that time has come. It stays in the readings.
+            let source = &reading.source;
+            tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
+            return;
+        }
         match &reading.value {
             ReadingValue::Door { door, open } => {
                 let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms);
@@ -107,23 +115,23 @@ impl Core {
         point: gatehouse_common::geo::Point,
         accuracy_m: Option<f64>,
     ) {
-        let rules = self.profile.bundle.rules.detectors.clone();
-        let last = self.vehicles.get(vehicle.as_str()).and_then(|v| v.fix);
-        // A fix that is late, too wide or impossible stays in the readings and changes nothing else.
-        if plausible(last, &rules, at, &point, accuracy_m).is_err() {
-            return;
-        }
-        let yard = self.profile.yard;
-        let crossed = self.vehicles.edit(vehicle.as_str(), |v| {
-            v.fix = Some((at, point));
-            yard.is_some_and(|fence| v.yard.observe(&fence, &rules, at, &point))
+        let (rules, yard) = (self.profile.bundle.rules.detectors.clone(), self.profile.yard);
+        let (taken, crossed) = self.vehicles.edit(vehicle.as_str(), |v| {
+            let taken = v.takes_fix(&rules, at, point, accuracy_m);
+            let mut crossed = false;
+            for (at, point) in &taken {
+                crossed |= yard.is_some_and(|fence| v.yard.observe(&fence, &rules, *at, point));
+            }
+            (taken, crossed)
         });
         if crossed {
             self.touch_vehicle(vehicle);
             self.changed(Change::Facts);
         }
         if self.profile.vehicle.as_ref() == Some(vehicle) {
-            self.follow_position(at, point);
+            for (at, point) in taken {
+                self.follow_position(at, point);
+            }
         }
     }
 

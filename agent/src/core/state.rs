@@ -107,6 +107,9 @@ pub struct VehicleState {
     pub yard: Crossing,
     /// The newest word on its seal: whether it is whole, and when that was.
     pub seal: Option<(bool, UtcMs)>,
+    /// Fixes in a row to which it would have had to fly from `fix`, though not from one to the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubted: Vec<(UtcMs, Point)>,
 }
 
 /// What was scanned for one order. The lane is the order's; what is in the vehicle belongs to one of its dispatches,

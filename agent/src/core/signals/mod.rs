@@ -6,4 +6,5 @@
 
 pub mod dock;
 pub mod geofence;
+pub mod position;
 pub mod scans;

@@ -8,6 +8,7 @@ mod occurrences;
 mod offline;
 mod outgrown;
 mod people;
+mod readings;
 mod recalls;
 mod release;
 mod riding;
