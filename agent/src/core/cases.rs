@@ -15,7 +15,6 @@ use super::{
     Case, Core,
     decision::{Change, Effect, Record},
     dispatches::{append, folded},
-    ms,
 };
 
 /// Something wrong, as a detector or a gate sees it.
@@ -35,8 +34,8 @@ impl Core {
         let key = dedup_key(matter.case_type, &matter.subject, &matter.leg);
         let slot = self.slots.get(&key).cloned().unwrap_or_default();
         if slot.on {
-            if slot.cleared_since.is_some() {
-                self.slots.edit(&key, |s| s.cleared_since = None);
+            if slot.gone_since.is_some() {
+                self.slots.edit(&key, |s| s.gone_since = None);
             }
             return Some(document_id(&key, slot.occurrence));
         }
@@ -44,7 +43,7 @@ impl Core {
         self.slots.edit(&key, |s| {
             s.occurrence = occurrence;
             s.on = true;
-            s.cleared_since = None;
+            s.gone_since = None;
         });
         let known = self.cases.get(&document).is_some_and(|c| c.view.is_some());
         let says = if known {
@@ -72,16 +71,18 @@ impl Core {
     pub(super) fn clear(&mut self, now: &Moment, case_type: CaseType, subject: &str, leg: &str) {
         let key = dedup_key(case_type, subject, leg);
         let Some(slot) = self.slots.get(&key).filter(|s| s.on).cloned() else { return };
-        let Some(since) = slot.cleared_since else {
-            self.slots.edit(&key, |s| s.cleared_since = Some(now.wall));
+        // Counted by the boot clock: a clock that is set must not end the wait, nor begin it anew. After a restart of
+        // the machine that cannot be known, and it does begin anew.
+        let Some((since, gone_ms)) = slot.gone_since.and_then(|gone| Some((gone.wall, now.since(&gone)?))) else {
+            self.slots.edit(&key, |s| s.gone_since = Some(now.clone()));
             return;
         };
-        if now.wall.since(since) < ms(self.profile.bundle.rules.detectors.clear_after_ms) {
+        if gone_ms < self.profile.bundle.rules.detectors.clear_after_ms {
             return;
         }
         self.slots.edit(&key, |s| {
             s.on = false;
-            s.cleared_since = None;
+            s.gone_since = None;
         });
         let document = document_id(&key, slot.occurrence);
         let over = self.cases.get(&document).and_then(|c| c.view.as_ref()).is_none_or(|v| v.state.is_over());

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How often this device tells the hub how it is, in milliseconds.
-const STATUS_EVERY_MS: i64 = 300_000;
+const STATUS_EVERY_MS: u64 = 300_000;
 
 impl Core {
     pub(super) fn take_line(&mut self, now: &Moment, line: Line) {
@@ -65,13 +65,14 @@ impl Core {
             self.line.cut_off = cut_off;
             self.write_line();
         }
-        let due = self.status_at.is_none_or(|at| now.wall.since(at) >= STATUS_EVERY_MS);
+        let told_ms = self.status_told.as_ref().and_then(|told| now.since(told));
+        let due = told_ms.is_none_or(|ms| ms >= STATUS_EVERY_MS);
         let has_hub = self.line.up || self.line.heard.is_some();
         if !has_hub || !due {
             return;
         }
-        self.status_at = Some(now.wall);
-        self.write_rule("status", &self.status_at.clone());
+        self.status_told = Some(now.clone());
+        self.write_rule("status_told", &self.status_told.clone());
         let fix = self.profile.vehicle.as_ref().and_then(|v| self.vehicles.get(v.as_str())).and_then(|v| v.fix);
         self.out.records.push(Record::Status { at: now.wall, position: fix.map(|(_, point)| point) });
         self.out.effects.push(Effect::PushNow);

@@ -113,7 +113,7 @@ pub struct Core {
     slots: Table<CaseSlot>,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
-    status_at: Option<UtcMs>,
+    status_told: Option<Moment>,
     cursor: Cursor,
     out: Decision,
     touched: BTreeSet<DocumentId>,
@@ -145,7 +145,7 @@ impl Core {
             slots: Table::new("case"),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
-            status_at: None,
+            status_told: None,
             cursor: snapshot.cursor,
             out: Decision::default(),
             touched: BTreeSet::new(),
@@ -190,7 +190,7 @@ impl Core {
             "line" => serde_json::from_str(body).map(|line| self.line = line),
             "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
-            "status" => serde_json::from_str(body).map(|at| self.status_at = at),
+            "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
         if let Err(e) = read {
@@ -273,16 +273,16 @@ impl Core {
     /// Milliseconds until something may follow from time alone. Never more than half a minute.
     #[must_use]
     pub fn next_wake(&self, now: &Moment) -> Option<u64> {
-        let soonest = self.deadlines().filter(|at| *at > now.wall).min();
+        let soonest = self.deadlines(now).filter(|at| *at > now.wall).min();
         let wait = soonest.and_then(|at| u64::try_from(at.since(now.wall)).ok()).unwrap_or(LOOK_EVERY_MS);
         Some(wait.clamp(1, LOOK_EVERY_MS))
     }
 
-    fn deadlines(&self) -> impl Iterator<Item = UtcMs> + '_ {
+    fn deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {
         let rules = &self.profile.bundle.rules;
         let delay = ms(rules.detectors.departure_delay_after_ms);
         let unknown = ms(rules.unknown_deadline_ms);
-        let clear = ms(rules.detectors.clear_after_ms);
+        let clear = rules.detectors.clear_after_ms;
         let blocked = ms(rules.detectors.dock_blocked_after_ms);
         let dispatches =
             self.dispatches.values().filter_map(|d| d.view.as_ref()).filter(|v| !v.state.is_over_at_depot());
@@ -290,7 +290,10 @@ impl Core {
             let planned = v.planned_departure;
             [planned.plus(delay), planned.plus(-unknown), planned.plus(blocked)]
         });
-        let clearing = self.slots.iter().filter_map(move |(_, slot)| Some(slot.cleared_since?.plus(clear)));
+        let clearing = self.slots.iter().filter_map(move |(_, slot)| {
+            let left = clear.saturating_sub(now.since(slot.gone_since.as_ref()?)?);
+            Some(now.wall.plus(ms(left)))
+        });
         let doors = self.doors.iter().filter_map(move |(_, door)| Some(door.in_use_since()?.plus(blocked)));
         departures.chain(clearing).chain(doors)
     }

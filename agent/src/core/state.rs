@@ -155,7 +155,8 @@ pub struct CaseSlot {
     /// Whether its condition holds.
     pub on: bool,
     /// Since when the condition no longer holds, while the case has not been cleared.
-    pub cleared_since: Option<UtcMs>,
+    #[serde(default)]
+    pub gone_since: Option<Moment>,
 }
 
 /// A release that was taken back.
