@@ -27,7 +27,7 @@ use crate::{
         leases::{Book, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, needs, slices},
         reconcile::ReconItem,
     },
-    erp::{Connector, ErpError},
+    erp::{Caps, Connector, ErpError, counted},
     store::{DeviceKind, Reader, ReconFilter, Store, StoreError, Tx},
     tasks::{Stop, TaskError},
 };
@@ -36,6 +36,9 @@ use crate::{
 const EVERY_MS: u64 = 15_000;
 /// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
 const HEARD_WITHIN_MS: i64 = 600_000;
+
+/// The figure of a customer on whom nothing may be lent, whatever else is counted.
+const CREDIT_OF_NOBODY: i64 = i64::MIN;
 
 /// By what leases are granted.
 #[derive(Clone)]
@@ -146,9 +149,9 @@ pub async fn look_after(
         })
         .await?;
     let Some(needed) = needed else { return Ok(None) };
-    let figures = read_figures(connector, clock, site, &needed).await?;
+    let (figures, caps) = (read_figures(connector, clock, site, &needed).await?, connector.caps());
     let (grantor, site, now) = (grantor.clone(), site.clone(), clock.wall());
-    let granted = store.write(move |tx| grant(tx, &grantor, &site, &figures, now)).await?;
+    let granted = store.write(move |tx| grant(tx, &grantor, &site, figures, caps, now)).await?;
     if let Some(lease) = &granted {
         info!(lease = %lease, "lease {lease} is granted");
     }
@@ -172,10 +175,10 @@ async fn read_figures(
 
 async fn credit_of(connector: &dyn Connector, customer: &CustomerId) -> Result<i64, ErpError> {
     match connector.customer(customer).await {
-        Ok(customer) if customer.on_hold => Ok(0),
+        Ok(customer) if customer.on_hold => Ok(CREDIT_OF_NOBODY),
         Ok(customer) => Ok(customer.headroom_minor()),
         // Nobody vouches for it, so nothing is lent on it.
-        Err(ErpError::NotFound { .. }) => Ok(0),
+        Err(ErpError::NotFound { .. }) => Ok(CREDIT_OF_NOBODY),
         Err(error) => Err(error),
     }
 }
@@ -184,11 +187,13 @@ fn grant(
     tx: &mut Tx<'_>,
     grantor: &Grantor,
     site: &SiteId,
-    figures: &Figures,
+    mut figures: Figures,
+    caps: Caps,
     now: UtcMs,
 ) -> Result<Option<LeaseId>, StoreError> {
     let needed = needed_at(tx, site)?;
-    let offer = slices(&book(tx)?, site, &needed, figures, &grantor.policy, now);
+    add_own_orders(tx, site, caps, &mut figures)?;
+    let offer = slices(&book(tx)?, site, &needed, &figures, &grantor.policy, now);
     if !is_due(held(&tx.leases_of(site)?), &needed, &offer, grantor.renew_after_ms, now) {
         return Ok(None);
     }
@@ -215,6 +220,23 @@ fn grant(
     let row = LeaseRow { lease, sealed, state: LeaseState::Outstanding, used: LeaseUse::default(), closed_at: None };
     tx.put_lease(&row, now)?;
     Ok(Some(id))
+}
+
+/// Adds back what the ERP has taken off its figures for orders that are still to leave. A customer on hold has no
+/// credit, whatever is added.
+fn add_own_orders(reader: &Reader<'_>, site: &SiteId, caps: Caps, figures: &mut Figures) -> Result<(), StoreError> {
+    if caps.orders_in_credit {
+        for (customer, minor) in figures.credit_minor.iter_mut().filter(|(_, minor)| **minor > CREDIT_OF_NOBODY) {
+            *minor = minor.saturating_add(counted::credit_held(reader, customer)?);
+        }
+    }
+    if caps.orders_in_stock {
+        for (product, units) in counted::stock_held(reader, site)? {
+            let free = figures.stock.entry(product).or_default();
+            *free = free.saturating_add(units);
+        }
+    }
+    Ok(())
 }
 
 /// The lease that a depot holds, as far as the hub knows: the newest that it has not closed.

@@ -4,6 +4,7 @@
 //! [`post`] takes postings out, one at a time per order. A write whose answer was lost is asked for
 //! before it is sent again, since most ERPs honour no key of ours.
 
+pub mod counted;
 pub mod poll;
 pub mod post;
 pub mod rest;

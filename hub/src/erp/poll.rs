@@ -13,7 +13,7 @@ use gatehouse_common::{
 };
 use tracing::{debug, info, warn};
 
-use super::{ChangePage, Connector, Customer, ErpCursor, ErpError};
+use super::{Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, counted};
 use crate::{
     clock::Clock,
     store::{Reader, Store, StoreError, Tx, quarantine},
@@ -116,7 +116,7 @@ pub async fn once(
     clock: &Clock,
     options: &PollOptions,
 ) -> Result<(), PollError> {
-    let began = clock.wall();
+    let (began, caps) = (clock.wall(), connector.caps());
     let mut cursor = store.read(|r| Ok(ErpCursor(r.cursor(CURSOR)?.unwrap_or_default()))).await?;
     loop {
         let page = connector.changes(&cursor).await?;
@@ -124,7 +124,7 @@ pub async fn once(
         let now = clock.now();
         store
             .write(move |tx| {
-                take_page(tx, &page, began, &now)?;
+                take_page(tx, &page, caps, began, &now)?;
                 tx.set_cursor(CURSOR, &page.cursor.0)
             })
             .await?;
@@ -142,7 +142,7 @@ pub async fn once(
         match connector.customer(&id).await {
             Ok(customer) => {
                 let now = clock.now();
-                store.write(move |tx| put_credit(tx, &customer, began, &now)).await?;
+                store.write(move |tx| put_credit(tx, &customer, caps, began, &now)).await?;
             }
             Err(ErpError::NotFound { detail }) => debug!(customer = %id, "{detail}"),
             Err(error) => return Err(error.into()),
@@ -162,14 +162,20 @@ pub async fn once(
 fn take_page(
     tx: &mut Tx<'_>,
     page: &ChangePage,
+    caps: Caps,
     began: UtcMs,
     now: &gatehouse_common::time::Moment,
 ) -> Result<(), StoreError> {
+    // Credit comes first: with an order its depot gets what is known of the customer.
     for customer in &page.customers {
-        put_credit(tx, customer, began, now)?;
+        put_credit(tx, customer, caps, began, now)?;
     }
     for order in &page.orders {
         put_counted(tx, order, now.wall)?;
+    }
+    for customer in page.customers.iter().filter(|_| caps.orders_in_credit) {
+        // The figure holds the orders of this page too, which were not known a moment ago.
+        put_credit(tx, customer, caps, began, now)?;
     }
     for why in &page.unreadable {
         warn!("the ERP sent what cannot be read: {why}");
@@ -202,12 +208,16 @@ pub fn put_counted(tx: &mut Tx<'_>, order: &Order, now: UtcMs) -> Result<bool, S
 fn put_credit(
     tx: &mut Tx<'_>,
     customer: &Customer,
+    caps: Caps,
     read_began: UtcMs,
     now: &gatehouse_common::time::Moment,
 ) -> Result<(), StoreError> {
+    // A gate asks for room for the very order that the ERP has taken off already.
+    let held = if caps.orders_in_credit { counted::credit_held(tx, &customer.id)? } else { 0 };
+    let headroom_minor = customer.headroom_minor().saturating_add(held);
     let report = Report {
         key: FactKey::Credit { customer: customer.id.clone() },
-        value: FactValue::Credit { on_hold: customer.on_hold, headroom_minor: customer.headroom_minor() },
+        value: FactValue::Credit { on_hold: customer.on_hold, headroom_minor },
         source: Source::Erp,
         at: read_began,
         evidence: format!("customer {} at the ERP", customer.id),

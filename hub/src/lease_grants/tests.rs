@@ -20,13 +20,15 @@ struct Figured {
     credit_minor: i64,
     on_hold: bool,
     stock: i64,
+    /// Whether confirmed orders are off its figures already.
+    counts_orders: bool,
     away: bool,
     asked: Mutex<u32>,
 }
 
 impl Figured {
     fn new(credit_minor: i64, stock: i64) -> Self {
-        Self { credit_minor, on_hold: false, stock, away: false, asked: Mutex::new(0) }
+        Self { credit_minor, on_hold: false, stock, counts_orders: false, away: false, asked: Mutex::new(0) }
     }
 }
 
@@ -37,7 +39,7 @@ impl Connector for Figured {
     }
 
     fn caps(&self) -> Caps {
-        Caps { honours_keys: false, orders_in_credit: false, orders_in_stock: false }
+        Caps { honours_keys: false, orders_in_credit: self.counts_orders, orders_in_stock: self.counts_orders }
     }
 
     async fn changes(&self, _: &ErpCursor) -> Result<ChangePage, ErpError> {
@@ -161,6 +163,21 @@ async fn two_depots_together_are_never_lent_more_than_the_figure_less_its_reserv
     let sum = credit(&one) + credit(&other);
     assert!(sum <= 900, "{sum} of 1000 less a tenth");
     assert!(credit(&one) > 0 && credit(&other) > 0, "each gets a share");
+}
+
+#[tokio::test]
+async fn an_order_that_the_erp_has_taken_off_its_figures_does_not_count_against_itself() {
+    // 400 of 1000 are free beside an order of 600; 10 of 70 units beside its 60.
+    let hub = Hub::new();
+    hub.order("O1", "D1", 60);
+    let taken_off = Figured { counts_orders: true, ..Figured::new(400, 10) };
+    let lease = hub.lease(&hub.look(&taken_off, "D1").await.unwrap().unwrap());
+    assert_eq!(credit(&lease), 450, "half of 1000 less a tenth");
+    assert_eq!(lease.stock[&"P1".parse().unwrap()], 50, "four fifths of 70 less a tenth");
+    let hub = Hub::new();
+    hub.order("O1", "D1", 60);
+    let held = Figured { counts_orders: true, on_hold: true, ..Figured::new(400, 10) };
+    assert_eq!(credit(&hub.lease(&hub.look(&held, "D1").await.unwrap().unwrap())), 0);
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ use gatehouse_common::{
     id::{CustomerId, OrderId, ProductId, SiteId},
     order::Order,
 };
+use tokio::sync::OnceCell;
 
 use super::{Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe};
 use crate::{
@@ -59,6 +60,8 @@ pub struct Tryton {
     options: TrytonOptions,
     rpc: Rpc,
     pace: Mutex<Pace>,
+    /// Whether its module for credit limits is active; asked once.
+    has_credit_limits: OnceCell<bool>,
 }
 
 /// What was read when, so that nothing is read again for longer than needed.
@@ -75,7 +78,7 @@ impl Tryton {
     /// # Errors
     /// [`ErpError::Contract`] if no HTTP client can be made.
     pub fn new(options: TrytonOptions) -> Result<Self, ErpError> {
-        Ok(Self { rpc: Rpc::new(&options)?, options, pace: Mutex::default() })
+        Ok(Self { rpc: Rpc::new(&options)?, options, pace: Mutex::default(), has_credit_limits: OnceCell::new() })
     }
 
     /// How far behind `since` a read begins. A long transaction at Tryton commits times that lie behind what

@@ -22,6 +22,8 @@ use crate::erp::{ChangePage, Customer, ErpCursor, ErpError};
 
 /// Sales in one page.
 const PAGE: usize = 100;
+/// What a customer has where Tryton's module for credit limits is active.
+const CREDIT_FIELD: &str = "credit_amount";
 const CUSTOMER_FIELDS: &[&str] = &["code", "credit_amount", "credit_limit_amount", "currency.digits"];
 
 /// Where a reader has got to.
@@ -160,12 +162,19 @@ impl Tryton {
         if expected == 0 {
             return Ok(Vec::new());
         }
-        let rows = match self.rpc.rows(Query::of("party.party", domain.clone(), CUSTOMER_FIELDS)).await {
-            // Without Tryton's credit limits nobody is held and nothing limits.
-            Err(ErpError::Contract { .. }) => self.rpc.rows(Query::of("party.party", domain, &["code"])).await?,
-            rows => rows?,
-        };
+        // Without Tryton's credit limits nobody is held and nothing limits. That is asked for by name: a sum that
+        // failed for once must not read as credit without end.
+        let has_limits = *self.has_credit_limits.get_or_try_init(|| self.ask_for_credit_limits()).await?;
+        let fields = if has_limits { CUSTOMER_FIELDS } else { &["code"] };
+        let rows = self.rpc.rows(Query::of("party.party", domain, fields)).await?;
         Ok(rows.iter().map(read_customer).collect())
+    }
+
+    async fn ask_for_credit_limits(&self) -> Result<bool, ErpError> {
+        let asked = vec![json!([CREDIT_FIELD])];
+        let fields = self.rpc.call(Does::Read, "model.party.party.fields_get", asked, Map::new()).await?;
+        let fields = fields.as_object().ok_or_else(|| contract("party.party.fields_get: no object".to_owned()))?;
+        Ok(fields.contains_key(CREDIT_FIELD))
     }
 
     pub(super) async fn read_order(&self, id: &OrderId) -> Result<Order, ErpError> {
@@ -210,7 +219,7 @@ impl Tryton {
 
 fn read_customer(row: &Row) -> Result<Customer, String> {
     let id = CustomerId::new(row.needed_text("code")?).map_err(|e| row.problem("code", e))?;
-    if row.value("credit_amount").is_err() {
+    if row.value(CREDIT_FIELD).is_err() {
         return Ok(Customer { id, on_hold: false, limit_minor: None, exposure_minor: 0 });
     }
     let digits = match row.related("currency")? {
