@@ -44,6 +44,7 @@ async fn answer(State(fake): State<Fake>, headers: HeaderMap, Json(call): Json<V
         }
         // The first session is as good as ended.
         _ if fake.forgets && known == Some(session("token-0")) => StatusCode::UNAUTHORIZED.into_response(),
+        "model.party.party.fields_get" => json_answer(&json!({ "id": 1, "result": { "credit_amount": {} } })),
         _ => (fake.says)(),
     }
 }
