@@ -139,7 +139,8 @@ pub(super) async fn choose(
             if let Err(problem) = checked {
                 return Ok(Err(problem));
             }
-            let chosen = Chosen { choice, by: person.name.clone(), reason: reason.clone(), at: now };
+            let chosen =
+                Chosen { choice, row: found.item.row, by: person.name.clone(), reason: reason.clone(), at: now };
             let item = ReconItem { chosen: Some(chosen), choices: Vec::new(), ..found.item };
             // Whoever settles is woken by this and does what follows from the choice.
             tx.put_recon_item(&item)?;

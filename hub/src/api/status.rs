@@ -38,7 +38,7 @@ pub struct Counts {
     pub decisions: u64,
     /// Recon items by outcome; those without one are `open`.
     pub recon: BTreeMap<String, u64>,
-    /// Postings by state: `queued`, `in_doubt`, `applied`, `dead`.
+    /// Postings by state: `queued`, `in_doubt`, `applied`, `dead`, `withdrawn`.
     pub postings: BTreeMap<String, u64>,
     /// Things that were not let in.
     pub quarantined: u64,

@@ -1,8 +1,9 @@
 //! Takes postings to the ERP: in order per order, each once.
 //!
-//! A posting whose answer was lost is asked for before it is sent again. What the ERP refuses, and
-//! what it cannot be asked about, is parked for a person with the reason; later postings of the same
-//! order wait behind it. While the ERP is away a breaker spares it and us.
+//! A posting whose answer was lost is asked for before it is sent again, and an ERP that does not have it is
+//! believed only once the write cannot be on its way any more. What the ERP refuses, what it never takes and
+//! what it cannot be asked about is parked for a person with the reason; later postings of the same order wait
+//! behind it. While the ERP is away a breaker spares it and us, and nothing is given up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,10 +28,13 @@ pub struct PostOptions {
     pub retry_first_ms: u64,
     /// Longest wait after failures, in milliseconds. Default 60,000.
     pub retry_max_ms: u64,
-    /// Tries after which a posting that the ERP can neither confirm nor deny is parked. Default 12.
+    /// Tries that reached the ERP and came to nothing, after which a posting is parked. Default 12.
     pub doubtful_tries_max: u32,
     /// How long after a lost answer the ERP is asked, in real time: a write may still be on its way. Default 300 ms.
     pub settle: Duration,
+    /// How long a write may be on its way, in milliseconds of the hub's clock since it was sent: only then the
+    /// ERP is believed not to have it. More than the ERP takes for its slowest write. Default 60,000.
+    pub doubt_ms: i64,
     /// Draws by how much waits differ. Default: at random; a world that is played again draws the same.
     pub chance: fn() -> u64,
 }
@@ -43,8 +47,19 @@ impl Default for PostOptions {
             retry_max_ms: 60_000,
             doubtful_tries_max: 12,
             settle: Duration::from_millis(300),
+            doubt_ms: 60_000,
             chance: rand::random,
         }
+    }
+}
+
+impl PostOptions {
+    /// When to ask again for a write that may be on its way: after as long again as it has been, at the latest
+    /// when it cannot arrive any more.
+    fn ask_again(&self, sent: Option<UtcMs>, now: UtcMs) -> UtcMs {
+        let Some(sent) = sent else { return now };
+        let first = i64::try_from(self.retry_first_ms).unwrap_or(i64::MAX);
+        now.plus(now.since(sent).max(first)).min(sent.plus(self.doubt_ms)).max(now)
     }
 }
 
@@ -56,6 +71,10 @@ enum Tried {
     Later(String),
     /// Perhaps at the ERP: asked for first.
     InDoubt(String),
+    /// Sent so short ago that it may still arrive: asked for again.
+    OnItsWay,
+    /// Not at the ERP, and it cannot arrive any more; with what went wrong when it was sent.
+    Absent(String),
     /// For a person.
     Parked(String),
 }
@@ -151,10 +170,10 @@ impl Poster {
                 }
             },
         };
-        let tried = join_all(due.iter().map(|q| try_one(self.connector.as_ref(), q, &self.options))).await;
+        let tried = join_all(due.iter().map(|q| try_one(self.connector.as_ref(), q, &self.options, now))).await;
         let count = due.len();
-        for (queued, (tried, reached)) in due.into_iter().zip(tried) {
-            self.breaker.note(reached, self.clock.wall(), &self.options);
+        for (queued, tried) in due.into_iter().zip(tried) {
+            self.breaker.note(tried.1, self.clock.wall(), &self.options);
             note(&self.store, &self.clock, &self.options, &queued, tried).await?;
         }
         Ok(count)
@@ -172,24 +191,49 @@ async fn a_posting_changes(changes: &mut tokio::sync::broadcast::Receiver<StoreC
 }
 
 /// Tries one posting; also says whether the ERP could be reached.
-async fn try_one(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOptions) -> (Tried, bool) {
+async fn try_one(
+    connector: &dyn Connector,
+    queued: &QueuedPosting,
+    options: &PostOptions,
+    now: UtcMs,
+) -> (Tried, bool) {
+    match queued.state {
+        PostingState::InDoubt => ask(connector, queued, options, now).await,
+        _ => send(connector, queued, options).await,
+    }
+}
+
+/// Asks for a posting that may be at the ERP. It is sent again in a try of its own, so that the time of sending
+/// is always committed before.
+async fn ask(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOptions, now: UtcMs) -> (Tried, bool) {
     let posting = &queued.posting;
-    if queued.state == PostingState::InDoubt && !connector.caps().honours_keys {
-        match connector.probe(posting).await {
-            Ok(Probe::Applied(applied)) => return (Tried::Done(applied), true),
-            Ok(Probe::NotApplied) => {}
-            Ok(Probe::Unknown) if queued.attempts >= options.doubtful_tries_max => {
-                let why = format!("the ERP cannot say whether it has {} after {} tries", posting.key, queued.attempts);
-                return (Tried::Parked(why), true);
-            }
-            Ok(Probe::Unknown) => return (Tried::InDoubt("the ERP cannot say yet".to_owned()), true),
-            Err(error) => {
-                let reached = !matches!(error, ErpError::Transient { .. } | ErpError::Auth { .. });
-                return (Tried::InDoubt(error.to_string()), reached);
-            }
+    let is_given_up = queued.attempts >= options.doubtful_tries_max;
+    let may_arrive = queued.sent_at.is_some_and(|sent| now.since(sent) < options.doubt_ms);
+    match connector.probe(posting).await {
+        Ok(Probe::Applied(applied)) => (Tried::Done(applied), true),
+        Ok(Probe::NotApplied) if may_arrive && !connector.caps().honours_keys => (Tried::OnItsWay, true),
+        Ok(Probe::NotApplied) if is_given_up && queued.is_wanted => {
+            let last = queued.last_error.as_deref().unwrap_or("nothing");
+            let why =
+                format!("the ERP was sent {} {} times and does not have it: {last}", posting.key, queued.attempts);
+            (Tried::Parked(why), true)
+        }
+        Ok(Probe::NotApplied) => (Tried::Absent(queued.last_error.clone().unwrap_or_default()), true),
+        Ok(Probe::Unknown) if is_given_up => {
+            let why = format!("the ERP cannot say whether it has {} after {} tries", posting.key, queued.attempts);
+            (Tried::Parked(why), true)
+        }
+        Ok(Probe::Unknown) => (Tried::InDoubt("the ERP cannot say yet".to_owned()), true),
+        Err(error) => {
+            let reached = !matches!(error, ErpError::Transient { .. } | ErpError::Auth { .. });
+            let why = error.to_string();
+            (if reached && is_given_up { Tried::Parked(why) } else { Tried::InDoubt(why) }, reached)
         }
     }
-    match connector.apply(posting).await {
+}
+
+async fn send(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOptions) -> (Tried, bool) {
+    match connector.apply(&queued.posting).await {
         Ok(applied) => (Tried::Done(applied), true),
         Err(error @ ErpError::Ambiguous { .. }) => {
             tokio::time::sleep(options.settle).await;
@@ -209,174 +253,34 @@ async fn note(
     clock: &Clock,
     options: &PostOptions,
     queued: &QueuedPosting,
-    tried: Tried,
+    (tried, reached): (Tried, bool),
 ) -> Result<(), StoreError> {
     let now = clock.wall();
     let key = queued.posting.key.clone();
     let attempts = queued.attempts.saturating_add(1);
     let wait = backoff_ms(options.retry_first_ms, attempts, options.retry_max_ms, (options.chance)());
     let next = now.plus(i64::try_from(wait).unwrap_or(i64::MAX));
+    let ask_again = options.ask_again(queued.sent_at, now);
     match &tried {
         Tried::Done(applied) => info!(posting.key = %key, document = %applied.document, "posted {key}"),
         Tried::Parked(why) => warn!(posting.key = %key, "posting {key} waits for a person: {why}"),
-        Tried::Later(why) | Tried::InDoubt(why) => {
+        Tried::OnItsWay => tracing::debug!(posting.key = %key, "posting {key} is not at the ERP yet"),
+        Tried::Later(why) | Tried::InDoubt(why) | Tried::Absent(why) => {
             tracing::debug!(posting.key = %key, "posting {key} is tried again: {why}")
         }
     }
     store
         .write(move |tx| match &tried {
             Tried::Done(applied) => tx.finish(&key, Some(&applied.document), now),
-            Tried::Later(why) => tx.retry(&key, PostingState::Queued, next, why),
+            Tried::Later(why) => tx.retry(&key, PostingState::Queued, next, why, reached),
             // The answer is missed, not the ERP: asking again soon keeps the order's other postings moving.
-            Tried::InDoubt(why) => tx.retry(&key, PostingState::InDoubt, next, why),
+            Tried::InDoubt(why) => tx.retry(&key, PostingState::InDoubt, next, why, reached),
+            Tried::OnItsWay => tx.retry(&key, PostingState::InDoubt, ask_again, "sent, and not at the ERP yet", false),
+            Tried::Absent(why) => tx.retry(&key, PostingState::Queued, now, why, false),
             Tried::Parked(why) => tx.bury(&key, why),
         })
         .await
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        collections::BTreeMap,
-        sync::{Mutex, PoisonError},
-    };
-
-    use async_trait::async_trait;
-    use gatehouse_common::{
-        id::{CustomerId, DecisionId, OrderId, ProductId, SiteId},
-        order::Order,
-    };
-
-    use super::{super::*, *};
-    use crate::core::reconcile::{Posting, PostingKind};
-
-    /// An ERP that resets the connection after every second write that it applied.
-    #[derive(Default)]
-    struct Forgetful {
-        applied: Mutex<Vec<String>>,
-        probes: Mutex<u32>,
-        refuses: bool,
-        is_mute: bool,
-    }
-
-    impl Forgetful {
-        fn applied(&self) -> Vec<String> {
-            self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        }
-    }
-
-    #[async_trait]
-    impl Connector for Forgetful {
-        fn name(&self) -> &str {
-            "forgetful"
-        }
-        fn caps(&self) -> Caps {
-            Caps { honours_keys: false, orders_in_credit: false, orders_in_stock: false }
-        }
-        async fn changes(&self, _: &ErpCursor) -> Result<ChangePage, ErpError> {
-            Ok(ChangePage::default())
-        }
-        async fn order(&self, id: &OrderId) -> Result<Order, ErpError> {
-            Err(ErpError::NotFound { detail: id.to_string() })
-        }
-        async fn customer(&self, id: &CustomerId) -> Result<Customer, ErpError> {
-            Err(ErpError::NotFound { detail: id.to_string() })
-        }
-        async fn stock(&self, _: &SiteId) -> Result<BTreeMap<ProductId, i64>, ErpError> {
-            Ok(BTreeMap::new())
-        }
-        async fn apply(&self, posting: &Posting) -> Result<Applied, ErpError> {
-            if self.refuses {
-                return Err(ErpError::Rejected { detail: "line 1 is closed".into() });
-            }
-            let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-            applied.push(posting.key.clone());
-            if applied.len().is_multiple_of(2) {
-                return Err(ErpError::Ambiguous { detail: "connection reset".into() });
-            }
-            Ok(Applied { document: format!("effect {}", applied.len()) })
-        }
-        async fn probe(&self, posting: &Posting) -> Result<Probe, ErpError> {
-            *self.probes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            if self.is_mute {
-                return Ok(Probe::Unknown);
-            }
-            let document = posting.key.clone();
-            let found = self.applied().contains(&posting.key);
-            Ok(if found { Probe::Applied(Applied { document }) } else { Probe::NotApplied })
-        }
-    }
-
-    fn queued(n: u32, state: PostingState) -> QueuedPosting {
-        let posting = Posting {
-            key: format!("gw-1-1-1/goods_issue/{n}"),
-            decision: DecisionId::new("gw-1-1-1").unwrap(),
-            order: OrderId::new("SO-1").unwrap(),
-            line: Some(1),
-            kind: PostingKind::GoodsIssue,
-            quantity: Some(10),
-            total: Vec::new(),
-            status: None,
-            text: String::new(),
-            at: UtcMs(0),
-        };
-        QueuedPosting {
-            posting,
-            state,
-            attempts: 0,
-            next_try: UtcMs(0),
-            last_error: None,
-            applied_at: None,
-            document: None,
-        }
-    }
-
-    fn options() -> PostOptions {
-        PostOptions { settle: Duration::ZERO, ..PostOptions::default() }
-    }
-
-    #[tokio::test]
-    async fn a_posting_whose_answer_was_lost_is_found_and_not_repeated() {
-        let erp = Forgetful::default();
-        try_one(&erp, &queued(1, PostingState::Queued), &options()).await;
-        let (lost, _) = try_one(&erp, &queued(2, PostingState::Queued), &options()).await;
-        assert!(matches!(lost, Tried::InDoubt(_)), "{lost:?}");
-        let (found, _) = try_one(&erp, &queued(2, PostingState::InDoubt), &options()).await;
-        assert!(matches!(found, Tried::Done(_)), "{found:?}");
-        assert_eq!(erp.applied().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_posting_in_doubt_that_the_erp_does_not_have_is_sent() {
-        let erp = Forgetful::default();
-        let (sent, _) = try_one(&erp, &queued(1, PostingState::InDoubt), &options()).await;
-        assert!(matches!(sent, Tried::Done(_)), "{sent:?}");
-    }
-
-    #[tokio::test]
-    async fn a_posting_that_cannot_be_decided_is_parked_for_a_person_and_never_guessed() {
-        let erp = Forgetful { is_mute: true, ..Forgetful::default() };
-        let mut doubtful = queued(1, PostingState::InDoubt);
-        assert!(matches!(try_one(&erp, &doubtful, &options()).await.0, Tried::InDoubt(_)));
-        doubtful.attempts = 12;
-        assert!(matches!(try_one(&erp, &doubtful, &options()).await.0, Tried::Parked(_)));
-        assert!(erp.applied().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_refused_posting_is_parked_with_the_reason() {
-        let erp = Forgetful { refuses: true, ..Forgetful::default() };
-        let (parked, reached) = try_one(&erp, &queued(1, PostingState::Queued), &options()).await;
-        assert_eq!((parked, reached), (Tried::Parked("the ERP refuses: line 1 is closed".into()), true));
-    }
-
-    #[test]
-    fn an_erp_that_is_away_is_left_alone_for_a_while_then_tried_with_one() {
-        let mut breaker = Breaker::default();
-        breaker.note(false, UtcMs(0), &options());
-        assert_eq!(breaker.allows(UtcMs(100), 4), 0);
-        assert_eq!(breaker.allows(UtcMs(2_000), 4), 1);
-        breaker.note(true, UtcMs(2_000), &options());
-        assert_eq!(breaker.allows(UtcMs(2_000), 4), 4);
-    }
-}
+mod tests;

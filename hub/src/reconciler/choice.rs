@@ -45,7 +45,7 @@ pub fn choose(
         let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
         return Ok(Err(ChoiceError::NotOffered { decision: decision.clone(), choice, offered }));
     }
-    item.chosen = Some(Chosen { choice, by, reason, at: now });
+    item.chosen = Some(Chosen { choice, row: item.row, by, reason, at: now });
     item.choices.clear();
     tx.put_recon_item(&item)?;
     Ok(Ok(item))

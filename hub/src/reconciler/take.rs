@@ -37,6 +37,7 @@ pub(super) fn take(
             tx.put_recon_item(&item)
         }
         Step::Post(posting) => tx.enqueue(&posting, now).map(|_| ()),
+        Step::Withdraw { key } => tx.withdraw(&key, now),
         Step::WriteDispatch(says) => {
             let Some(id) = dispatch else { return Ok(()) };
             let lane = match says {

@@ -2,6 +2,7 @@
 //!
 //! A posting that is handed out is marked in doubt before it is sent, in a commit of its own: a crash
 //! between sending and recording thereby ends in a question to the ERP, never in a second posting.
+//! When it was sent is committed with that mark, since the ERP's "no" counts only some time later.
 
 use gatehouse_common::{
     id::{DecisionId, OrderId},
@@ -12,13 +13,15 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::{Reader, StoreChange, StoreError, Tx, row};
 use crate::core::reconcile::{Posting, PostingState, QueuedPosting};
 
-const COLUMNS: &str = "key, state, attempts, next_try_ms, last_error, applied_ms, document, body";
+const COLUMNS: &str = "key, state, is_wanted, attempts, next_try_ms, sent_ms, last_error, applied_ms, document, body";
 
 struct Stored {
     key: String,
     state: String,
+    is_wanted: bool,
     attempts: u32,
     next_try: i64,
+    sent: Option<i64>,
     last_error: Option<String>,
     applied: Option<i64>,
     document: Option<String>,
@@ -30,8 +33,10 @@ impl Stored {
         Ok(Self {
             key: r.get("key")?,
             state: r.get("state")?,
+            is_wanted: r.get("is_wanted")?,
             attempts: r.get("attempts")?,
             next_try: r.get("next_try_ms")?,
+            sent: r.get("sent_ms")?,
             last_error: r.get("last_error")?,
             applied: r.get("applied_ms")?,
             document: r.get("document")?,
@@ -45,13 +50,16 @@ impl Stored {
             "in_doubt" => PostingState::InDoubt,
             "applied" => PostingState::Applied,
             "dead" => PostingState::Dead,
+            "withdrawn" => PostingState::Withdrawn,
             other => return Err(row::damaged("postings", &self.key, format!("state {other:?}"))),
         };
         Ok(QueuedPosting {
             posting: row::json("postings", &self.key, &self.body)?,
             state,
+            is_wanted: self.is_wanted,
             attempts: self.attempts,
             next_try: UtcMs(self.next_try),
+            sent_at: self.sent.map(UtcMs),
             last_error: self.last_error,
             applied_at: self.applied.map(UtcMs),
             document: self.document,
@@ -114,7 +122,8 @@ impl Reader<'_> {
             "SELECT min(next_try_ms) FROM postings p
               WHERE state IN ('queued', 'in_doubt') AND claimed = 0
                 AND NOT EXISTS (SELECT 1 FROM postings e
-                                 WHERE e.order_id = p.order_id AND e.n < p.n AND e.state <> 'applied')",
+                                 WHERE e.order_id = p.order_id AND e.n < p.n
+                                   AND e.state <> 'applied' AND e.state <> 'withdrawn')",
         )?;
         let due: Option<i64> = statement.query_row([], |r| r.get(0))?;
         Ok(due.map(UtcMs))
@@ -150,8 +159,8 @@ impl Tx<'_> {
     }
 
     /// Hands out postings that are due, at most `limit` and one per order: the first of each that is not
-    /// applied. Each is returned as it stood and stands as in doubt from now on, one more attempt counted,
-    /// until [`Self::finish`], [`Self::retry`] or [`Self::bury`] says what came of it.
+    /// applied. Each is returned as it stood and stands as in doubt from now on, until [`Self::finish`],
+    /// [`Self::retry`] or [`Self::bury`] says what came of it. One that was queued counts as sent now.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn claim_due(&mut self, now: UtcMs, limit: usize) -> Result<Vec<QueuedPosting>, StoreError> {
@@ -159,16 +168,18 @@ impl Tx<'_> {
         let due = self.postings_where(
             "state IN ('queued', 'in_doubt') AND claimed = 0 AND next_try_ms <= ?1
                AND NOT EXISTS (SELECT 1 FROM postings e
-                                WHERE e.order_id = postings.order_id AND e.n < postings.n AND e.state <> 'applied')
+                                WHERE e.order_id = postings.order_id AND e.n < postings.n
+                                  AND e.state <> 'applied' AND e.state <> 'withdrawn')
              ORDER BY next_try_ms, n LIMIT ?2",
             params![now.0, limit as i64],
         )?;
         for queued in &due {
             self.connection
                 .prepare_cached(
-                    "UPDATE postings SET state = 'in_doubt', claimed = 1, attempts = attempts + 1 WHERE key = ?1",
+                    "UPDATE postings SET sent_ms = CASE state WHEN 'queued' THEN ?2 ELSE sent_ms END,
+                            state = 'in_doubt', claimed = 1 WHERE key = ?1",
                 )?
-                .execute([&queued.posting.key])?;
+                .execute(params![queued.posting.key, now.0])?;
         }
         Ok(due)
     }
@@ -179,25 +190,50 @@ impl Tx<'_> {
     pub fn finish(&mut self, key: &str, document: Option<&str>, now: UtcMs) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE postings SET state = 'applied', claimed = 0, last_error = NULL, applied_ms = ?2, document = ?3
-                  WHERE key = ?1",
+                "UPDATE postings SET state = 'applied', claimed = 0, attempts = attempts + 1, last_error = NULL,
+                        applied_ms = ?2, document = ?3 WHERE key = ?1",
             )?
             .execute(params![key, now.0, document])?;
         self.posting_changed(key)
     }
 
     /// It is tried again, not before `next_try`. `state` is [`PostingState::Queued`] only if the ERP certainly
-    /// does not have it; otherwise it is asked for first.
+    /// does not have it; otherwise it is asked for first. `counts` says whether the try reached the ERP and is
+    /// one of those after which it is given up. One that is no longer wanted is withdrawn instead of queued.
     /// # Errors
     /// [`StoreError::Refused`] if there is no such posting.
-    pub fn retry(&mut self, key: &str, state: PostingState, next_try: UtcMs, error: &str) -> Result<(), StoreError> {
+    pub fn retry(
+        &mut self,
+        key: &str,
+        state: PostingState,
+        next_try: UtcMs,
+        error: &str,
+        counts: bool,
+    ) -> Result<(), StoreError> {
         let state = if state == PostingState::Queued { state } else { PostingState::InDoubt };
         self.connection
             .prepare_cached(
-                "UPDATE postings SET state = ?2, claimed = 0, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
+                "UPDATE postings SET state = CASE WHEN ?2 = 'queued' AND is_wanted = 0 THEN 'withdrawn' ELSE ?2 END,
+                        claimed = 0, attempts = attempts + ?5, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
             )?
-            .execute(params![key, state.as_str(), next_try.0, error])?;
+            .execute(params![key, state.as_str(), next_try.0, error, counts])?;
         self.posting_changed(key)
+    }
+
+    /// What it was for is over: it is never sent again. One that may be at the ERP is asked for first and stays
+    /// applied if it is there. Changes nothing while it is under way or once it is applied; ask again then.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn withdraw(&mut self, key: &str, now: UtcMs) -> Result<(), StoreError> {
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE postings SET state = CASE state WHEN 'queued' THEN 'withdrawn' ELSE 'in_doubt' END,
+                        attempts = 0, next_try_ms = CASE state WHEN 'dead' THEN ?2 ELSE next_try_ms END, is_wanted = 0
+                  WHERE key = ?1 AND claimed = 0 AND is_wanted = 1 AND state IN ('queued', 'in_doubt', 'dead')",
+            )?
+            .execute(params![key, now.0])?;
+        if changed == 0 { Ok(()) } else { self.posting_changed(key) }
     }
 
     /// It is parked for a person, with the reason.
@@ -205,7 +241,9 @@ impl Tx<'_> {
     /// [`StoreError::Refused`] if there is no such posting.
     pub fn bury(&mut self, key: &str, reason: &str) -> Result<(), StoreError> {
         self.connection
-            .prepare_cached("UPDATE postings SET state = 'dead', claimed = 0, last_error = ?2 WHERE key = ?1")?
+            .prepare_cached(
+                "UPDATE postings SET state = 'dead', claimed = 0, attempts = attempts + 1, last_error = ?2 WHERE key = ?1",
+            )?
             .execute(params![key, reason])?;
         self.posting_changed(key)
     }

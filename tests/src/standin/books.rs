@@ -326,7 +326,13 @@ impl Books {
             Change::PutCustomer { .. } | Change::PutStock { .. } => Ok(()),
             Change::Effect { effect } => match effect.line {
                 Some(line) => self.line(&effect.order, line).map(|_| ()),
-                None => self.order(&effect.order).map(|_| ()),
+                None => match self.order(&effect.order)?.status {
+                    Status::Cancelled if effect.kind == EffectKind::Release => {
+                        let detail = format!("order {} is cancelled and cannot be released", effect.order);
+                        Err(Problem::malformed("kind", detail))
+                    }
+                    _ => Ok(()),
+                },
             },
         }
     }

@@ -303,7 +303,9 @@ fn settled(hub: &Connection, broken: &mut Vec<Broken>) {
     for (decision, body) in open {
         broken.push(Broken::new(SETTLED, format!("{decision} is open: {body}")));
     }
-    for key in rows(hub, "SELECT key FROM postings WHERE state <> 'applied'", |r| r.get::<_, String>(0)) {
+    for key in
+        rows(hub, "SELECT key FROM postings WHERE state NOT IN ('applied', 'withdrawn')", |r| r.get::<_, String>(0))
+    {
         broken.push(Broken::new(SETTLED, format!("{key} was not posted")));
     }
 }

@@ -37,8 +37,8 @@ pub struct ReconItem {
     pub choices: Vec<Choice>,
     /// What a person chose.
     pub chosen: Option<Chosen>,
-    /// Whether a credit hold was written into the dispatch because of this item. A second one is never
-    /// written, so that a hold that finance lifted stays lifted.
+    /// Whether a credit hold was written into the dispatch because of this item. A second one is not written
+    /// before the ERP has let go meanwhile, so that a hold that finance lifted stays lifted.
     pub credit_held: bool,
     /// How it ended; none while it is open.
     pub outcome: Option<Outcome>,
@@ -216,6 +216,8 @@ impl Choice {
 pub struct Chosen {
     /// Which.
     pub choice: Choice,
+    /// For which row of the table of concurrent pairs: it says nothing about another.
+    pub row: Option<u8>,
     /// Who.
     pub by: ActorName,
     /// Why.
@@ -296,6 +298,8 @@ pub enum PostingState {
     Applied,
     /// It is parked for a person; later ones of its order wait behind it.
     Dead,
+    /// What it was for ended before the ERP had it; it is never sent, and none waits behind it.
+    Withdrawn,
 }
 
 impl PostingState {
@@ -307,6 +311,7 @@ impl PostingState {
             Self::InDoubt => "in_doubt",
             Self::Applied => "applied",
             Self::Dead => "dead",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -318,10 +323,14 @@ pub struct QueuedPosting {
     pub posting: Posting,
     /// Where it stands.
     pub state: PostingState,
-    /// How often it was sent or asked for.
+    /// Whether it is still to be sent; otherwise it is only asked for, and withdrawn if the ERP does not have it.
+    pub is_wanted: bool,
+    /// How many tries reached the ERP. What failed on the way there never leads to its being given up.
     pub attempts: u32,
     /// Not before.
     pub next_try: UtcMs,
+    /// When it was sent last; none before the first time.
+    pub sent_at: Option<UtcMs>,
     /// What went wrong last, for people; for a dead letter the reason.
     pub last_error: Option<String>,
     /// When the ERP confirmed it.

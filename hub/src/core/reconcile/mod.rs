@@ -62,6 +62,11 @@ pub enum Step {
     Keep(Box<ReconItem>),
     /// Put a posting into the queue; one whose key is known there changes nothing.
     Post(Posting),
+    /// What a posting was for is over: it is not sent any more.
+    Withdraw {
+        /// Its key.
+        key: String,
+    },
     /// Say something in the dispatch; recalls and holds go in the lane of recalls.
     WriteDispatch(Says),
     /// Open a case, unless it is open.

@@ -11,8 +11,8 @@ use gatehouse_common::{
 };
 
 use super::{
-    Choice, EdgeSide, ErpSide, Family, NewCase, Outcome, Posting, PostingKind, PostingState, ReconItem, Situation,
-    Step,
+    Choice, Chosen, EdgeSide, ErpSide, Family, NewCase, Outcome, Posting, PostingKind, PostingState, QueuedPosting,
+    ReconItem, Situation, Step,
     obey::{in_words, remainder, same_load},
 };
 
@@ -77,6 +77,8 @@ impl Run<'_> {
             }
         }
         self.look(view, order, departed.map(|d| d.load.as_slice()));
+        self.note_credit();
+        self.withdraw_release(view, order);
         match departed {
             Some(physical) => self.after_departure(view, order, &physical.load, physical.at),
             None => self.before_departure(view, order, owner),
@@ -97,6 +99,31 @@ impl Run<'_> {
             quantities: order.quantities(),
             on_hold: self.s.on_hold == Some(true),
         });
+    }
+
+    /// Once the ERP has let go of the customer's credit, a later hold is a matter of its own.
+    fn note_credit(&mut self) {
+        if self.s.on_hold == Some(false) && self.item.credit_held {
+            self.item.credit_held = false;
+            if self.was(row::RELEASED_CREDIT_HOLD) {
+                self.item.case = None;
+            }
+        }
+    }
+
+    /// The ERP releases no cancelled order: what it does not have of the release by then must not keep what left
+    /// from being posted.
+    fn withdraw_release(&mut self, view: &DispatchView, order: &Order) {
+        if view.cancelled.is_none() && order.status != OrderStatus::Cancelled {
+            return;
+        }
+        let waiting = |p: &&QueuedPosting| {
+            p.posting.kind == PostingKind::Release
+                && p.is_wanted
+                && !matches!(p.state, PostingState::Applied | PostingState::Withdrawn)
+        };
+        let keys = self.s.postings.iter().filter(waiting).map(|p| p.posting.key.clone());
+        self.steps.extend(keys.map(|key| Step::Withdraw { key }));
     }
 
     /// Whether the ERP was read after the edge's side was learned. Posting on an older read could post
@@ -184,7 +211,9 @@ impl Run<'_> {
         if view.cancelled.is_some() || order.status == OrderStatus::Cancelled || self.was(row::DEPARTED_CANCELLED) {
             return Difference::Cancelled;
         }
-        if self.item.chosen.is_some() && self.was(row::DEPARTED_TOO_MUCH) {
+        if self.item.chosen.as_ref().is_some_and(|c| c.row == Some(row::DEPARTED_TOO_MUCH))
+            && self.was(row::DEPARTED_TOO_MUCH)
+        {
             return Difference::TooMuch(self.item.surplus.clone());
         }
         let wanted = by_line(&remainder(order, self.s.earlier));
@@ -276,7 +305,7 @@ impl Run<'_> {
     }
 
     fn hold_for_credit(&mut self, order: &Order) {
-        if self.item.credit_held {
+        if self.item.credit_held || self.s.on_hold != Some(true) {
             return;
         }
         let why = format!("{} is on credit hold at the ERP", order.customer.name);
@@ -289,9 +318,10 @@ impl Run<'_> {
         self.steps.push(Step::WriteDispatch(Says::Held { reason: HoldReason::Credit, why, cases, decision: None }));
     }
 
-    /// The choice that was made; offers both while none was.
+    /// The choice that was made for this row; offers both while none was.
     fn choice(&mut self) -> Option<(Choice, String)> {
-        let chosen = self.item.chosen.as_ref().map(|c| (c.choice, c.by.to_string()));
+        let for_this = |c: &&Chosen| c.row == self.item.row;
+        let chosen = self.item.chosen.as_ref().filter(for_this).map(|c| (c.choice, c.by.to_string()));
         self.item.choices = if chosen.is_some() { Vec::new() } else { vec![Choice::Accept, Choice::Return] };
         chosen
     }
@@ -398,10 +428,10 @@ impl Run<'_> {
         }
     }
 
+    /// Whether nothing that is needed is still to be posted.
     fn all_applied(&self) -> bool {
-        self.needed
-            .iter()
-            .all(|key| self.s.postings.iter().any(|p| p.posting.key == *key && p.state == PostingState::Applied))
+        let done = |p: &QueuedPosting| matches!(p.state, PostingState::Applied | PostingState::Withdrawn);
+        self.needed.iter().all(|key| self.s.postings.iter().any(|p| p.posting.key == *key && done(p)))
     }
 
     fn close_when_applied(&mut self, outcome: Outcome, reason: &str) {
@@ -454,7 +484,7 @@ impl Run<'_> {
         if !owner || !handed_over || matches!(self.item.outcome, Some(Outcome::Escalated { .. })) {
             return;
         }
-        let name = |p: &super::QueuedPosting| p.document.clone().unwrap_or_else(|| p.posting.key.clone());
+        let name = |p: &QueuedPosting| p.document.clone().unwrap_or_else(|| p.posting.key.clone());
         let documents = self.s.postings.iter().filter(|p| p.state == PostingState::Applied).map(name).collect();
         self.steps.push(Step::WriteDispatch(Says::Settled { documents }));
     }

@@ -184,12 +184,18 @@ impl Desk {
                 self.queue.push(QueuedPosting {
                     posting,
                     state: PostingState::Queued,
+                    is_wanted: true,
                     attempts: 0,
                     next_try: UtcMs(0),
+                    sent_at: None,
                     last_error: None,
                     applied_at: None,
                     document: None,
                 });
+            }
+            Step::Withdraw { key } => {
+                let found = self.queue.iter_mut().find(|q| q.posting.key == key).unwrap();
+                (found.state, found.is_wanted) = (PostingState::Withdrawn, false);
             }
             Step::WriteDispatch(says) => self.write(says),
             Step::OpenCase(case) => {
@@ -261,7 +267,8 @@ impl Desk {
     fn chooses(&mut self, choice: Choice) {
         assert!(self.item.choices.contains(&choice), "{choice:?} is not offered");
         let by = ActorName::new("fiona").unwrap();
-        self.item.chosen = Some(Chosen { choice, by, reason: "asked the customer".into(), at: self.now });
+        self.item.chosen =
+            Some(Chosen { choice, row: self.item.row, by, reason: "asked the customer".into(), at: self.now });
     }
 
     fn posted(&self) -> Vec<String> {
@@ -580,4 +587,55 @@ fn the_case_of_an_item_has_one_document_whoever_opens_it() {
     desk.erp_answers();
     let expected: DocumentId = gatehouse_common::case::document_id("RECON_DISCREPANCY|SO-1|gw-1-1-7", 1);
     assert_eq!(desk.item.case, Some(expected));
+}
+
+#[test]
+fn a_release_that_the_erp_refuses_since_it_cancelled_keeps_nothing_that_left_from_being_posted() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.read_at = desk.now.plus(1);
+    desk.run();
+    desk.queue[0].state = PostingState::Dead;
+    desk.queue[0].last_error = Some("the ERP refuses: order SO-1 is cancelled".into());
+    desk.run();
+    desk.erp_cancels();
+    desk.departs_with(10);
+    desk.erp_answers();
+    assert_eq!(desk.queue[0].state, PostingState::Withdrawn);
+    desk.chooses(Choice::Accept);
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "order_change", "invoice 10"]);
+    assert_eq!(desk.ended(), (Some(3), Some("accepted_variance")));
+}
+
+#[test]
+fn a_credit_hold_that_the_erp_lifts_and_sets_again_is_written_again_and_one_that_finance_lifted_is_not() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.on_hold = Some(true);
+    desk.run();
+    assert_eq!(desk.view.holds.len(), 1);
+    desk.view.holds.clear();
+    desk.run();
+    assert_eq!(desk.view.holds.len(), 0, "finance lifted it");
+    desk.on_hold = Some(false);
+    desk.run();
+    desk.on_hold = Some(true);
+    desk.run();
+    assert_eq!((desk.view.holds.len(), desk.opened.len()), (1, 2));
+}
+
+#[test]
+fn a_choice_for_one_row_settles_no_other() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.departs_with(10);
+    desk.erp_orders(6);
+    desk.erp_answers();
+    assert_eq!(desk.item.row, Some(8));
+    desk.chooses(Choice::Accept);
+    desk.erp_cancels();
+    desk.erp_answers();
+    assert_eq!(desk.ended(), (Some(3), None));
+    assert_eq!(desk.item.choices, [Choice::Accept, Choice::Return], "a cancellation is another question");
+    desk.chooses(Choice::Return);
+    desk.erp_answers();
+    assert_eq!(desk.ended(), (Some(3), Some("compensated")));
 }

@@ -135,7 +135,7 @@ async fn a_session_that_ended_is_opened_again_once() {
     // Without Tryton's credit limits nobody is held and nothing limits.
     assert_eq!((customer.on_hold, customer.limit_minor, customer.headroom_minor()), (false, None, i64::MAX));
     assert_eq!(logins.load(Ordering::Relaxed), 2);
-    let (erp, logins) = tryton(|| StatusCode::UNAUTHORIZED.into_response(), true).await;
+    let (erp, logins) = tryton(|| StatusCode::UNAUTHORIZED.into_response(), false).await;
     let refused = erp.customer(&CustomerId::new("C1").unwrap()).await.unwrap_err();
     assert!(matches!(refused, ErpError::Auth { .. }), "{refused}");
     assert_eq!(logins.load(Ordering::Relaxed), 2);
