@@ -264,6 +264,13 @@ def posting_under_a_second_key(copy):
     return [amounts(issue, 2 * issue["quantity"], issue["quantity"])]
 
 
+def release_withdrawn_though_its_order_stands(copy):
+    order = one_issue(copy)[1]["order"]
+    release = next(e for e in copy.effects() if e["kind"] == "release" and e["order"] == order)
+    copy.change("hub", "UPDATE postings SET state = 'withdrawn' WHERE key = ?", release["reference"])
+    return [told(release, 0, 1), f"erp: {release['reference']} is withdrawn"]
+
+
 # Documents
 
 
@@ -333,6 +340,7 @@ CONTROLS = [
     posting_altered,
     posting_moved_to_another_depot,
     posting_under_a_second_key,
+    release_withdrawn_though_its_order_stands,
     depot_a_change_behind,
     hub_a_change_behind,
     depot_that_claims_a_change_it_lacks,
