@@ -1,5 +1,7 @@
 //! One run over one item: what is still to be done until both sides agree.
 
+mod postings;
+
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
@@ -11,8 +13,8 @@ use gatehouse_common::{
 };
 
 use super::{
-    Choice, Chosen, EdgeSide, ErpSide, Family, NewCase, Outcome, Posting, PostingKind, PostingState, QueuedPosting,
-    ReconItem, Situation, Step,
+    Choice, Chosen, EdgeSide, ErpSide, Family, NewCase, Outcome, PostingKind, PostingState, QueuedPosting, ReconItem,
+    Situation, Step,
     obey::{in_words, remainder, same_load},
 };
 
@@ -109,21 +111,6 @@ impl Run<'_> {
                 self.item.case = None;
             }
         }
-    }
-
-    /// The ERP releases no cancelled order: what it does not have of the release by then must not keep what left
-    /// from being posted.
-    fn withdraw_release(&mut self, view: &DispatchView, order: &Order) {
-        if view.cancelled.is_none() && order.status != OrderStatus::Cancelled {
-            return;
-        }
-        let waiting = |p: &&QueuedPosting| {
-            p.posting.kind == PostingKind::Release
-                && p.is_wanted
-                && !matches!(p.state, PostingState::Applied | PostingState::Withdrawn)
-        };
-        let keys = self.s.postings.iter().filter(waiting).map(|p| p.posting.key.clone());
-        self.steps.extend(keys.map(|key| Step::Withdraw { key }));
     }
 
     /// Whether the ERP was read after the edge's side was learned. Posting on an older read could post
@@ -336,82 +323,6 @@ impl Run<'_> {
         self.bring_up_to(PostingKind::Invoice, load, self.s.now, "bill what left");
     }
 
-    /// Posts per line what is missing until postings of `kind` add up to `load`; gives the last key.
-    fn bring_up_to(&mut self, kind: PostingKind, load: &[LineQuantity], at: UtcMs, text: &str) -> String {
-        let mut last = String::new();
-        for wanted in load {
-            let known: Vec<&Posting> = self
-                .s
-                .postings
-                .iter()
-                .map(|p| &p.posting)
-                .filter(|p| p.kind == kind && p.line == Some(wanted.line))
-                .collect();
-            let posted = known.iter().filter_map(|p| p.quantity).fold(0, u32::saturating_add);
-            self.needed.extend(known.iter().map(|p| p.key.clone()));
-            if let Some(newest) = known.last() {
-                last.clone_from(&newest.key);
-            }
-            let missing = wanted.quantity.saturating_sub(posted);
-            if missing > 0 {
-                let suffix = if known.is_empty() { String::new() } else { format!("/{}", known.len() + 1) };
-                last = self.push(kind, Some(wanted.line), Some(missing), None, &suffix, at, text, load);
-            }
-        }
-        last
-    }
-
-    fn post_release(&mut self) {
-        let text = format!("released by {}", self.item.site);
-        self.push(PostingKind::Release, None, None, None, "", self.s.decision.at.wall, &text, &[]);
-    }
-
-    fn post(&mut self, kind: PostingKind, line: Option<u16>, quantity: Option<u32>, text: &str) -> String {
-        self.push(kind, line, quantity, None, "", self.s.now, text, &[])
-    }
-
-    fn post_change(&mut self, line: Option<u16>, quantity: Option<u32>, status: Option<OrderStatus>, text: &str) {
-        self.push(PostingKind::OrderChange, line, quantity, status, "", self.s.now, text, &[]);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call per field of a posting, each named at the caller above")]
-    fn push(
-        &mut self,
-        kind: PostingKind,
-        line: Option<u16>,
-        quantity: Option<u32>,
-        status: Option<OrderStatus>,
-        suffix: &str,
-        at: UtcMs,
-        text: &str,
-        total: &[LineQuantity],
-    ) -> String {
-        let key = key(&self.item, kind, line, suffix);
-        self.needed.push(key.clone());
-        let known = self.s.postings.iter().any(|p| p.posting.key == key);
-        if let Some(order) = self.item.order.clone()
-            && !known
-        {
-            self.steps.push(Step::Post(Posting {
-                key: key.clone(),
-                decision: self.item.decision.clone(),
-                order,
-                line,
-                kind,
-                quantity,
-                total: total.to_vec(),
-                status,
-                text: text.to_owned(),
-                at,
-            }));
-        }
-        key
-    }
-
-    fn knows(&self, kind: PostingKind) -> bool {
-        self.s.postings.iter().any(|p| p.posting.kind == kind)
-    }
-
     fn was(&self, row: u8) -> bool {
         self.s.item.row == Some(row)
     }
@@ -419,19 +330,6 @@ impl Run<'_> {
     fn is_row(&mut self, family: Family, row: u8) {
         self.item.family = family;
         self.item.row = Some(row);
-    }
-
-    fn note_issue(&mut self) {
-        let issues = || self.s.postings.iter().filter(|p| p.posting.kind == PostingKind::GoodsIssue);
-        if issues().count() > 0 && issues().all(|p| p.state == PostingState::Applied) {
-            self.item.issued_at = issues().filter_map(|p| p.applied_at).max();
-        }
-    }
-
-    /// Whether nothing that is needed is still to be posted.
-    fn all_applied(&self) -> bool {
-        let done = |p: &QueuedPosting| matches!(p.state, PostingState::Applied | PostingState::Withdrawn);
-        self.needed.iter().all(|key| self.s.postings.iter().any(|p| p.posting.key == *key && done(p)))
     }
 
     fn close_when_applied(&mut self, outcome: Outcome, reason: &str) {
@@ -515,8 +413,4 @@ fn by_line(load: &[LineQuantity]) -> BTreeMap<u16, u32> {
         *sum = sum.saturating_add(q.quantity);
     }
     units
-}
-
-fn key(item: &ReconItem, kind: PostingKind, line: Option<u16>, suffix: &str) -> String {
-    format!("{}/{}/{}{suffix}", item.decision, kind.as_str(), line.unwrap_or(0))
 }
