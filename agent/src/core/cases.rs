@@ -15,6 +15,7 @@ use super::{
     Case, Core,
     decision::{Change, Effect, Record},
     dispatches::{append, folded},
+    ms,
 };
 
 /// Something wrong, as a detector or a gate sees it.
@@ -29,7 +30,8 @@ pub(super) struct Matter {
 }
 
 impl Core {
-    /// The condition holds: opens its case, or triggers it again if it had cleared. Returns the case.
+    /// The condition holds: opens its case, or triggers it again if it had cleared or was put to rest although
+    /// the condition goes on. Returns the case.
     pub(super) fn raise(&mut self, now: &Moment, matter: Matter) -> Option<DocumentId> {
         let key = dedup_key(matter.case_type, &matter.subject, &matter.leg);
         let slot = self.slots.get(&key).cloned().unwrap_or_default();
@@ -37,7 +39,9 @@ impl Core {
             if slot.gone_since.is_some() {
                 self.slots.edit(&key, |s| s.gone_since = None);
             }
-            return Some(document_id(&key, slot.occurrence));
+            if !self.goes_on_after_rest(now, document_id(&key, slot.occurrence), matter.since) {
+                return Some(document_id(&key, slot.occurrence));
+            }
         }
         let (document, occurrence) = self.place_for(&key, slot.occurrence);
         self.slots.edit(&key, |s| {
@@ -65,6 +69,15 @@ impl Core {
         };
         self.say_case(now, document, "rule", says);
         Some(document)
+    }
+
+    /// Whether a condition was seen later than someone put its case to rest, and what they did about it had as long
+    /// to take effect as a condition has to clear.
+    fn goes_on_after_rest(&self, now: &Moment, case: DocumentId, seen: UtcMs) -> bool {
+        let Some(view) = self.cases.get(&case).and_then(|c| c.view.as_ref()) else { return false };
+        let patience = ms(self.profile.bundle.rules.detectors.clear_after_ms);
+        let outlived = |rest: UtcMs| seen > rest && now.wall.since(rest) >= patience;
+        view.state.is_over() && view.moved_at.is_some_and(outlived)
     }
 
     /// The condition does not hold: after a while its case is cleared.

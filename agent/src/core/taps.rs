@@ -153,6 +153,9 @@ impl Core {
         if let Some(why) = case_lacks(&self.actor, &moved, view.case_type, &view.site) {
             return Err(TapRefused::State(why.to_owned()));
         }
+        if view.state == CaseState::Closed {
+            return Err(TapRefused::State("it is closed; only the hub takes a closed case up again".to_owned()));
+        }
         if view.state == to {
             return Err(TapRefused::State(format!("it is {} already", to.as_str())));
         }

@@ -80,12 +80,46 @@ pub fn lacks_authority(actor: &Actor, says: &Says, case_type: CaseType, site: &S
     }
     match says {
         Says::Moved { to: CaseState::Closed, .. } => Some("only the hub may close a case"),
-        Says::Moved { to: CaseState::Resolved, auto_cleared: false, .. }
-            if matches!(case_type, CaseType::CreditHold | CaseType::PolicyViolation | CaseType::ReconDiscrepancy) =>
-        {
+        Says::Moved { to: CaseState::Resolved, auto_cleared: false, .. } if is_the_hubs(case_type) => {
             Some("only the hub may resolve a case of finance or policy")
+        }
+        // No detector cancels, so none can be meant by it either.
+        Says::Moved { to: CaseState::Cancelled, .. } if is_the_hubs(case_type) => {
+            Some("only the hub may cancel a case of finance or policy")
         }
         Says::SeverityLowered { .. } if actor.kind == ActorKind::Vehicle => Some("a vehicle may not lower severity"),
         _ => None,
+    }
+}
+
+/// Whether people at a depot may not put a case of this type to rest.
+fn is_the_hubs(case_type: CaseType) -> bool {
+    matches!(case_type, CaseType::CreditHold | CaseType::PolicyViolation | CaseType::ReconDiscrepancy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::UtcMs;
+
+    #[test]
+    fn a_depot_puts_no_case_of_finance_or_policy_to_rest_and_closes_none() {
+        let depot: Actor = "site/D1/gw-1/1".parse().unwrap();
+        let hub: Actor = "hub/HQ/hub-1/1".parse().unwrap();
+        let site = SiteId::new("D1").unwrap();
+        let may = |actor: &Actor, case_type, to, auto_cleared| {
+            let says = Says::Moved { to, since: UtcMs(0), reason: "done".to_owned(), auto_cleared };
+            lacks_authority(actor, &says, case_type, &site).is_none()
+        };
+        for finance in [CaseType::CreditHold, CaseType::PolicyViolation, CaseType::ReconDiscrepancy] {
+            assert!(
+                !may(&depot, finance, CaseState::Resolved, false) && may(&depot, finance, CaseState::Resolved, true)
+            );
+            assert!(!may(&depot, finance, CaseState::Cancelled, false));
+            assert!(!may(&depot, finance, CaseState::Cancelled, true));
+            assert!(may(&hub, finance, CaseState::Cancelled, false) && may(&hub, finance, CaseState::Resolved, false));
+        }
+        assert!(may(&depot, CaseType::DockBlocked, CaseState::Cancelled, false));
+        assert!(!may(&depot, CaseType::DockBlocked, CaseState::Closed, false));
     }
 }

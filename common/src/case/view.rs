@@ -54,6 +54,8 @@ pub struct CaseView {
     pub acknowledged_at: Option<UtcMs>,
     /// When it was last resolved.
     pub resolved_at: Option<UtcMs>,
+    /// When the matter itself changed by the move that it stands at, by fix or sensor time.
+    pub moved_at: Option<UtcMs>,
     /// When someone should have acknowledged it.
     pub acknowledge_by: Option<UtcMs>,
     /// When it should be resolved.
@@ -100,7 +102,7 @@ pub fn fold(document: &Document) -> Option<CaseView> {
             Some(why) => folding.void.push((key.clone(), why.to_owned())),
         }
     }
-    let (state, reason, superseded) = folding.state();
+    let Standing { state, moved_at, reason, superseded } = folding.state();
     let (owner, severity) = (folding.owner(*case_type), folding.severity(*case_type));
     let due = folding.classified();
     Some(CaseView {
@@ -119,6 +121,7 @@ pub fn fold(document: &Document) -> Option<CaseView> {
         opened_at: opened.1.at,
         acknowledged_at: folding.first_move(|to| matches!(to, CaseState::Acknowledged | CaseState::InProgress)),
         resolved_at: folding.last_resolve(),
+        moved_at,
         acknowledge_by: due.map(|d| d.acknowledge_by),
         resolve_by: due.map(|d| d.resolve_by),
         reason,
@@ -136,6 +139,16 @@ struct Folding<'a> {
     history: &'a History<Says>,
     valid: Vec<(&'a EntryKey, &'a Entry<Says>)>,
     void: Vec<(EntryKey, String)>,
+}
+
+/// Where the moves leave a case.
+struct Standing {
+    state: CaseState,
+    /// When the matter changed by the move that counts.
+    moved_at: Option<UtcMs>,
+    reason: Option<String>,
+    /// Moves that lost against it.
+    superseded: Vec<(EntryKey, String)>,
 }
 
 #[derive(Clone, Copy)]
@@ -161,25 +174,22 @@ impl<'a> Folding<'a> {
         }
     }
 
-    /// The state, the reason of the move that brought it about, and the moves that lost.
-    fn state(&self) -> (CaseState, Option<String>, Vec<(EntryKey, String)>) {
+    fn state(&self) -> Standing {
         let moves = self.keys(|s| matches!(s, Says::Moved { .. }));
         let latest = self.history.latest(&moves);
         let weigh = |key: &&&EntryKey| {
             let weight = self.moved_to(key).map(|(to, ..)| to.weight());
             (weight, self.history.get(key).map(|e| e.hlc), (**key).clone())
         };
-        let Some(winner) = latest.iter().max_by_key(weigh).copied() else {
-            return (CaseState::Open, None, Vec::new());
+        let winner = latest.iter().max_by_key(weigh).copied();
+        let Some((winner, (mut to, since, reason))) = winner.and_then(|key| Some((key, self.moved_to(key)?))) else {
+            return Standing { state: CaseState::Open, moved_at: None, reason: None, superseded: Vec::new() };
         };
         let superseded = latest
             .iter()
             .filter(|key| **key != winner)
             .map(|key| ((*key).clone(), "a move on the other side outweighs it".to_owned()))
             .collect();
-        let Some((mut to, since, reason)) = self.moved_to(winner) else {
-            return (CaseState::Open, None, superseded);
-        };
         if to == CaseState::Resolved && self.has_unseen_question(winner) {
             // Whoever resolved it had not seen the question, so it is not answered.
             to = CaseState::InProgress;
@@ -187,7 +197,7 @@ impl<'a> Folding<'a> {
         if to == CaseState::Resolved && self.was_triggered_after(winner, since) {
             to = CaseState::Reopened;
         }
-        (to, Some(reason.to_owned()), superseded)
+        Standing { state: to, moved_at: Some(since), reason: Some(reason.to_owned()), superseded }
     }
 
     fn has_unseen_question(&self, resolve: &EntryKey) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     bundle::{Bundle, Rules},
-    case::CaseView,
+    case::{CaseState, CaseView, Says as CaseSays},
     decision::DecisionRecord,
     dispatch::{DispatchView, Says, document_id},
     document::{Document, gate::inspect},
@@ -302,6 +302,30 @@ impl Depot {
         let actor = "hub/HQ/hub-1/1".parse().unwrap();
         let chunk = append(document, &actor, &mut self.hub_hlc, &self.now, "hub", vec![says]).unwrap();
         self.tell(Downward::Chunk { document: id, kind: DocumentKind::Dispatch, bytes: chunk.bytes })
+    }
+
+    /// The hub hears everything that waits in the outbox, then moves the case and tells the depot.
+    pub fn hub_moves(&mut self, id: DocumentId, to: CaseState) -> &mut Self {
+        self.hub_hears();
+        let document = &mut self.hub.get_mut(&id).unwrap().1;
+        let actor = "hub/HQ/hub-1/1".parse().unwrap();
+        let says = CaseSays::Moved { to, since: self.now.wall, reason: "done".into(), auto_cleared: false };
+        let chunk = append(document, &actor, &mut self.hub_hlc, &self.now, "hub", vec![says]).unwrap();
+        self.tell(Downward::Chunk { document: id, kind: DocumentKind::Case, bytes: chunk.bytes })
+    }
+
+    /// The one case of this type.
+    pub fn case(&self, code: &str) -> DocumentId {
+        let rows = self.look().cases().unwrap();
+        let mut found = rows.into_iter().filter(|row| row.view["case_type"] == code).map(|row| row.document);
+        let case = found.next().unwrap_or_else(|| panic!("no case {code}"));
+        assert_eq!(found.next(), None, "more than one case {code}");
+        case
+    }
+
+    pub fn moves(&mut self, case: DocumentId, to: CaseState) -> &mut Self {
+        self.tap("warehouse", Act::MoveCase { case, to, reason: "seen to it".into() }).unwrap();
+        self
     }
 
     /// Takes the outbox as the hub would; returns what was told.

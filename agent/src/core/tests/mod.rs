@@ -12,6 +12,7 @@ mod people;
 mod readings;
 mod recalls;
 mod release;
+mod rest;
 mod riding;
 
 use depot::{Depot, both};
