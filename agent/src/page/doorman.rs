@@ -1,10 +1,6 @@
 //! Name and PIN of whoever writes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
@@ -13,7 +9,7 @@ use argon2::{
 use axum::http::{HeaderMap, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::id::ActorName;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tracing::warn;
 
 use super::problem::Problem;
@@ -58,23 +54,26 @@ pub fn hash_pin(pin: &str) -> Result<String, PinError> {
     Ok(hash.to_string())
 }
 
-/// Recognises people, one at a time, and makes guessing slow.
+/// Recognises people, one at a time, and makes guessing slow, also for many who guess at once.
 pub struct Doorman {
     operators: BTreeMap<String, Operator>,
+    /// What a PIN is checked against that nobody's name came with.
+    nobodys_hash: String,
     /// Argon2 takes its time and memory on purpose: one check at a time.
     one_at_a_time: Arc<Semaphore>,
-    wrong_in_a_row: Mutex<BTreeMap<String, u32>>,
+    /// Wrong PINs in a row by name; whoever tries one holds its count until the wait is over, so that guesses
+    /// side by side are no faster than one after the other. Names that do not exist share the one of "".
+    wrong_in_a_row: BTreeMap<String, Mutex<u32>>,
 }
 
 impl Doorman {
     /// Knows these people.
     pub fn new(operators: Vec<Operator>) -> Self {
-        let operators = operators.into_iter().map(|o| (o.name.to_string(), o)).collect();
-        Self { operators, one_at_a_time: Arc::new(Semaphore::new(1)), wrong_in_a_row: Mutex::default() }
-    }
-
-    fn wrong(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
-        self.wrong_in_a_row.lock().unwrap_or_else(PoisonError::into_inner)
+        let operators: BTreeMap<_, _> = operators.into_iter().map(|o| (o.name.to_string(), o)).collect();
+        let names = operators.keys().cloned().chain([String::new()]);
+        let wrong_in_a_row = names.map(|name| (name, Mutex::default())).collect();
+        let nobodys_hash = hash_pin(&format!("{:x}", rand::random::<u128>())).unwrap_or_default();
+        Self { operators, nobodys_hash, one_at_a_time: Arc::new(Semaphore::new(1)), wrong_in_a_row }
     }
 
     /// Who sent a request with these headers.
@@ -85,9 +84,11 @@ impl Doorman {
             name_and_pin(headers).ok_or_else(|| Problem::unauthorized("name and PIN are needed for this"))?;
         let operator = self.operators.get(&name).cloned();
         let gone = || Problem::unavailable("the agent is stopping");
+        let counted = if operator.is_some() { name.as_str() } else { "" };
+        let mut wrong_in_a_row = self.wrong_in_a_row.get(counted).ok_or_else(gone)?.lock().await;
         let permit = self.one_at_a_time.clone().acquire_owned().await.map_err(|_| gone())?;
-        // Without a name that exists there is no hash to check; the wait below hides the difference.
-        let hash = operator.as_ref().map(|o| o.pin_argon2.clone()).unwrap_or_default();
+        // A name that does not exist takes as long as a wrong PIN.
+        let hash = operator.as_ref().map_or(&self.nobodys_hash, |o| &o.pin_argon2).clone();
         let matches = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(pin.as_bytes(), &hash).is_ok())
@@ -96,27 +97,16 @@ impl Doorman {
         .unwrap_or(false);
         match operator {
             Some(operator) if matches => {
-                self.wrong().remove(&name);
+                *wrong_in_a_row = 0;
                 Ok(Person { name: operator.name, role: operator.role })
             }
             _ => {
-                self.after_wrong(&name).await;
+                *wrong_in_a_row = wrong_in_a_row.saturating_add(1);
+                warn!(operator = counted, count = *wrong_in_a_row, "wrong name or PIN at the page");
+                tokio::time::sleep(WAIT_MAX.min(Duration::from_secs(u64::from(*wrong_in_a_row)))).await;
                 Err(Problem::unauthorized("name or PIN is wrong"))
             }
         }
-    }
-
-    async fn after_wrong(&self, name: &str) {
-        // Names that do not exist share one count, so that made-up names cannot fill the table.
-        let counted = if self.operators.contains_key(name) { name } else { "" };
-        let count = {
-            let mut wrong = self.wrong();
-            let count = wrong.entry(counted.to_owned()).or_default();
-            *count = count.saturating_add(1);
-            *count
-        };
-        warn!(operator = counted, count, "wrong name or PIN at the page");
-        tokio::time::sleep(WAIT_MAX.min(Duration::from_secs(u64::from(count)))).await;
     }
 }
 
@@ -130,4 +120,42 @@ fn name_and_pin(headers: &HeaderMap) -> Option<(String, String)> {
     let plain = String::from_utf8(STANDARD.decode(packed.trim()).ok()?).ok()?;
     let (name, pin) = plain.split_once(':')?;
     Some((name.to_owned(), pin.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doorman() -> Doorman {
+        let operator = |name: &str, pin| Operator {
+            name: ActorName::new(name).unwrap(),
+            role: "supervisor".to_owned(),
+            pin_argon2: hash_pin(pin).unwrap(),
+        };
+        Doorman::new(vec![operator("ana", "2468"), operator("ben", "1357")])
+    }
+
+    fn says(name_and_pin: &str) -> HeaderMap {
+        let value = format!("Basic {}", STANDARD.encode(name_and_pin)).parse().unwrap();
+        HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+    }
+
+    #[tokio::test]
+    async fn guesses_side_by_side_are_as_slow_as_one_after_the_other_and_keep_nobody_else_out() {
+        for guessed in ["ana", "zoe"] {
+            let doorman = Arc::new(doorman());
+            let guesses: Vec<_> = (0..20)
+                .map(|pin| {
+                    let doorman = doorman.clone();
+                    tokio::spawn(async move { doorman.recognise(&says(&format!("{guessed}:{pin:04}"))).await.is_ok() })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let answered = guesses.iter().filter(|guess| guess.is_finished()).count();
+            assert!(answered <= 1, "{answered} guesses at {guessed} were answered in a second and a half");
+            let ben = tokio::time::timeout(Duration::from_secs(1), doorman.recognise(&says("ben:1357"))).await;
+            assert_eq!(ben.unwrap().unwrap().name.as_str(), "ben");
+            guesses.iter().for_each(tokio::task::JoinHandle::abort);
+        }
+    }
 }
