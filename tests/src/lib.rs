@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod demo;
+pub mod fuzz;
 pub mod mosquitto;
 pub mod standin;
 pub mod world;

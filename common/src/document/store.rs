@@ -248,10 +248,10 @@ impl Document {
 
     fn prove_harmless(&self, after: &Self) -> Result<(), ChunkRefusal> {
         let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
-        let before = self.writers();
-        for (key, writer) in after.writers() {
-            match before.get(&key) {
-                Some(earlier) if *earlier != writer => return refuse("an entry was written over"),
+        let (before, written) = (self.writers(), after.writers());
+        for (key, writer) in &written {
+            match before.get(key) {
+                Some(earlier) if earlier != writer => return refuse("an entry was written over"),
                 Some(_) => {}
                 None => {
                     let own = key.parse::<EntryKey>().is_ok_and(|k| k.actor.to_string().as_bytes() == writer.1);
@@ -261,7 +261,7 @@ impl Document {
                 }
             }
         }
-        if before.keys().any(|key| !after.writers().contains_key(key)) {
+        if before.keys().any(|key| !written.contains_key(key)) {
             return refuse("an entry was deleted");
         }
         let reloaded = Automerge::load(&after.save()).map_err(|e| ChunkRefusal::DoesNotSurvive(e.to_string()))?;

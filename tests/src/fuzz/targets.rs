@@ -1,0 +1,167 @@
+//! The readers themselves, each given all the bytes.
+
+use std::path::Path;
+
+use gatehouse_agent::{config::TopicConfig, intake::payload};
+use gatehouse_common::{
+    bundle::Bundle,
+    case,
+    decision::DecisionRecord,
+    dispatch,
+    document::{Actor, Document, Entry, gate::inspect},
+    fact::Report,
+    id::Hash32,
+    lease::Lease,
+    order::Order,
+    seal::Sealed,
+    sync::{Downward, PROTOCOL, Pull, PullReply, Push, PushReply, Upward, decode},
+    time::UtcMs,
+};
+use gatehouse_hub::partners::events::Event;
+use serde_json::Value;
+
+use super::samples::{CASE, DISPATCH, RULES};
+
+/// Nothing is ever found here, so that a path in a mutated configuration leads nowhere.
+const NOWHERE: &str = "/nonexistent/gatehouse";
+const NOW: UtcMs = UtcMs(1_425_974_400_000);
+
+/// The first byte picks a rule of the topic map, the rest is the message.
+pub(super) fn payload(bytes: &[u8]) {
+    let Some((pick, message)) = bytes.split_first() else { return };
+    let rule: &TopicConfig = &RULES[usize::from(*pick) % RULES.len()];
+    let topic = rule.filter.replace(['+', '#'], "7");
+    // A reason is all that is asked for.
+    let _ = payload::decode(rule, &topic, message, NOW);
+}
+
+pub(super) fn agent_config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(problems) = gatehouse_agent::config::parse(&text, Path::new(NOWHERE)) {
+        assert!(!problems.is_empty(), "a configuration is refused without a reason");
+    }
+}
+
+pub(super) fn hub_config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let line = gatehouse_hub::config::CommandLine { listen: "127.0.0.1:0", database: "sqlite:hub.db", file: None };
+    if let Err(problems) = gatehouse_hub::config::parse(&line, &text, Path::new(NOWHERE)) {
+        assert!(!problems.is_empty(), "a configuration is refused without a reason");
+    }
+}
+
+pub(super) fn bundle(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(bundle) = Bundle::parse(&text, |text| toml::from_str(text).map_err(|e| e.to_string())) {
+        assert_eq!(bundle.hash, Hash32::of(text.as_bytes()), "a bundle is named by its text");
+        // Any class can be asked for.
+        let _ = bundle.rules.class("standard").limits(gatehouse_common::gate::GateKind::Credit);
+    }
+}
+
+/// A frame as it travels, and the bytes as the content of one: mutations rarely compress well.
+pub(super) fn frame(bytes: &[u8]) {
+    let mut packed = vec![PROTOCOL];
+    packed.extend(zstd::bulk::compress(bytes, 1).unwrap_or_default());
+    for frame in [bytes.to_vec(), packed] {
+        if let Ok(push) = decode::<Push>(&frame) {
+            push.records.iter().for_each(|(_, says)| upward(says));
+        }
+        if let Ok(PullReply::Page { items, .. }) = decode::<PullReply>(&frame) {
+            items.iter().for_each(|item| downward(&item.says));
+        }
+        // The small ones hold nothing that is read further.
+        let _ = (decode::<Pull>(&frame), decode::<PushReply>(&frame));
+    }
+}
+
+fn upward(says: &Upward) {
+    match says {
+        Upward::Chunk { bytes, .. } => drop(inspect(bytes)),
+        Upward::Decision(sealed) => drop(sealed.peek::<DecisionRecord>()),
+        Upward::Fact(json) => drop(serde_json::from_str::<Report>(json)),
+        Upward::Status(json) => drop(serde_json::from_str::<gatehouse_common::sync::message::DeviceStatus>(json)),
+    }
+}
+
+fn downward(says: &Downward) {
+    match says {
+        Downward::Order(json) => drop(serde_json::from_str::<Order>(json)),
+        Downward::Fact(json) => drop(serde_json::from_str::<Report>(json)),
+        Downward::Lease(sealed) => drop(sealed.peek::<Lease>()),
+        Downward::Chunk { bytes, .. } => drop(inspect(bytes)),
+        Downward::Anchor(_) | Downward::Sources(_) => {}
+    }
+    let _: Hash32 = says.hash();
+}
+
+/// The bytes are the body of a change; header and checksum are made right, so that more than those is tried.
+/// What the gate lets in must save, load and fold, and leave what was there as it was.
+pub(super) fn chunk(bytes: &[u8]) {
+    let bytes = with_header(bytes);
+    let Ok(inspected) = inspect(&bytes) else { return };
+    for sample in [&*CASE, &*DISPATCH] {
+        let Ok(before) = Document::load(sample) else { panic!("a sample cannot be loaded") };
+        let mut after = before.clone();
+        if after.admit(&bytes, &inspected).is_err() {
+            assert_eq!(after.heads(), before.heads(), "a refused chunk changed the document");
+            continue;
+        }
+        let Ok(loaded) = Document::load(&after.save()) else { panic!("an admitted chunk made a document unloadable") };
+        assert_eq!(loaded.heads(), after.heads());
+        assert_eq!(case::fold(&loaded), case::fold(&after));
+        assert_eq!(dispatch::fold(&loaded), dispatch::fold(&after));
+        let (old, _) = before.entries::<Value>();
+        let (new, _) = after.entries::<Value>();
+        assert!(old.iter().all(|(key, entry)| new.get(key) == Some(entry)), "an admitted chunk changed an entry");
+    }
+}
+
+/// Magic, checksum, type, length, body: what Automerge's file format asks of a change.
+fn with_header(body: &[u8]) -> Vec<u8> {
+    let mut rest = vec![1];
+    let mut length = body.len();
+    loop {
+        let low = u8::try_from(length & 0x7f).unwrap_or_default();
+        length >>= 7;
+        rest.push(if length == 0 { low } else { low | 0x80 });
+        if length == 0 {
+            break;
+        }
+    }
+    rest.extend_from_slice(body);
+    let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83];
+    bytes.extend_from_slice(&Hash32::of(&rest).0[..4]);
+    bytes.extend(rest);
+    bytes
+}
+
+/// The bytes are JSON: a list of writers with what each says. Whatever is said, both folds give something,
+/// and the same again from the saved document.
+pub(super) fn entries(bytes: &[u8]) {
+    let Ok(said) = serde_json::from_slice::<Vec<(String, Entry<Value>)>>(bytes) else { return };
+    let Ok(mut document) = Document::new() else { panic!("no document can be made") };
+    for (actor, entry) in said.into_iter().take(64) {
+        let Ok(actor) = actor.parse::<Actor>() else { continue };
+        // One that cannot be written is not there.
+        let _ = document.append(&actor, &[entry]);
+    }
+    let Ok(loaded) = Document::load(&document.save()) else { panic!("a document of own entries cannot be loaded") };
+    assert_eq!(case::fold(&loaded), case::fold(&document));
+    assert_eq!(dispatch::fold(&loaded), dispatch::fold(&document));
+}
+
+pub(super) fn event(bytes: &[u8]) {
+    if let Err(error) = Event::parse(bytes, NOW) {
+        assert!(!error.to_string().is_empty(), "an event is refused without a reason");
+    }
+    // A sealed value of our own, as it stands in stores and replies.
+    let _ = serde_json::from_slice::<Sealed>(bytes).map(|sealed| sealed.peek::<DecisionRecord>().is_ok());
+}
+
+/// Believes that every line number is small.
+pub(super) fn trusting(bytes: &[u8]) {
+    if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
+        assert!(value["line"].as_u64().is_none_or(|line| line < 1000), "a line number that nobody expected");
+    }
+}
