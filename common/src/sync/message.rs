@@ -100,8 +100,8 @@ pub enum PullReply {
         /// Whether more waits.
         more: bool,
     },
-    /// The cursor counts in another life of the ledger. Start again in this one, and push again
-    /// what the hub may have forgotten.
+    /// The cursor counts in another life of the ledger, or the device's scopes have grown since. Start again
+    /// in this one, and push again what the hub may have forgotten.
     OtherEpoch(LedgerEpoch),
 }
 

@@ -35,7 +35,8 @@ pub enum Pulled {
         /// Whether to ask again at once.
         more: bool,
     },
-    /// The hub's ledger began another life: commit this cursor and push everything again.
+    /// The hub's ledger began another life, or the feed of this device did: commit this cursor, push everything
+    /// again, and call [`DeviceSession::committed`] with `more`: recalls are unknown until they have been read.
     StartAgain(Cursor),
 }
 
@@ -114,7 +115,11 @@ impl DeviceSession {
         }
         Ok(match reply {
             PullReply::Page { items, cursor, more } => Pulled::Items { items, cursor, more },
-            PullReply::OtherEpoch(epoch) => Pulled::StartAgain(Cursor::start(epoch)),
+            PullReply::OtherEpoch(epoch) => {
+                // What was recalled there has not been read.
+                self.recalls_known = false;
+                Pulled::StartAgain(Cursor::start(epoch))
+            }
         })
     }
 
@@ -229,5 +234,28 @@ impl HubPage {
     #[must_use]
     pub fn finish(self) -> PullReply {
         PullReply::Page { items: self.items, cursor: self.cursor, more: self.full }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recalls_are_unknown_again_once_the_feed_begins_again() {
+        let cursor = Cursor::start(LedgerEpoch(3));
+        let mut session = DeviceSession::resume(cursor, 1);
+        let mut asks = |reply, more| {
+            let pull = session.next_pull(1_000);
+            let recalls_only = pull.is_some_and(|p| p.recalls_only);
+            let pulled = session.pulled(reply);
+            assert!(pulled.is_ok());
+            session.committed(cursor, more);
+            (recalls_only, session.recalls_known())
+        };
+        let nothing = || PullReply::Page { items: Vec::new(), cursor, more: false };
+        assert_eq!(asks(nothing(), false), (true, true));
+        assert_eq!(asks(PullReply::OtherEpoch(LedgerEpoch(3)), true), (false, false), "in the same life too");
+        assert_eq!(asks(nothing(), false), (true, true), "asked for before anything else");
     }
 }

@@ -1,6 +1,7 @@
 //! What waits for a person: postings that the queue gave up on, and what was not let in.
 
 use axum::{Json, extract::State};
+use gatehouse_common::id::SiteId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,7 +10,11 @@ use super::{
     problem::Problem,
     request::{Body, Page, Paging, Person, Place, Query, Reading, untold},
 };
-use crate::{auth::roles::Act, core::reconcile::QueuedPosting, store::Quarantined};
+use crate::{
+    auth::roles::Act,
+    core::reconcile::QueuedPosting,
+    store::{Quarantined, Reader, StoreError},
+};
 
 /// One part of the list of dead letters.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,13 +31,27 @@ pub struct DeadLetterPage {
     responses((status = 200, body = DeadLetterPage)))]
 pub(super) async fn dead_letters(
     State(api): State<Api>,
-    Reading(_): Reading,
+    Reading(who): Reading,
     query: Query,
 ) -> Result<Json<DeadLetterPage>, Problem> {
     let paging = query.paging()?;
-    let letters = api.store.read(|r| r.dead_letters()).await?;
+    let letters = api.store.read(move |r| {
+        let mut seen = Vec::new();
+        for letter in r.dead_letters()? {
+            if site_of(r, &letter)?.map_or(who.sees_all(), |site| who.sees(&site)) {
+                seen.push(letter);
+            }
+        }
+        Ok(seen)
+    });
+    let letters = letters.await?;
     let Page { items, next } = paging.cut(letters, |letter| (letter.posting.at.0, letter.posting.key.clone()))?;
     Ok(Json(DeadLetterPage { items, next }))
+}
+
+/// The depot whose decision a posting follows from.
+fn site_of(r: &Reader<'_>, letter: &QueuedPosting) -> Result<Option<SiteId>, StoreError> {
+    Ok(r.recon_item(&letter.posting.decision)?.map(|item| item.site))
 }
 
 /// What a replay needs.
@@ -64,8 +83,13 @@ pub(super) async fn replay(
         .store
         .write(move |tx| {
             let what = format!("posting {id}");
-            if tx.posting(&id)?.is_none() {
+            let Some(letter) = tx.posting(&id)? else {
                 return Ok(Err(Problem::not_found(format!("there is no {what}"))));
+            };
+            if let Some(site) = site_of(tx, &letter)?
+                && let Err(problem) = person.must_see(&site, &what)
+            {
+                return Ok(Err(problem));
             }
             tx.replay(&id, now)?;
             tx.audit(&super::entry(now, &person.name, "dead letter replayed", &what, &reason))?;
@@ -87,9 +111,15 @@ pub struct QuarantinePage {
 #[utoipa::path(get, path = "/v1/quarantine", tag = "queue", responses((status = 200, body = QuarantinePage)))]
 pub(super) async fn quarantine(
     State(api): State<Api>,
-    Reading(_): Reading,
+    Reading(who): Reading,
     query: Query,
 ) -> Result<Json<QuarantinePage>, Problem> {
     query.finish()?;
-    Ok(Json(QuarantinePage { items: api.store.read(|r| r.quarantine(200)).await? }))
+    let (mut items, devices) = api.store.read(|r| Ok((r.quarantine(200)?, r.devices()?))).await?;
+    // What a WMS or a device that is gone sent may be about any depot.
+    items.retain(|item| {
+        let sender = devices.iter().find(|d| d.device.device.as_str() == item.origin);
+        sender.map_or(who.sees_all(), |d| d.device.sites.iter().any(|site| who.sees(site)))
+    });
+    Ok(Json(QuarantinePage { items }))
 }

@@ -61,6 +61,15 @@ impl Principal {
         }
     }
 
+    /// Whether they may see what belongs to no depot, or to all.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        match self {
+            Self::Operator { sites, .. } => sites.is_empty(),
+            Self::Program { scopes, .. } => scopes.contains(&TokenScope::Read),
+        }
+    }
+
     /// Whether they may see what belongs to `site`.
     #[must_use]
     pub fn sees(&self, site: &SiteId) -> bool {

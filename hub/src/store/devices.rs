@@ -174,6 +174,12 @@ impl Reader<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether the device has to start again, because its scopes have grown.
+    pub(crate) fn begins_again(&self, device: &DeviceId) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT begins_again FROM devices WHERE device = ?1")?;
+        Ok(statement.query_row([device.as_str()], |r| r.get(0)).optional()?.unwrap_or(false))
+    }
+
     /// Up to which feed position the device also gets its own chunks.
     pub(crate) fn refill_through(&self, device: &DeviceId) -> Result<u64, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT refill_through FROM devices WHERE device = ?1")?;
@@ -203,7 +209,8 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Adds a device, or gives the one of this name another key and other scopes.
+    /// Adds a device, or gives the one of this name another key and other scopes. One that gets a scope more
+    /// has passed what that scope's feed said before: it starts again.
     /// # Errors
     /// [`StoreError::Refused`] if it has no depot, or a vehicle unit has no vehicle.
     pub fn put_device(&mut self, device: &Device, now: UtcMs) -> Result<(), StoreError> {
@@ -213,11 +220,14 @@ impl Tx<'_> {
         if device.kind == DeviceKind::Vehicle && device.vehicles.is_empty() {
             return Err(StoreError::Refused(format!("vehicle unit {} needs a vehicle", device.device)));
         }
+        let before = self.device(&device.device)?.map(|known| known.scopes());
+        let begins_again = before.is_some_and(|before| device.scopes().iter().any(|scope| !before.contains(scope)));
         self.connection
             .prepare_cached(
                 "INSERT INTO devices (device, kind, public_key, sites, vehicles, added_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (device) DO UPDATE SET kind = ?2, public_key = ?3, sites = ?4, vehicles = ?5",
+                 ON CONFLICT (device) DO UPDATE SET kind = ?2, public_key = ?3, sites = ?4, vehicles = ?5,
+                        begins_again = max(begins_again, ?7)",
             )?
             .execute(params![
                 device.device.as_str(),
@@ -226,8 +236,17 @@ impl Tx<'_> {
                 serde_json::to_string(&device.sites)?,
                 serde_json::to_string(&device.vehicles)?,
                 now.0,
+                begins_again,
             ])?;
         self.changed(StoreChange::Device(device.device.clone()));
+        Ok(())
+    }
+
+    /// The device stands at the start of its feed.
+    pub(crate) fn has_begun_again(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE devices SET begins_again = 0 WHERE device = ?1")?
+            .execute([device.as_str()])?;
         Ok(())
     }
 

@@ -294,7 +294,7 @@ impl Tx<'_> {
     pub(crate) fn admit_chunk(
         &mut self,
         chunk: &ForeignChunk<'_>,
-        allows: impl FnOnce(&Projection) -> Result<(), String>,
+        allows: impl FnOnce(&Reader<'_>, &Projection) -> Result<Result<(), String>, StoreError>,
         now: UtcMs,
     ) -> Result<Result<(), String>, StoreError> {
         let id = chunk.document;
@@ -318,7 +318,7 @@ impl Tx<'_> {
             Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
             // Else whoever comes first could make a document anything under another's id.
             None if applied != Applied::Waiting => Err(format!("nothing in it makes it a {}", chunk.kind.as_str())),
-            _ => allows(&projection),
+            _ => allows(self, &projection)?,
         };
         if let Err(why) = fits {
             return Ok(Err(why));

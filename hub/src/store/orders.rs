@@ -1,7 +1,7 @@
 //! Orders: the newest version of each; all versions stand in the ledger.
 
 use gatehouse_common::{
-    id::{CustomerId, OrderId},
+    id::{CustomerId, OrderId, SiteId},
     order::{Order, OrderStatus},
     sync::{Downward, Lane},
     time::UtcMs,
@@ -35,6 +35,23 @@ impl Reader<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether an order is known and has in no version belonged to one of `sites`.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a version cannot be read.
+    pub fn is_foreign_order(&self, order: &OrderId, sites: &[SiteId]) -> Result<bool, StoreError> {
+        let Some(newest) = self.order(order)? else { return Ok(false) };
+        if sites.contains(&newest.site) {
+            return Ok(false);
+        }
+        for text in self.of_subject(&subject(order))? {
+            let version: Order = row::json("ledger", order.as_str(), &text)?;
+            if sites.contains(&version.site) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The newest versions of all orders, by planned departure.

@@ -21,6 +21,7 @@ use gatehouse_common::{
     sync::{
         Pull, Push, decode, encode,
         exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH},
+        session::BATCH_MAX,
         version::FRAME_MAX_BYTES,
     },
     time::UtcMs,
@@ -137,6 +138,11 @@ impl Shared {
 
     async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
         let push: Push = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        if push.records.len() > BATCH_MAX {
+            // Each record may cost more than its bytes: the writer serves everyone.
+            let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
+            return Err(Refusal::BadFrame(why));
+        }
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }

@@ -5,14 +5,15 @@
 //! does to the document last, on a copy. What is refused goes into quarantine, with its sender.
 
 use gatehouse_common::{
+    case::CaseView,
     document::{ActorKind, gate::ChunkRefusal, gate::inspect},
-    id::{DocumentId, DocumentKind, Hash32},
+    id::{DocumentId, DocumentKind, Hash32, OrderId},
     time::UtcMs,
 };
 
 use crate::{
     core::projections::{Projection, View},
-    store::{Device, DeviceKind, StoreError, Tx, documents::ForeignChunk, quarantine::Refused},
+    store::{Device, DeviceKind, Reader, StoreError, Tx, documents::ForeignChunk, quarantine::Refused},
 };
 
 /// Lets a chunk in, or says why not. A chunk that is known is let in and changes nothing.
@@ -34,7 +35,7 @@ pub(super) fn chunk(
                 Some(reason) => Err(reason),
                 None => {
                     let chunk = ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
-                    tx.admit_chunk(&chunk, |projection| may_write(device, projection), now)?
+                    tx.admit_chunk(&chunk, |reader, projection| may_write(reader, device, projection), now)?
                 }
             };
             match refused {
@@ -81,9 +82,9 @@ fn before_loading(
 }
 
 /// Whether the document, as it now stands, belongs to the device's depots or vehicles.
-fn may_write(device: &Device, projection: &Projection) -> Result<(), String> {
+fn may_write(reader: &Reader<'_>, device: &Device, projection: &Projection) -> Result<Result<(), String>, StoreError> {
     let allowed = match &projection.view {
-        View::Case(Some(view)) => device.sites.contains(&view.site),
+        View::Case(Some(view)) => device.sites.contains(&view.site) && !is_of_a_foreign_order(reader, device, view)?,
         View::Dispatch(Some(view)) => match device.kind {
             DeviceKind::Gateway => device.sites.contains(&view.site),
             DeviceKind::Vehicle => device.vehicles.contains(&view.vehicle),
@@ -91,5 +92,17 @@ fn may_write(device: &Device, projection: &Projection) -> Result<(), String> {
         View::Case(None) | View::Dispatch(None) => true,
     };
     // The answer for a foreign document names nothing of it.
-    if allowed { Ok(()) } else { Err("this document is not one of the device's own".to_owned()) }
+    Ok(if allowed { Ok(()) } else { Err("this document is not one of the device's own".to_owned()) })
+}
+
+/// Whether a case is about an order that was never one of the device's depots. The case's id follows from the
+/// order's number alone, so whoever came first would keep the order's own depot from its case.
+fn is_of_a_foreign_order(reader: &Reader<'_>, device: &Device, case: &CaseView) -> Result<bool, StoreError> {
+    let named = OrderId::new(case.subject.as_str()).ok();
+    for order in case.order.iter().chain(&named) {
+        if reader.is_foreign_order(order, &device.sites)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use gatehouse_common::{
     id::DeviceId,
-    sync::{HubPage, Lane, Pull, PullReply},
+    sync::{Cursor, HubPage, Lane, Pull, PullReply},
 };
 
 use crate::store::{Device, FeedRow, Reader, Store, StoreError};
@@ -30,6 +30,9 @@ pub fn handle_pull(reader: &Reader<'_>, device: &DeviceId, pull: &Pull) -> Resul
         Ok(page) => page,
         Err(other) => return Ok(other),
     };
+    if reader.begins_again(&device.device)? && pull.cursor != Cursor::start(pull.cursor.epoch) {
+        return Ok(PullReply::OtherEpoch(pull.cursor.epoch));
+    }
     let scopes = device.scopes();
     let refill_through = reader.refill_through(&device.device)?;
     let mut seen = BTreeSet::new();
@@ -62,15 +65,23 @@ fn is_own(row: &FeedRow, device: &DeviceId, refill_through: u64) -> bool {
 /// # Errors
 /// As [`handle_pull`].
 pub fn answer(store: &Store, device: &DeviceId, pull: &Pull) -> Result<PullReply, StoreError> {
-    let begins = store.read_now(|r| {
+    let (begins, has_begun_again) = store.read_now(|r| {
         let at_start = pull.cursor.positions[Lane::Documents.index()] == 0 && !pull.recalls_only;
-        Ok(at_start && r.has_own_chunks_after_refill(&known(r, device)?)?)
+        let refills = at_start && r.has_own_chunks_after_refill(&known(r, device)?)?;
+        let is_back = pull.cursor == Cursor::start(pull.cursor.epoch) && r.begins_again(device)?;
+        Ok((refills, is_back))
     })?;
-    if begins {
+    if begins || has_begun_again {
         let device = device.clone();
         store.write_now(move |tx| {
-            let head = tx.feed_head()?;
-            tx.set_refill_through(&device, head)
+            if has_begun_again {
+                tx.has_begun_again(&device)?;
+            }
+            if begins {
+                let head = tx.feed_head()?;
+                tx.set_refill_through(&device, head)?;
+            }
+            Ok(())
         })?;
     }
     store.read_now(|r| handle_pull(r, device, pull))

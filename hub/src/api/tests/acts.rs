@@ -135,6 +135,9 @@ async fn a_dead_letter_is_tried_again_though_its_key_has_slashes() {
     let body = json!({ "reason": WHY });
     assert_eq!(desk.refused(&path, &person("fina"), body.clone()).await.0, 403);
     assert_eq!(desk.refused("/v1/dead-letters/x%2Fy/replay", &person("dora"), body.clone()).await.0, 404);
+    // Of another depot: as if it were not there.
+    assert_eq!(desk.get("/v1/dead-letters", &person("otto")).await.body["items"], json!([]));
+    assert_eq!(desk.refused(&path, &person("otto"), body.clone()).await.0, 404);
     assert_eq!(desk.act(&path, &person("dora"), body.clone()).await.status, StatusCode::OK);
     let posting = desk.store.read_now(|r| r.posting(&scene.posting)).unwrap().unwrap();
     assert_eq!(posting.state, PostingState::InDoubt, "the ERP is asked for it before it is sent");
@@ -207,4 +210,18 @@ async fn an_open_page_hears_what_changed_and_ends_with_the_hub() {
     desk.stop.send(true).unwrap();
     let end = tokio::time::timeout(wait, answer.chunk()).await.unwrap().unwrap();
     assert!(end.is_none(), "{end:?}");
+}
+
+#[tokio::test]
+async fn what_a_depots_device_sent_in_vain_is_shown_to_those_who_see_the_depot() {
+    let desk = Desk::new().await;
+    desk.play();
+    let records = vec![(3, gatehouse_common::sync::Upward::Status("no status".into()))];
+    let push = gatehouse_common::sync::Push { outbox_epoch: 1, records };
+    let (key, now) = (gatehouse_common::seal::PrivateKey::from_seed([1; 32]), crate::clock::Clock::system().now());
+    let name = "gw-1".parse().unwrap();
+    desk.store.write_now(move |tx| crate::sync::handle_push(tx, &key, &name, &push, &now)).unwrap();
+    let items = |body: Value| body["items"].as_array().unwrap().len();
+    assert_eq!(items(desk.get("/v1/quarantine", &person("dora")).await.body), 1);
+    assert_eq!(items(desk.get("/v1/quarantine", &person("otto")).await.body), 0);
 }

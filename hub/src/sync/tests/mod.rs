@@ -364,6 +364,38 @@ fn a_device_that_joins_later_gets_everything_of_its_scope_and_an_old_one_not_its
 }
 
 #[test]
+fn a_device_that_gets_a_scope_more_gets_the_past_of_it() {
+    let hub = Hub::new();
+    let mut other = hub.gateway("gw-2", "D2", 8);
+    other.plan();
+    other.push(&hub);
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.cursor.pass(Lane::Documents, hub.store.read_now(|r| r.feed_head()).unwrap());
+    assert!(hub.pull(&mut depot).is_empty());
+    let widened = |sites: &[&str]| Device {
+        device: depot.device.clone(),
+        kind: DeviceKind::Gateway,
+        public_key: depot.key.public(),
+        sites: sites.iter().map(|s| s.parse().unwrap()).collect(),
+        vehicles: Vec::new(),
+    };
+    let (same, more) = (widened(&["D1"]), widened(&["D1", "D2"]));
+    let ask = |cursor| {
+        let asked = Pull { cursor, wait_ms: 0, recalls_only: false };
+        pull::answer(&hub.store, &"gw-1".parse().unwrap(), &asked).unwrap()
+    };
+    super::devices::add(&hub.store, same, "test", UtcMs(2)).unwrap();
+    assert!(matches!(ask(depot.cursor), PullReply::Page { .. }), "nothing was added, so nothing begins again");
+    super::devices::add(&hub.store, more, "test", UtcMs(3)).unwrap();
+    let epoch = depot.cursor.epoch;
+    assert_eq!(ask(depot.cursor), PullReply::OtherEpoch(epoch));
+    assert_eq!(ask(depot.cursor), PullReply::OtherEpoch(epoch), "the first answer may have been lost");
+    depot.cursor = Cursor::start(epoch);
+    assert_eq!(hub.pull(&mut depot).len(), 1);
+    assert!(matches!(ask(depot.cursor), PullReply::Page { .. }), "told once");
+}
+
+#[test]
 fn after_a_restart_everything_is_there_and_the_hub_writes_as_another_actor() {
     let mut hub = Hub::new();
     let mut depot = hub.gateway("gw-1", "D1", 7);

@@ -1,6 +1,10 @@
 //! What one device or one damaged row must not do to others.
 
-use gatehouse_common::id::DocumentKind;
+use gatehouse_common::{
+    case,
+    id::DocumentKind,
+    order::{Customer, Order, OrderStatus, Tier},
+};
 
 use super::*;
 
@@ -38,6 +42,54 @@ fn nobody_makes_a_case_under_the_id_of_a_dispatch_that_another_depot_will_plan()
     assert!(depot.push(&hub).rejected.is_empty());
     let id = depot.id();
     assert!(hub.store.read_now(move |r| r.dispatch_view(&id)).unwrap().is_some());
+}
+
+#[test]
+fn nobody_opens_a_case_about_an_order_that_was_never_its_own() {
+    let hub = Hub::new();
+    let (depot, other) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));
+    let order = |site: &str, version| Order {
+        id: "O1".parse().unwrap(),
+        version,
+        site: site.parse().unwrap(),
+        customer: Customer { id: "C1".parse().unwrap(), name: "Customer One".into(), tier: Tier::B },
+        lines: Vec::new(),
+        currency: "EUR".into(),
+        class: "standard".into(),
+        vehicle: "v1".parse().unwrap(),
+        carrier: "c1".parse().unwrap(),
+        door: "3".parse().unwrap(),
+        planned_departure: UtcMs(9_000),
+        window_end: UtcMs(9_000),
+        destination: None,
+        status: OrderStatus::Released,
+    };
+    let put = |order: Order| hub.store.write_now(move |tx| tx.put_order(&order, UtcMs(2))).unwrap();
+    let opens = |gateway: &Depot, number| {
+        let case_type = case::CaseType::InvShortfall;
+        let opened = case::Says::Opened {
+            case_type,
+            subject: "O1".into(),
+            leg: "-".into(),
+            occurrence: 1,
+            site: gateway.site.clone(),
+            since: UtcMs(1),
+            summary: "less can be picked".into(),
+            // That it names no order does not help.
+            order: None,
+            blocks: None,
+        };
+        let entry = Entry { after: Vec::new(), at: UtcMs(1), hlc: Hlc::default(), by: "x".into(), says: opened };
+        let (_, chunk) = Document::new().unwrap().append(&gateway.actor, &[entry]).unwrap();
+        let document = case::document_id(&case::dedup_key(case_type, "O1", "-"), 1);
+        let record = Upward::Chunk { document, kind: DocumentKind::Case, bytes: chunk.bytes };
+        hub.push_records(gateway, vec![(number, record)]).rejected
+    };
+    put(order("D1", 1));
+    assert_eq!(opens(&other, 1)[0].reason, "this document is not one of the device's own");
+    // Its own depot may, also after the order went elsewhere: it could not know.
+    put(order("D2", 2));
+    assert_eq!(opens(&depot, 1), []);
 }
 
 #[test]
