@@ -92,6 +92,101 @@ pub enum ReadingValue {
         /// Speed in km/h, where given.
         speed_kmh: Option<f64>,
     },
+    /// A scale weighed something.
+    Weight {
+        /// For which order.
+        order: OrderId,
+        /// What it showed, in grams.
+        grams: u64,
+    },
+    /// A door or its leveller reports a fault, or that the fault is gone.
+    DoorFault {
+        /// Which door.
+        door: DoorId,
+        /// What is wrong, in the sender's words; `None` when nothing is any more.
+        fault: Option<String>,
+    },
+    /// The cargo door of a vehicle was opened or closed.
+    CargoDoor {
+        /// Of which vehicle.
+        vehicle: VehicleId,
+        /// Whether it stands open.
+        open: bool,
+    },
+    /// A vehicle raised an alarm, or took it back.
+    Alarm {
+        /// Which vehicle.
+        vehicle: VehicleId,
+        /// What for.
+        alarm: AlarmKind,
+        /// Whether it stands; false when the sender took it back.
+        on: bool,
+    },
+    /// The engine runs or not.
+    Ignition {
+        /// Of which vehicle.
+        vehicle: VehicleId,
+        /// Whether it runs.
+        on: bool,
+    },
+    /// A device came online or went offline by the word of its broker or server (last will, birth, death).
+    Presence {
+        /// Whether it is there.
+        online: bool,
+    },
+    /// The sender's own geofence was entered or left. A second witness beside our own fences.
+    Crossing {
+        /// Which vehicle.
+        vehicle: VehicleId,
+        /// The sender's name of the place.
+        place: String,
+        /// Entered or left.
+        inside: bool,
+    },
+    /// Goods were handed over at their destination.
+    Proof {
+        /// For which order.
+        order: OrderId,
+        /// What became of each line.
+        lines: Vec<ProofLine>,
+        /// Who signed, in the consignee's writing; `None` when nobody did.
+        signed_by: Option<String>,
+        /// Hash of the photo or signature picture, which is kept by the sender.
+        photo: Option<Hash32>,
+    },
+}
+
+/// What became of one line at its destination, in units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofLine {
+    /// Line of the order, from 1.
+    pub line: u16,
+    /// Handed over and whole.
+    pub delivered: u32,
+    /// Refused by the consignee.
+    #[serde(default)]
+    pub refused: u32,
+    /// Handed over damaged; not counted in `delivered`.
+    #[serde(default)]
+    pub damaged: u32,
+}
+
+/// What a vehicle raised an alarm for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmKind {
+    /// Its radio or satellite signal is being jammed, or the antenna was cut.
+    Jamming,
+    /// Someone tampers with the unit.
+    Tampering,
+    /// Its power was cut.
+    PowerCut,
+    /// It is moved with the engine off.
+    Tow,
+    /// The driver calls for help.
+    Panic,
+    /// It had an accident.
+    Accident,
 }
 
 /// What was done with scanned goods.

@@ -69,8 +69,16 @@ impl Core {
             ReadingValue::Position { vehicle, point, accuracy_m, .. } => {
                 self.take_position(vehicle, at, *point, *accuracy_m);
             }
-            // Kept as history; no rule of this version rests on temperature.
-            ReadingValue::Temperature { .. } => {}
+            // Kept as history; no rule of this version rests on them.
+            ReadingValue::Temperature { .. }
+            | ReadingValue::Weight { .. }
+            | ReadingValue::DoorFault { .. }
+            | ReadingValue::CargoDoor { .. }
+            | ReadingValue::Alarm { .. }
+            | ReadingValue::Ignition { .. }
+            | ReadingValue::Presence { .. }
+            | ReadingValue::Crossing { .. }
+            | ReadingValue::Proof { .. } => {}
         }
     }
 

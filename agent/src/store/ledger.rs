@@ -144,6 +144,14 @@ fn kind_of(value: &ReadingValue) -> &'static str {
         ReadingValue::Temperature { .. } => "temperature",
         ReadingValue::Documents { .. } => "documents",
         ReadingValue::Position { .. } => "position",
+        ReadingValue::Weight { .. } => "weight",
+        ReadingValue::DoorFault { .. } => "door_fault",
+        ReadingValue::CargoDoor { .. } => "cargo_door",
+        ReadingValue::Alarm { .. } => "alarm",
+        ReadingValue::Ignition { .. } => "ignition",
+        ReadingValue::Presence { .. } => "presence",
+        ReadingValue::Crossing { .. } => "crossing",
+        ReadingValue::Proof { .. } => "proof",
     }
 }
 
