@@ -93,14 +93,15 @@ pub struct Outcome {
 ///
 /// After a failed commit the core stands where the store stands, so the same inputs may be given again.
 /// # Errors
-/// [`StoreError`]; nothing was written and no effect may happen.
+/// [`StoreError`]; nothing was written and no effect may happen. If it is not passing, this core and this store are at
+/// an end: what SQLite and the disk hold may differ, and only a new start finds out.
 pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) -> Result<Outcome, StoreError> {
     let mut records = Vec::new();
     let mut outcome = Outcome::default();
     let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
     let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
     if let Err(refused) = committed {
-        *core = Core::load(core.profile().clone(), store.snapshot()?);
+        *core = Core::load(core.profile().clone(), store.snapshot().map_err(StoreError::lasting)?);
         return Err(refused);
     }
     Ok(outcome)

@@ -4,6 +4,7 @@
 //! a [`Reader`] looks up. A commit that returned is on disk (`synchronous=FULL`, read back at
 //! start). Never decides anything.
 
+mod alone;
 mod checksum;
 mod cursors;
 mod documents;
@@ -89,13 +90,29 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Busy | Self::DiskFull { .. })
     }
+
+    /// The same for good: for callers who cannot go on from here even if it passes.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        match self {
+            Self::Busy => {
+                Self::Unusable { path: "store".into(), what: "it was busy when it had to be read".to_owned() }
+            }
+            Self::DiskFull { path } => {
+                Self::Unusable { path, what: "its disk was full when it had to be read".to_owned() }
+            }
+            other => other,
+        }
+    }
 }
 
 /// The store of one agent. One writer; readers open the file themselves.
 #[derive(Debug)]
 pub struct Store {
+    // Before the claim: the connection must be closed when the claim ends.
     reader: Reader,
     path: PathBuf,
+    _claim: Option<alone::Claim>,
 }
 
 impl Store {
@@ -103,9 +120,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unusable`], [`StoreError::Foreign`] or [`StoreError::Damaged`].
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
+        let claim = alone::claim(path)?;
         let conn =
             Connection::open(path).map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
-        Self::over(conn, path, identity, "wal")
+        Ok(Self { _claim: Some(claim), ..Self::over(conn, path, identity)? })
+    }
+
+    /// The store that `conn` leads to, for callers with a file system of their own, who see to it that nobody else
+    /// writes it. Everything that [`Store::open`] asks of a connection is asked of this one.
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn over(conn: Connection, path: &Path, identity: &Identity) -> Result<Self, StoreError> {
+        Self::set_up(conn, path, identity, "wal")
     }
 
     /// A store that lives in memory: for tests.
@@ -115,10 +141,10 @@ impl Store {
         let path = Path::new(":memory:");
         let conn = Connection::open_in_memory()
             .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
-        Self::over(conn, path, identity, "memory")
+        Self::set_up(conn, path, identity, "memory")
     }
 
-    fn over(mut conn: Connection, path: &Path, identity: &Identity, journal: &str) -> Result<Self, StoreError> {
+    fn set_up(mut conn: Connection, path: &Path, identity: &Identity, journal: &str) -> Result<Self, StoreError> {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fail)?;
         conn.set_prepared_statement_cache_capacity(64);
@@ -127,7 +153,7 @@ impl Store {
         require(&conn, path, "synchronous", "full", "2")?;
         conn.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)?;
         migrations::run(&mut conn, path)?;
-        let store = Self { reader: Reader::over(conn, path), path: path.to_owned() };
+        let store = Self { reader: Reader::over(conn, path), path: path.to_owned(), _claim: None };
         store.claim(identity)?;
         Ok(store)
     }
@@ -226,10 +252,19 @@ impl Store {
     }
 }
 
+/// Runs a pragma until it has no more to say. SQLite answers before it commits: a caller that reads only the answer
+/// misses that the disk then failed, and the answer stands when it is asked for again.
+fn run_to_its_end(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    let mut pragma = conn.prepare(sql)?;
+    let mut rows = pragma.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
 /// Sets a pragma and reads it back: SQLite says nothing when it does not take one.
 fn require(conn: &Connection, path: &Path, name: &str, value: &str, expected: &str) -> Result<(), StoreError> {
     let unusable = |what: String| StoreError::Unusable { path: path.to_owned(), what };
-    conn.pragma_update(None, name, value).map_err(|e| unusable(e.to_string()))?;
+    run_to_its_end(conn, &format!("PRAGMA {name} = {value}")).map_err(|e| unusable(e.to_string()))?;
     let found: String = conn
         .pragma_query_value(None, name, |row| {
             row.get_ref(0).map(|v| match v {

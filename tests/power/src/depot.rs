@@ -1,0 +1,343 @@
+//! What a depot lives through: orders, facts, leases and recalls of the hub, readings, taps, and time.
+//!
+//! In: dice. Out: steps, each a moment and the inputs that the driver has gathered by then. One seed, one life.
+
+use std::collections::BTreeMap;
+
+use gatehouse_agent::core::{
+    Profile,
+    input::{Act, Input, Line, Receipt, Tap, Unreadable},
+};
+use gatehouse_common::{
+    bundle::{Bundle, Rules},
+    dispatch::document_id,
+    fact::{FactKey, FactValue, Report, Source},
+    gate::GateKind,
+    geo::{Geofence, Point},
+    id::{Hash32, OrderId, ReadingId},
+    lease::Lease,
+    order::{Customer, Order, OrderLine, OrderStatus, Tier},
+    reading::{Reading, ReadingValue, ScanStep},
+    seal::{PrivateKey, Sealed},
+    sync::{Cursor, Downward, FeedItem, Lane},
+    time::{BootId, Moment, UtcMs},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+const YARD: Point = Point { lat: 30.0, lon: -97.0 };
+/// 2015-03-10 08:00 UTC.
+const MORNING: UtcMs = UtcMs(1_425_974_400_000);
+const HOUR_MS: i64 = 3_600_000;
+
+/// What the driver has gathered at one moment.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// When.
+    pub now: Moment,
+    /// What came in.
+    pub inputs: Vec<Input>,
+}
+
+/// What the depot is.
+/// # Panics
+/// Never: its names are names.
+#[must_use]
+pub fn profile() -> Profile {
+    Profile {
+        device: name("gw-1"),
+        site: name("D1"),
+        vehicle: None,
+        yard: Some(Geofence { centre: YARD, radius_m: 200.0 }),
+        hub_key: Some(hub_key().public()),
+        bundle: Bundle { hash: Hash32::of(b""), rules: Rules::default() },
+        key: PrivateKey::from_seed([7; 32]),
+    }
+}
+
+fn hub_key() -> PrivateKey {
+    PrivateKey::from_seed([9; 32])
+}
+
+/// A depot's life, drawn from dice.
+#[derive(Debug)]
+pub struct Life {
+    dice: StdRng,
+    now: Moment,
+    sent: Vec<Reading>,
+    receipts: u64,
+    fed: u64,
+    orders: u64,
+    versions: BTreeMap<OrderId, u64>,
+    taken: u64,
+    leases: u64,
+}
+
+impl Life {
+    /// The life of this seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let now = Moment {
+            wall: MORNING,
+            uncertainty_ms: 100,
+            boot: BootId("boot".into()),
+            boottime_ms: 1_000_000,
+            trusted: true,
+        };
+        Self {
+            dice: StdRng::seed_from_u64(seed),
+            now,
+            sent: Vec::new(),
+            receipts: 0,
+            fed: 0,
+            orders: 0,
+            versions: BTreeMap::new(),
+            taken: 0,
+            leases: 0,
+        }
+    }
+
+    /// The step that a started program takes before all others.
+    #[must_use]
+    pub fn start(&mut self) -> Step {
+        self.step(vec![Input::Line(Line::Starting)])
+    }
+
+    /// A day's beginning: a lease, an order with everything it waits for, and the line to the hub.
+    #[must_use]
+    pub fn morning(&mut self) -> Vec<Step> {
+        let lease = self.lease();
+        let mut inputs = vec![lease, Input::Line(Line::Up { recalls_known: true })];
+        inputs.extend(self.order());
+        vec![self.step(inputs)]
+    }
+
+    /// What happens next.
+    #[must_use]
+    pub fn next_step(&mut self) -> Step {
+        let passed_ms = self.dice_in(1, 90_000);
+        self.pass(passed_ms);
+        let inputs = match self.dice.random_range(0..20_u8) {
+            0 => self.order(),
+            1 => vec![self.lease()],
+            2 => vec![Input::Line(Line::Lost)],
+            3 => vec![Input::Line(Line::Up { recalls_known: true })],
+            4 => vec![self.tap()],
+            5 => {
+                self.pass(15 * 60_000);
+                Vec::new()
+            }
+            6 => vec![self.pushed()],
+            7 => vec![self.unreadable()],
+            8 => self.recall(),
+            _ => (0..self.dice.random_range(1..8_u8)).map(|_| self.reading()).collect(),
+        };
+        self.step(inputs)
+    }
+
+    fn step(&mut self, mut inputs: Vec<Input>) -> Step {
+        inputs.push(Input::Tick);
+        Step { now: self.now.clone(), inputs }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.wall = self.now.wall.plus(i64::try_from(ms).unwrap_or(0));
+        self.now.boottime_ms += ms;
+    }
+
+    fn dice_in(&mut self, from: u64, to: u64) -> u64 {
+        self.dice.random_range(from..to)
+    }
+
+    fn receipt(&mut self) -> Option<Receipt> {
+        self.receipts += 1;
+        Some(Receipt(self.receipts))
+    }
+
+    fn some_order(&mut self) -> OrderId {
+        let n = self.dice_in(0, self.orders.max(1)) + 1;
+        name(&format!("SO-{n}"))
+    }
+
+    fn reading(&mut self) -> Input {
+        let receipt = self.receipt();
+        // Now and then one comes again, or another under its id.
+        if !self.sent.is_empty() && self.dice.random_range(0..8_u8) == 0 {
+            let n = self.dice.random_range(0..self.sent.len());
+            let mut reading = self.sent[n].clone();
+            if self.dice.random_range(0..4_u8) == 0 {
+                reading.payload_hash = Hash32::of(b"another");
+            }
+            return Input::Reading { reading, receipt };
+        }
+        let n = self.sent.len();
+        let reading = Reading {
+            source: format!("sensor-{}", self.dice.random_range(0..6_u8)),
+            id: name(&format!("r{n}")),
+            at: self.now.wall.plus(-self.dice.random_range(0..5_000_i64)),
+            payload_hash: Hash32::of(&(n as u64).to_be_bytes()),
+            value: self.value(),
+        };
+        self.sent.push(reading.clone());
+        Input::Reading { reading, receipt }
+    }
+
+    fn value(&mut self) -> ReadingValue {
+        let order = self.some_order();
+        match self.dice.random_range(0..12_u8) {
+            0 => ReadingValue::Door { door: name("3"), open: self.dice.random() },
+            1 => ReadingValue::Occupancy { door: name("3"), occupied: true, vehicle: Some(name("V1")) },
+            2 => ReadingValue::Occupancy { door: name("3"), occupied: false, vehicle: None },
+            3 => ReadingValue::Scan { step: ScanStep::Staged, order, line: 1, quantity: 2 },
+            4 => ReadingValue::Scan { step: ScanStep::Loaded, order, line: 1, quantity: 2 },
+            5 => ReadingValue::Seal { vehicle: name("V1"), intact: true, number: Some("S 1".into()) },
+            6 => ReadingValue::Documents { order, complete: true },
+            7 => ReadingValue::Temperature {
+                celsius: f64::from(self.dice.random_range(0..100_u8)) / 10.0,
+                vehicle: None,
+            },
+            _ => ReadingValue::Position {
+                vehicle: name("V1"),
+                point: Point { lat: YARD.lat + self.dice.random_range(0.0..0.01), lon: YARD.lon },
+                accuracy_m: Some(5.0),
+                speed_kmh: None,
+            },
+        }
+    }
+
+    fn feed(&mut self, says: Downward) -> Input {
+        self.fed += 1;
+        let items = vec![FeedItem { lane: says.usual_lane(), position: self.fed, says }];
+        let mut cursor = Cursor::default();
+        cursor.pass(Lane::Rest, self.fed);
+        Input::Feed { items, cursor, more: false }
+    }
+
+    fn version(&mut self, id: &OrderId, status: OrderStatus) -> Input {
+        let version = self.versions.entry(id.clone()).or_default();
+        *version += 1;
+        let order = Order {
+            id: id.clone(),
+            version: *version,
+            site: name("D1"),
+            customer: Customer { id: name("C1"), name: "Customer One".into(), tier: Tier::B },
+            lines: vec![OrderLine { line: 1, product: name("P1"), quantity: 2, unit_price_minor: 1_000 }],
+            currency: "EUR".into(),
+            class: "standard".into(),
+            vehicle: name("V1"),
+            carrier: name("CARR"),
+            door: name("3"),
+            planned_departure: self.now.wall.plus(HOUR_MS),
+            window_end: self.now.wall.plus(3 * HOUR_MS),
+            destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
+            status,
+        };
+        self.feed(Downward::Order(text(&order)))
+    }
+
+    /// A new order with everything that it waits for.
+    fn order(&mut self) -> Vec<Input> {
+        self.orders += 1;
+        let id: OrderId = name(&format!("SO-{}", self.orders));
+        let mut inputs = vec![self.version(&id, OrderStatus::Released)];
+        let facts = [
+            (FactKey::Inventory { order: id.clone(), line: 1 }, FactValue::Inventory { confirmed: 2 }),
+            (FactKey::Carrier { order: id.clone() }, FactValue::Carrier { accepted: true, carrier: name("CARR") }),
+            (FactKey::Capacity { order: id.clone() }, FactValue::Capacity { sufficient: true, vehicle: None }),
+            (FactKey::Credit { customer: name("C1") }, FactValue::Credit { on_hold: false, headroom_minor: 1_000_000 }),
+        ];
+        for (key, value) in facts {
+            let report = Report { key, value, source: Source::Wms, at: self.now.wall, evidence: "told".into() };
+            inputs.push(self.feed(Downward::Fact(text(&report))));
+        }
+        let values = [
+            ReadingValue::Scan { step: ScanStep::Staged, order: id.clone(), line: 1, quantity: 2 },
+            ReadingValue::Documents { order: id, complete: true },
+        ];
+        for value in values {
+            let n = self.sent.len();
+            let reading = Reading {
+                source: "scanner".into(),
+                id: name(&format!("r{n}")),
+                at: self.now.wall,
+                payload_hash: Hash32::of(&(n as u64).to_be_bytes()),
+                value,
+            };
+            self.sent.push(reading.clone());
+            inputs.push(Input::Reading { reading, receipt: self.receipt() });
+        }
+        inputs
+    }
+
+    /// The ERP takes an order back.
+    fn recall(&mut self) -> Vec<Input> {
+        let id = self.some_order();
+        if self.versions.contains_key(&id) { vec![self.version(&id, OrderStatus::Cancelled)] } else { Vec::new() }
+    }
+
+    fn lease(&mut self) -> Input {
+        self.leases += 1;
+        let lasts_ms = 8 * HOUR_MS;
+        let lease = Lease {
+            id: name(&format!("L{}", self.leases)),
+            site: name("D1"),
+            granted_at: self.now.wall,
+            lasts_ms: lasts_ms.unsigned_abs(),
+            expires_at: self.now.wall.plus(lasts_ms),
+            value_ceiling_minor: 10_000_000,
+            credit_minor: BTreeMap::from([(name("C1"), 5_000_000)]),
+            stock: BTreeMap::from([(name("P1"), 100)]),
+            age_limit_ms: BTreeMap::from([(GateKind::Inventory, 21_600_000), (GateKind::Credit, 21_600_000)]),
+            bundle: Hash32::of(b""),
+            erp_read_at: self.now.wall,
+        };
+        match Sealed::new(&lease, &hub_key()) {
+            Ok(sealed) => self.feed(Downward::Lease(sealed)),
+            Err(_) => Input::Tick,
+        }
+    }
+
+    fn tap(&mut self) -> Input {
+        let order = self.some_order();
+        let dispatch = document_id(&order, &name("D1"), 1);
+        let reason = "the customer waits for it".to_owned();
+        let act = if self.dice.random() { Act::Override { dispatch, reason } } else { Act::Hold { dispatch, reason } };
+        Input::Tap(Tap { who: name("ana"), role: "supervisor".into(), act })
+    }
+
+    fn pushed(&mut self) -> Input {
+        self.taken += self.dice_in(0, 6);
+        Input::Pushed { through: self.taken, rejected: Vec::new(), kept_through: self.taken.saturating_sub(3) }
+    }
+
+    fn unreadable(&mut self) -> Input {
+        let n = self.receipts.to_be_bytes();
+        Input::Unreadable(Unreadable {
+            topic: "docks/3".into(),
+            reason: "not JSON".into(),
+            payload_hash: Hash32::of(&n),
+            size: 8,
+            head: n.to_vec(),
+            receipt: self.receipt(),
+        })
+    }
+}
+
+/// What was acknowledged, as a reader of the store finds it: source, id, payload hash.
+#[must_use]
+pub fn readings_of(step: &Step) -> Vec<(String, ReadingId, Hash32)> {
+    let of = |input: &Input| match input {
+        Input::Reading { reading, .. } => Some((reading.source.clone(), reading.id.clone(), reading.payload_hash)),
+        _ => None,
+    };
+    step.inputs.iter().filter_map(of).collect()
+}
+
+fn text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A name out of a literal.
+#[allow(clippy::panic)]
+fn name<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no name"))
+}
