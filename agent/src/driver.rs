@@ -3,7 +3,7 @@
 //! In: inputs from a bounded queue, and time. Out: effects, after the commit they belong to.
 //! [`step`] is the whole of it without threads; [`Driver`] runs it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gatehouse_common::id::{Hash32, ReadingId};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -16,7 +16,8 @@ use crate::{
         decision::{Change, Decision, Effect, Record, TapDone, TapRefused},
         input::{Input, Receipt, Tap},
     },
-    store::{Store, StoreError},
+    meters::{Holdup, Meters},
+    store::{Store, StoreError, kind_of},
 };
 use gatehouse_common::time::Moment;
 
@@ -26,6 +27,8 @@ const BATCH_MAX: usize = 512;
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 /// A batch ends when nothing more has come for this long, in real time.
 const QUIET: Duration = Duration::from_millis(1);
+/// How soon a batch that the store refused is tried again, in real time.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Inputs that may wait in the queue; senders beyond wait, so that nothing acknowledged is dropped.
 pub const QUEUE_MAX: usize = 1024;
 
@@ -34,6 +37,14 @@ pub const QUEUE_MAX: usize = 1024;
 pub struct Queued {
     input: Input,
     answer: Option<oneshot::Sender<Result<TapDone, TapRefused>>>,
+    /// Who waits for the proof that the store takes a commit.
+    proof: Option<oneshot::Sender<()>>,
+}
+
+impl From<Input> for Queued {
+    fn from(input: Input) -> Self {
+        Self { input, answer: None, proof: None }
+    }
 }
 
 /// The driver has ended; nothing more can be sent.
@@ -47,6 +58,7 @@ pub struct Handle {
     queue: mpsc::Sender<Queued>,
     changes: broadcast::Sender<Change>,
     push: tokio::sync::watch::Sender<u64>,
+    meters: Arc<Meters>,
 }
 
 impl Handle {
@@ -54,7 +66,7 @@ impl Handle {
     /// # Errors
     /// [`Ended`].
     pub async fn send(&self, input: Input) -> Result<(), Ended> {
-        self.queue.send(Queued { input, answer: None }).await.map_err(|_| Ended)
+        self.queue.send(input.into()).await.map_err(|_| Ended)
     }
 
     /// Hands over a tap and waits until what came of it is on disk.
@@ -62,9 +74,31 @@ impl Handle {
     /// [`TapRefused`]; nothing was done.
     pub async fn submit_tap(&self, tap: Tap) -> Result<TapDone, TapRefused> {
         let (answer, answered) = oneshot::channel();
-        let queued = Queued { input: Input::Tap(tap), answer: Some(answer) };
+        let queued = Queued { answer: Some(answer), ..Input::Tap(tap).into() };
         self.queue.send(queued).await.map_err(|_| TapRefused::NotCommitted)?;
         answered.await.map_err(|_| TapRefused::NotCommitted)?
+    }
+
+    /// Waits until the driver has come to the end of its queue and the store has taken a commit.
+    /// # Errors
+    /// [`Ended`].
+    pub async fn prove(&self) -> Result<(), Ended> {
+        let (proof, proved) = oneshot::channel();
+        let queued = Queued { proof: Some(proof), ..Input::Tick.into() };
+        self.queue.send(queued).await.map_err(|_| Ended)?;
+        proved.await.map_err(|_| Ended)
+    }
+
+    /// What the driver counts.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    /// Inputs that wait in the queue.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// What changes from now on, for live pages. A receiver that lags is told so and reads the store again.
@@ -145,6 +179,13 @@ fn acknowledge(outcome: &mut Outcome, receipt: Option<Receipt>) {
     outcome.effects.extend(receipt.map(|r| Effect::Acknowledge(vec![r])));
 }
 
+fn reading_kind(input: &Input) -> Option<&'static str> {
+    match input {
+        Input::Reading { reading, .. } => Some(kind_of(&reading.value)),
+        _ => None,
+    }
+}
+
 fn conflict(reading: &gatehouse_common::reading::Reading, now: &Moment) -> Record {
     let body = serde_json::to_vec(&reading.value).unwrap_or_default();
     Record::Quarantine {
@@ -178,10 +219,11 @@ impl Driver {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (changes, _) = broadcast::channel(1024);
         let (push, _) = tokio::sync::watch::channel(0);
-        let handle = Handle { queue, changes: changes.clone(), push: push.clone() };
+        let meters = Arc::<Meters>::default();
+        let handle = Handle { queue, changes: changes.clone(), push: push.clone(), meters: meters.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (end, ended) = oneshot::channel();
-        let running = Running { core, store, clock, acknowledged, waiting, changes, push };
+        let running = Running { core, store, clock, acknowledged, waiting, changes, push, meters };
         let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
             // Nobody may be left to hear how it ended.
             let _ = end.send(runtime.block_on(running.run()));
@@ -210,18 +252,19 @@ struct Running {
     waiting: mpsc::Receiver<Queued>,
     changes: broadcast::Sender<Change>,
     push: tokio::sync::watch::Sender<u64>,
+    meters: Arc<Meters>,
 }
 
 impl Running {
     async fn run(mut self) -> Result<(), StoreError> {
-        self.commit(vec![Queued { input: Input::Line(crate::core::input::Line::Starting), answer: None }]).await?;
+        self.commit(vec![Input::Line(crate::core::input::Line::Starting).into()]).await?;
         loop {
             let wake = self.core.next_wake(&self.clock.now()).unwrap_or(30_000).max(1);
             let first = tokio::time::timeout(self.clock.real(wake), self.waiting.recv()).await;
             let batch = match first {
                 Ok(None) => return Ok(()),
                 Ok(Some(first)) => self.gather(first).await,
-                Err(_) => vec![Queued { input: Input::Tick, answer: None }],
+                Err(_) => vec![Input::Tick.into()],
             };
             self.commit(batch).await?;
         }
@@ -241,29 +284,56 @@ impl Running {
         batch
     }
 
-    async fn commit(&mut self, batch: Vec<Queued>) -> Result<(), StoreError> {
+    async fn commit(&mut self, mut batch: Vec<Queued>) -> Result<(), StoreError> {
+        let proofs: Vec<oneshot::Sender<()>> = batch.iter_mut().filter_map(|q| q.proof.take()).collect();
         let (mut inputs, mut answers): (Vec<Input>, Vec<_>) = batch.into_iter().map(|q| (q.input, q.answer)).unzip();
         // Time passes with every batch, not only in quiet ones; else a busy depot would never be late.
         inputs.push(Input::Tick);
         answers.push(None);
         loop {
             let now = self.clock.now();
+            let started = std::time::Instant::now();
             match step(&mut self.core, &mut self.store, &now, &inputs) {
                 Ok(outcome) => {
+                    self.meters.committed(started.elapsed(), inputs.len());
+                    self.meters.took_readings(inputs.iter().filter_map(reading_kind));
                     self.perform(outcome, &mut answers);
-                    return Ok(());
-                }
-                Err(refused) if refused.is_passing() => {
-                    warn!(error = %refused, "nothing is acknowledged until the store takes it: {refused}");
-                    drop_taps(&mut inputs, &mut answers);
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    return if proofs.is_empty() { Ok(()) } else { self.prove(proofs).await };
                 }
                 Err(refused) => {
-                    error!(error = %refused, "the driver stops: {refused}");
-                    return Err(refused);
+                    self.refused(refused)?;
+                    drop_taps(&mut inputs, &mut answers);
+                    tokio::time::sleep(TRY_AGAIN).await;
                 }
             }
         }
+    }
+
+    /// Whether to try again what the store refused; told once, until something is committed again.
+    fn refused(&self, refused: StoreError) -> Result<(), StoreError> {
+        if !refused.is_passing() {
+            error!(error = %refused, "the driver stops: {refused}");
+            return Err(refused);
+        }
+        if self.meters.holdup() == Holdup::None {
+            warn!(error = %refused, "nothing is acknowledged until the store takes it: {refused}");
+        }
+        self.meters.refused(matches!(refused, StoreError::DiskFull { .. }));
+        Ok(())
+    }
+
+    /// Proves that the store takes a commit: the batch may have had nothing to write.
+    async fn prove(&mut self, proofs: Vec<oneshot::Sender<()>>) -> Result<(), StoreError> {
+        while let Err(refused) = self.store.prove(self.clock.wall()) {
+            self.refused(refused)?;
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        self.meters.proved();
+        for proof in proofs {
+            // Who asked may have gone.
+            let _ = proof.send(());
+        }
+        Ok(())
     }
 
     fn perform(&self, outcome: Outcome, answers: &mut [Option<oneshot::Sender<Result<TapDone, TapRefused>>>]) {

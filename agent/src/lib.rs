@@ -2,7 +2,7 @@
 //!
 //! The rooms: `intake` takes messages in, `driver` hands them to `core`, `core` decides without
 //! touching clock, disk or network, `store` commits what it decided, `sync` tells the hub, `page`
-//! shows people. `wiring` puts them together; `config` says how.
+//! shows people. `meters` counts, `supervisor` tells systemd. `wiring` puts them together; `config` says how.
 
 pub mod cli;
 pub mod clock;
@@ -10,8 +10,10 @@ pub mod config;
 pub mod core;
 pub mod driver;
 pub mod intake;
+pub mod meters;
 pub mod page;
 pub mod store;
+pub mod supervisor;
 pub mod sync;
 pub mod tasks;
 pub mod wiring;

@@ -1,6 +1,6 @@
 //! Puts the rooms together: which tasks run, what they share, how they end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -20,6 +20,7 @@ use crate::{
     intake::mqtt::Intake,
     page::{self, Page},
     store::{Identity, Store},
+    supervisor::{Seen, Supervisor},
     sync::{HubState, Sync},
     tasks::{OnError, TaskError, Tasks},
 };
@@ -35,15 +36,21 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut tasks = start(config, clock).await?;
+    let supervisor = Arc::new(Supervisor::from_environment());
+    let started = start(config, clock, &supervisor).await;
+    if let Err(error) = &started {
+        supervisor.tell(&format!("STATUS=does not start: {}", format!("{error:#}").replace('\n', " ")));
+    }
+    let mut tasks = started?;
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         name = tasks.failed() => Some(name),
     };
     info!("stopping");
+    supervisor.tell("STOPPING=1\nSTATUS=stopping: what waits is committed first");
     // First nothing more comes in, then nothing more is told or shown, then what is left is committed.
-    tasks.stop_in_order(&["intake", "push", "pull", "page", "driver"], GRACE).await;
+    tasks.stop_in_order(&["intake", "push", "pull", "page", "supervisor", "driver"], GRACE).await;
     match failed {
         None => Ok(()),
         Some(name) => Err(anyhow::anyhow!("task {name} failed; the reason is in the log above")),
@@ -51,7 +58,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 }
 
 /// Opens the store and the page's port and starts every task.
-async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
+async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> anyhow::Result<Tasks> {
     let Config { device, store_path, mqtt, topics, site, hub, page: page_config, operators, bundle } = config;
     let key = key::load_or_make(&device.key_file)?;
     let listener = page::bind(page_config.listen).await?;
@@ -99,6 +106,12 @@ async fn start(config: Config, clock: Clock) -> anyhow::Result<Tasks> {
         }
     };
 
+    if supervisor.listens() {
+        let (supervisor, driver) = (supervisor.clone(), handle.clone());
+        let seen = Seen { broker: broker.clone(), hub: hub_state.clone(), clock: clock.clone() };
+        tasks.spawn_once("supervisor", |stop| async move { supervisor.watch(driver, seen, stop).await });
+    }
+
     let site_name = site.name.unwrap_or_else(|| device.site.to_string());
     let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, site_name };
     tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
@@ -118,7 +131,7 @@ mod tests {
             .replace("127.0.0.1:8321", "127.0.0.1:0");
         let config = config::parse(&text, directory.path()).unwrap();
         let store = config.store_path.clone();
-        let tasks = start(config, Clock::system()).await.unwrap();
+        let tasks = start(config, Clock::system(), &Arc::new(Supervisor::from_environment())).await.unwrap();
         let line = || Reader::open(&store).unwrap().status().unwrap().line;
         let started = std::time::Instant::now();
         while !line().cut_off || line().starting {

@@ -115,6 +115,141 @@ async fn killed_in_the_middle_it_loses_nothing_and_doubles_nothing() {
     assert_eq!(stored(&store, "m-"), (MESSAGES, MESSAGES), "{}", depot.log());
 }
 
+/// One line of the exposition: the metric, its labels as they stand, the value.
+fn samples(text: &str) -> Vec<(String, String, f64)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+            (name.to_owned(), labels.trim_end_matches('}').to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// What a scraper would not take, or an operator not understand.
+fn faults(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut declared: std::collections::BTreeMap<&str, &str> = std::collections::BTreeMap::new();
+    let mut helped = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap_or((rest, ""));
+            if help.is_empty() || !helped.insert(name) {
+                faults.push(format!("{name} has no help, or two"));
+            }
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            if declared.insert(name, kind).is_some() {
+                faults.push(format!("{name} is declared twice"));
+            }
+            if (kind == "counter") != name.ends_with("_total") {
+                faults.push(format!("{name} is a {kind}"));
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, labels, value) in samples(text) {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let is_histogram = base.is_some_and(|base| declared.get(base) == Some(&"histogram"));
+        if !is_histogram && !declared.contains_key(name.as_str()) {
+            faults.push(format!("{name} is not declared"));
+        }
+        if !value.is_finite() {
+            faults.push(format!("{name} is {value}"));
+        }
+        if !seen.insert((name.clone(), labels.clone())) {
+            faults.push(format!("{name}{{{labels}}} stands twice"));
+        }
+    }
+    faults.extend(declared.keys().filter(|name| !helped.contains(*name)).map(|name| format!("{name} has no help")));
+    faults
+}
+
+#[tokio::test]
+async fn metrics_are_what_prometheus_reads_and_what_the_list_says() {
+    let Some(depot) = Depot::start("metrics").await else { return };
+    depot
+        .publish([
+            door_message(1, "metered", true),
+            door_message(1, "metered", true),
+            ("depot/D1/door/2".to_owned(), b"garbage".to_vec()),
+            door_message(2, "metered-last", true),
+        ])
+        .await;
+    depot.until("the last message", |board| shows_reading(board, "metered-last")).await;
+    let answer = depot.raw("/metrics").await;
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = answer.text().await.unwrap();
+    assert_eq!(faults(&text), Vec::<String>::new(), "{text}");
+    let value = |name: &str, label: &str| {
+        let found = samples(&text).into_iter().find(|(n, labels, _)| n == name && labels.contains(label));
+        found.unwrap_or_else(|| panic!("{name} {label} is not there:\n{text}")).2
+    };
+    assert_eq!(value("gatehouse_readings_received_total", "kind=\"door\""), 3.0);
+    assert_eq!(value("gatehouse_readings_stored_total", ""), 2.0);
+    assert_eq!(value("gatehouse_readings_duplicate_total", ""), 1.0);
+    assert_eq!(value("gatehouse_messages_unreadable_total", "reason=\"not_json\""), 1.0);
+    assert_eq!(value("gatehouse_broker_connected", ""), 1.0);
+    assert_eq!(value("gatehouse_backpressure", "disk_full"), 0.0);
+    assert!(value("gatehouse_commit_seconds_count", "") >= 1.0 && value("gatehouse_commit_seconds_sum", "") > 0.0);
+    assert!(value("gatehouse_store_bytes", "") > 0.0 && value("process_resident_memory_bytes", "") > 1e6);
+    // No id of an order, a device or a topic may become a label: their number has no bound.
+    assert!(!text.contains("depot/D1") && !text.contains("metered"), "{text}");
+    let list = include_str!("../../docs/metrics.md");
+    let listed: Vec<&str> =
+        list.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
+    let served: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name).collect();
+    for name in &served {
+        assert!(listed.contains(name), "docs/metrics.md does not list {name}");
+    }
+    for name in &listed {
+        assert!(served.contains(name), "docs/metrics.md lists {name}, which is not served");
+    }
+}
+
+#[test]
+fn a_fault_in_an_exposition_is_seen() {
+    assert_eq!(faults("# HELP a_total b\n# TYPE a_total counter\na_total 1\n"), Vec::<String>::new());
+    for wrong in [
+        "# HELP a b\n# TYPE a counter\na 1\n",
+        "# TYPE a gauge\na 1\n",
+        "a 1\n",
+        "# HELP a b\n# TYPE a gauge\na 1\na 2\n",
+        "# HELP a b\n# TYPE a gauge\na NaN\n",
+    ] {
+        assert!(!faults(wrong).is_empty(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_under_load_it_ends_in_time_and_loses_and_doubles_nothing() {
+    const MESSAGES: u32 = 6_000;
+    let Some(mut depot) = Depot::start("a stop under load").await else { return };
+    depot.door(1, "subscribed", true).await;
+    depot.until("the subscription", |board| shows_reading(board, "subscribed")).await;
+    let messages = (0..MESSAGES).map(|n| door_message(1 + n % 4, &format!("s-{n}"), n % 2 == 0)).collect();
+    let publishing = tokio::spawn(publish_to(depot.broker_port, messages));
+    let store = depot.store();
+    let mut stopped_in_the_middle = 0;
+    for pause in [40, 90, 160] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let started = std::time::Instant::now();
+        assert!(depot.stop_agent(), "{}", depot.log());
+        assert!(started.elapsed() < Duration::from_secs(10), "it took {:?} to stop", started.elapsed());
+        let rows = stored(&store, "s-").0;
+        stopped_in_the_middle += u32::from(rows > 0 && rows < MESSAGES);
+        depot.start_agent().await;
+    }
+    assert!(stopped_in_the_middle > 0, "no stop fell between the first and the last message");
+    publishing.await.unwrap();
+    let started = std::time::Instant::now();
+    while stored(&store, "s-").1 < MESSAGES && started.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stored(&store, "s-"), (MESSAGES, MESSAGES), "{}", depot.log());
+}
+
 #[tokio::test]
 async fn without_broker_and_hub_it_starts_and_finds_the_broker_when_it_comes() {
     let Some(mut depot) = Depot::prepare("a broker that comes late", "").await else { return };

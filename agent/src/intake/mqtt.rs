@@ -297,6 +297,7 @@ impl Intake {
                     continue;
                 }
                 Err(reason) => {
+                    self.driver.meters().could_not_read(reason.class());
                     let count = told.entry(topic.to_owned()).or_default();
                     *count += 1;
                     if *count == 1 {

@@ -7,11 +7,16 @@
 mod board;
 mod doorman;
 mod live;
+mod metrics;
 mod problem;
 mod router;
 mod taps;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     net::TcpListener,
@@ -59,13 +64,15 @@ struct App {
     page: Page,
     doorman: Arc<Doorman>,
     lookups: Arc<Semaphore>,
+    remembered: Arc<Mutex<metrics::Remembered>>,
     stop: Stop,
 }
 
 impl App {
     fn new(page: Page, operators: Vec<Operator>, stop: Stop) -> Self {
         let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
-        Self { page, doorman: Arc::new(Doorman::new(operators)), lookups, stop }
+        let doorman = Arc::new(Doorman::new(operators));
+        Self { page, doorman, lookups, remembered: Arc::default(), stop }
     }
 
     /// Looks something up in the store, off the threads that serve requests.

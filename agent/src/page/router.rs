@@ -9,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{App, Problem, board, live::live, taps};
+use super::{App, Problem, board, live::live, metrics::metrics, taps};
 
 /// Most bytes of a request's body.
 const BODY_MAX_BYTES: usize = 64 * 1024;
@@ -23,6 +23,7 @@ pub fn router(app: App) -> Router {
         .route("/", get(|| asset("text/html; charset=utf-8", include_str!("assets/page.html"))))
         .route("/page.css", get(|| asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
         .route("/page.js", get(|| asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))))
+        .route("/metrics", get(metrics))
         .route("/api/board", get(board::board))
         .route("/api/status", get(board::status))
         .route("/api/dispatches/{id}", get(board::dispatch))

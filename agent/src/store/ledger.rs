@@ -135,7 +135,9 @@ pub fn counter(conn: &Connection, name: &str) -> Result<u64> {
     Ok(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
 }
 
-fn kind_of(value: &ReadingValue) -> &'static str {
+/// The word for a kind of reading in the store and in metrics.
+#[must_use]
+pub fn kind_of(value: &ReadingValue) -> &'static str {
     match value {
         ReadingValue::Door { .. } => "door",
         ReadingValue::Occupancy { .. } => "occupancy",

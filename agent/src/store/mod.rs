@@ -14,6 +14,7 @@ mod migrations;
 mod outbox;
 mod quarantine;
 mod reader;
+mod totals;
 
 #[cfg(test)]
 mod tests;
@@ -23,15 +24,17 @@ use std::path::{Path, PathBuf};
 use gatehouse_common::{
     id::{DeviceId, Hash32, ReadingId, SiteId},
     seal::PublicKey,
+    time::UtcMs,
 };
 use rusqlite::Connection;
 
 use crate::core::{decision::Record, start::Snapshot};
 
-pub use ledger::DecisionRow;
+pub use ledger::{DecisionRow, kind_of};
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
+pub use totals::{Releases, Totals};
 
 /// Whose store it is. Written at the first start, compared at every later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +190,13 @@ impl Store {
             ledger::write(&tx, record).map_err(|e| ledger::explain(&path, &e))?;
         }
         tx.commit().map_err(|e| ledger::explain(&path, &e))
+    }
+
+    /// Writes a row that says nothing but when: a store that takes it takes a commit.
+    /// # Errors
+    /// [`StoreError`]; the store takes nothing now.
+    pub fn prove(&self, at: UtcMs) -> Result<(), StoreError> {
+        cursors::set(self.conn(), "proved_at_ms", &at.0.to_string()).map_err(|e| self.explain(&e))
     }
 
     /// Everything the core starts from; every ground row read is checked.

@@ -149,6 +149,10 @@ impl Reader {
         &self.conn
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn conn_mut(&mut self) -> &mut Connection {
         &mut self.conn
     }

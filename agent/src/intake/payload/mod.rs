@@ -66,6 +66,20 @@ pub enum Unreadable {
     },
 }
 
+impl Unreadable {
+    /// The kind of reason, for counting: one of a short list.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::NotJson(_) => "not_json",
+            Self::Missing { .. } => "missing",
+            Self::Wrong { .. } => "wrong",
+            Self::TooLong { .. } => "too_long",
+        }
+    }
+}
+
 /// Reads `payload`, which came on `topic` at `received`.
 /// # Errors
 /// [`Unreadable`] names the pointer and what was found there.
