@@ -3,7 +3,7 @@
 //! In: inputs from a bounded queue, and time. Out: effects, after the commit they belong to.
 //! [`step`] is the whole of it without threads; [`Driver`] runs it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gatehouse_common::id::{Hash32, ReadingId};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -17,7 +17,7 @@ use crate::{
         input::{Input, Receipt, Tap},
     },
     meters::{Holdup, Meters},
-    store::{Store, StoreError, kind_of},
+    store::{Before, Store, StoreError, kind_of},
 };
 use gatehouse_common::time::Moment;
 
@@ -150,20 +150,23 @@ fn decide(
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
     // Repeats inside the batch are not in the store yet.
-    let mut fresh: Vec<(String, ReadingId, Hash32)> = Vec::new();
+    let mut fresh: HashMap<(&str, &ReadingId), Hash32> = HashMap::new();
     for (place, input) in inputs.iter().enumerate() {
         if let Input::Reading { reading, receipt } = input {
-            let in_batch = fresh.iter().find(|(s, id, _)| *s == reading.source && *id == reading.id).map(|f| f.2);
-            let known = match in_batch {
-                Some(hash) => Some(hash),
-                None => store.known(&reading.source, &reading.id)?,
+            let before = match fresh.get(&(reading.source.as_str(), &reading.id)) {
+                Some(hash) if *hash == reading.payload_hash => Some(Before::Repeat),
+                Some(_) => Some(Before::Conflict),
+                None => store.before(&reading.source, &reading.id, &reading.payload_hash)?,
             };
-            if let Some(hash) = known {
-                records.push(if hash == reading.payload_hash { Record::Duplicate } else { conflict(reading, now) });
+            if let Some(before) = before {
+                records.push(match before {
+                    Before::Repeat => Record::Duplicate,
+                    Before::Conflict => conflict(reading, now),
+                });
                 acknowledge(outcome, *receipt);
                 continue;
             }
-            fresh.push((reading.source.clone(), reading.id.clone(), reading.payload_hash));
+            fresh.insert((reading.source.as_str(), &reading.id), reading.payload_hash);
         }
         let Decision { records: more, effects, answer } = core.handle(now, input.clone());
         records.extend(more);

@@ -42,6 +42,8 @@ def expected_content(message):
 
 def check_readings(run):
     published = lost = stored = again = 0
+    # A store keeps the first 8 bytes of a payload's hash.
+    short = {m["payload_hash"][:16]: m["payload_hash"] for m in run.published}
     owner = {m["payload_hash"]: m["store"] for m in run.published if m["fate"] == "stored"}
     for name in run.agents:
         mine = [m for m in run.published if m["store"] == name]
@@ -52,16 +54,16 @@ def check_readings(run):
         have = Counter()
         for row in run.data[name]["readings"]:
             stored += 1
-            key = (row["source"], row["reading_id"], row["payload_hash"])
+            payload_hash = short.get(row["payload_hash"])
+            key = (row["source"], row["reading_id"], payload_hash)
             have[key] += 1
             message = wanted.get(key)
             if message is None:
-                whose = owner.get(row["payload_hash"])
+                whose = owner.get(payload_hash)
                 what = f"belongs to {whose}" if whose not in (None, name) else "was never published so"
                 run.wrong("readings", f"{name} has reading {row['reading_id']} that {what}")
                 continue
-            body = json.loads(row["body"])
-            body = body.get("value", body)
+            body = row["value"]
             differing = [k for k, v in expected_content(message).items() if body.get(k) != v]
             if differing or body.get("kind") != message["kind"] or row["kind"] != message["kind"]:
                 run.wrong("readings", f"{name} has reading {row['reading_id']} with another content {differing}")

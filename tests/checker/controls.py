@@ -19,6 +19,7 @@ from pathlib import Path
 import check
 import chunks
 import ed25519
+from readings import readings, readings_of, write
 from run import lines_of
 
 
@@ -55,6 +56,17 @@ class Copy:
         marks = ", ".join("?" for _ in row)
         self.change(name, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
 
+    def readings(self, name, change):
+        """Puts what `change` makes of each reading into its place."""
+        connection = sqlite3.connect(self.files[name])
+        with connection:
+            before = readings(connection)
+            after = [new for old in before for new in change(old)]
+            if after == before:
+                raise AssertionError("the control changed no reading")
+            write(connection, after)
+        connection.close()
+
     def effects(self):
         return lines_of(self.folder / self.plan["effects_log"])
 
@@ -78,43 +90,41 @@ class Copy:
 
 
 def one_reading(copy):
-    return copy.ask(copy.one, "SELECT * FROM readings WHERE kind = 'scan' ORDER BY position LIMIT 1")[0]
+    return next(reading for reading in readings_of(copy.files[copy.one]) if reading["kind"] == "scan")
 
 
 def reading_removed(copy):
     reading = one_reading(copy)
-    copy.change(copy.one, "DELETE FROM readings WHERE position = ?", reading["position"])
+    copy.readings(copy.one, lambda r: [] if r == reading else [r])
     return [f"{copy.one} lost reading {reading['reading_id']} of"]
 
 
 def reading_doubled(copy):
     reading = one_reading(copy)
-    copy.change(copy.one, "DROP INDEX readings_by_id")
-    last = copy.ask(copy.one, "SELECT max(position) AS n FROM readings")[0]["n"]
-    copy.put(copy.one, "readings", reading | {"position": last + 1})
+    copy.readings(copy.one, lambda r: [r, r] if r == reading else [r])
     return [f"{copy.one} has reading {reading['reading_id']} 2 times"]
 
 
 def reading_altered(copy):
     reading = one_reading(copy)
-    body = reading["body"].replace('"quantity":', '"quantity":1')
-    copy.change(copy.one, "UPDATE readings SET body = ? WHERE position = ?", body, reading["position"])
+    value = reading["value"] | {"quantity": reading["value"]["quantity"] + 1000}
+    copy.readings(copy.one, lambda r: [r | {"value": value}] if r == reading else [r])
     return [f"{copy.one} has reading {reading['reading_id']} with another content ['quantity']"]
 
 
 def reading_with_another_payload(copy):
     reading = one_reading(copy)
     hash_ = hashlib.sha256(b"another").hexdigest()
-    copy.change(copy.one, "UPDATE readings SET payload_hash = ? WHERE position = ?", hash_, reading["position"])
+    copy.readings(copy.one, lambda r: [r | {"payload_hash": hash_}] if r == reading else [r])
     identifier = reading["reading_id"]
     return [f"{copy.one} has reading {identifier} that was never published so", f"{copy.one} lost reading {identifier} of"]
 
 
 def reading_moved_to_another_depot(copy):
     reading = one_reading(copy)
-    copy.change(copy.one, "DELETE FROM readings WHERE position = ?", reading["position"])
-    last = copy.ask(copy.other, "SELECT max(position) AS n FROM readings")[0]["n"]
-    copy.put(copy.other, "readings", reading | {"position": last + 1})
+    copy.readings(copy.one, lambda r: [] if r == reading else [r])
+    first = readings_of(copy.files[copy.other])[0]
+    copy.readings(copy.other, lambda r: [r, reading] if r == first else [r])
     identifier = reading["reading_id"]
     return [f"{copy.one} lost reading {identifier} of", f"{copy.other} has reading {identifier} that belongs to {copy.one}"]
 

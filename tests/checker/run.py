@@ -8,6 +8,8 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+from readings import readings_of
+
 # Kinds of decision that let goods leave.
 RELEASES = ("release", "override")
 
@@ -57,7 +59,7 @@ class Run:
     @staticmethod
     def read_agent(path):
         return {
-            "readings": rows(path, "SELECT source, reading_id, at_ms, kind, payload_hash, body FROM readings"),
+            "readings": readings_of(path),
             "quarantine": rows(path, "SELECT topic, reason, payload_hash FROM quarantine"),
             "decisions": rows(
                 path, "SELECT epoch, position, id, hash, body, signature FROM decisions ORDER BY epoch, position"

@@ -2,6 +2,7 @@
 //!
 //! Nothing here ships. The product never depends on this package.
 
+pub mod blocks;
 pub mod broker;
 pub mod demo;
 pub mod fuzz;

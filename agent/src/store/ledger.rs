@@ -1,12 +1,12 @@
-//! Ground rows: readings, decisions, leases; and the way from a [`Record`] to its table.
+//! Ground rows: decisions, leases; and the way from a [`Record`] to its table.
 
 use std::path::Path;
 
 use gatehouse_common::{
     decision::ChainHead,
-    id::{DecisionId, DeviceId, Hash32, LeaseId, ReadingId},
+    id::{DecisionId, DeviceId, LeaseId},
     lease::LeaseUse,
-    reading::{Reading, ReadingValue},
+    reading::ReadingValue,
     seal::Sealed,
     sync::{Upward, message::DeviceStatus},
     time::Moment,
@@ -14,7 +14,7 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, checksum, cursors, documents, facts, outbox, quarantine};
+use super::{Store, StoreError, checksum, cursors, documents, facts, outbox, quarantine, readings};
 use crate::core::{decision::Record, start::StoredLease};
 
 /// One decision as stored.
@@ -79,7 +79,8 @@ pub fn count(conn: &Connection, name: &str, by: i64) -> Result<()> {
 /// Writes one record.
 pub fn write(conn: &Connection, record: &Record) -> Result<()> {
     match record {
-        Record::Reading { reading, received } => write_reading(conn, reading, received),
+        // Written together, before everything else of the transaction.
+        Record::Reading { .. } => Ok(()),
         Record::Duplicate => count(conn, "duplicates_dropped", 1),
         Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {
             if *conflict {
@@ -112,7 +113,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::Status { at, position } => {
             let mut status = DeviceStatus {
                 at: *at,
-                readings: counter(conn, "readings_stored")?,
+                readings: readings::newest_position(conn)?,
                 duplicates: counter(conn, "duplicates_dropped")?,
                 quarantined: counter(conn, "quarantined")?,
                 outbox: 0,
@@ -135,7 +136,7 @@ pub fn counter(conn: &Connection, name: &str) -> Result<u64> {
     Ok(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
 }
 
-/// The word for a kind of reading in the store and in metrics.
+/// The word for a kind of reading in metrics.
 #[must_use]
 pub fn kind_of(value: &ReadingValue) -> &'static str {
     match value {
@@ -155,48 +156,6 @@ pub fn kind_of(value: &ReadingValue) -> &'static str {
         ReadingValue::Crossing { .. } => "crossing",
         ReadingValue::Proof { .. } => "proof",
     }
-}
-
-fn write_reading(conn: &Connection, reading: &Reading, received: &Moment) -> Result<()> {
-    let body = json(&reading.value)?;
-    let hash = reading.payload_hash.to_string();
-    let at = reading.at.0.to_string();
-    let sum = checksum::of(&[
-        reading.source.as_bytes(),
-        reading.id.as_str().as_bytes(),
-        at.as_bytes(),
-        hash.as_bytes(),
-        body.as_bytes(),
-    ]);
-    conn.prepare_cached(
-        "INSERT INTO readings (source, reading_id, at_ms, kind, payload_hash, body, received, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        reading.source,
-        reading.id.as_str(),
-        reading.at.0,
-        kind_of(&reading.value),
-        hash,
-        body,
-        json(received)?,
-        sum
-    ])?;
-    conn.prepare_cached(
-        "INSERT INTO sources (source, heard_ms, readings) VALUES (?1, ?2, 1)
-         ON CONFLICT (source) DO UPDATE SET heard_ms = max(heard_ms, ?2), readings = readings + 1",
-    )?
-    .execute(params![reading.source, received.wall.0])?;
-    count(conn, "readings_stored", 1)
-}
-
-/// The payload hash under which this reading is known.
-pub fn known(conn: &Connection, source: &str, id: &ReadingId) -> Result<Option<Hash32>> {
-    let text: Option<String> = conn
-        .prepare_cached("SELECT payload_hash FROM readings WHERE source = ?1 AND reading_id = ?2")?
-        .query_row(params![source, id.as_str()], |row| row.get(0))
-        .optional()?;
-    Ok(text.and_then(|t| t.parse().ok()))
 }
 
 fn write_decision(conn: &Connection, position: u64, epoch: u32, id: &DecisionId, sealed: &Sealed) -> Result<()> {

@@ -4,9 +4,23 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{StoreError, ledger::explain};
+use super::{StoreError, ledger::explain, readings::old_rows};
 
-const MIGRATIONS: &[(&str, &str)] = &[("0001_ground", include_str!("migrations/0001_ground.sql"))];
+/// One step: its name, its SQL, and what SQL alone cannot do, in the same transaction.
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+    then: Option<fn(&Connection) -> rusqlite::Result<()>>,
+}
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_ground", sql: include_str!("migrations/0001_ground.sql"), then: None },
+    Migration {
+        name: "0002_blocks",
+        sql: include_str!("migrations/0002_blocks.sql"),
+        then: Some(old_rows::move_into_blocks),
+    },
+];
 
 /// Brings the store to the newest form, each step in a transaction of its own.
 pub fn run(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -18,9 +32,12 @@ pub fn run(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
             what: format!("it has form {done}, this program knows {}; use the newer program", MIGRATIONS.len()),
         });
     }
-    for (number, (name, sql)) in MIGRATIONS.iter().enumerate().skip(done) {
+    for (number, Migration { name, sql, then }) in MIGRATIONS.iter().enumerate().skip(done) {
         let tx = conn.transaction().map_err(|e| explain(path, &e))?;
         tx.execute_batch(sql).map_err(|e| explain(path, &e))?;
+        if let Some(then) = then {
+            then(&tx).map_err(|e| explain(path, &e))?;
+        }
         tx.pragma_update(None, "user_version", i64::try_from(number + 1).unwrap_or(i64::MAX))
             .map_err(|e| explain(path, &e))?;
         tx.commit().map_err(|e| explain(path, &e))?;

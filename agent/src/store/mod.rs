@@ -14,6 +14,7 @@ mod migrations;
 mod outbox;
 mod quarantine;
 mod reader;
+mod readings;
 mod totals;
 
 #[cfg(test)]
@@ -23,8 +24,9 @@ use std::path::{Path, PathBuf};
 
 use gatehouse_common::{
     id::{DeviceId, Hash32, ReadingId, SiteId},
+    reading::Reading,
     seal::PublicKey,
-    time::UtcMs,
+    time::{Moment, UtcMs},
 };
 use rusqlite::Connection;
 
@@ -34,6 +36,7 @@ pub use ledger::{DecisionRow, kind_of};
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
+pub use readings::{Before, KeptReading};
 pub use totals::{Releases, Totals};
 
 /// Whose store it is. Written at the first start, compared at every later one.
@@ -114,6 +117,7 @@ impl StoreError {
 pub struct Store {
     // Before the claim: the connection must be closed when the claim ends.
     reader: Reader,
+    readings: readings::Readings,
     path: PathBuf,
     _claim: Option<alone::Claim>,
 }
@@ -156,7 +160,8 @@ impl Store {
         require(&conn, path, "synchronous", "full", "2")?;
         conn.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)?;
         migrations::run(&mut conn, path)?;
-        let store = Self { reader: Reader::over(conn, path), path: path.to_owned(), _claim: None };
+        let readings = readings::Readings::open(&conn).map_err(fail)?;
+        let store = Self { reader: Reader::over(conn, path), readings, path: path.to_owned(), _claim: None };
         store.claim(identity)?;
         Ok(store)
     }
@@ -173,23 +178,49 @@ impl Store {
         &self.path
     }
 
-    /// The hash of the payload that came under this id, if one did.
+    /// Whether a reading of this source and id came before, and if so, whether it said the same.
     /// # Errors
     /// [`StoreError`].
-    pub fn known(&self, source: &str, id: &ReadingId) -> Result<Option<Hash32>, StoreError> {
-        ledger::known(self.conn(), source, id).map_err(|e| self.explain(&e))
+    pub fn before(&self, source: &str, id: &ReadingId, payload_hash: &Hash32) -> Result<Option<Before>, StoreError> {
+        self.readings.before(self.conn(), source, id, payload_hash).map_err(|e| self.explain(&e))
     }
 
     /// Writes all of `records` or none; when it returns they are on disk.
     /// # Errors
     /// [`StoreError`]; nothing was written.
     pub fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        let tx = self.reader.conn_mut().transaction().map_err(|e| ledger::explain(&path, &e))?;
+        let path = &self.path;
+        let fail = |e: rusqlite::Error| ledger::explain(path, &e);
+        let readings: Vec<(&Reading, &Moment)> = records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Reading { reading, received } => Some((reading, received)),
+                _ => None,
+            })
+            .collect();
+        let tx = self.reader.conn_mut().transaction().map_err(fail)?;
+        let written = (!readings.is_empty()).then(|| self.readings.write(&tx, &readings)).transpose().map_err(fail)?;
         for record in records {
-            ledger::write(&tx, record).map_err(|e| ledger::explain(&path, &e))?;
+            ledger::write(&tx, record).map_err(fail)?;
         }
-        tx.commit().map_err(|e| ledger::explain(&path, &e))
+        tx.commit().map_err(fail)?;
+        if let Some(written) = written {
+            self.readings.taken(written);
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest whole blocks of readings that all came in before `before`, `blocks_max` at most; gives how
+    /// many readings that were. What was deleted still counts once.
+    /// # Errors
+    /// [`StoreError`]; nothing was deleted.
+    pub fn let_readings_go(&mut self, before: UtcMs, blocks_max: usize) -> Result<u64, StoreError> {
+        let path = &self.path;
+        let fail = |e: rusqlite::Error| ledger::explain(path, &e);
+        let tx = self.reader.conn_mut().transaction().map_err(fail)?;
+        let gone = readings::let_go(&tx, before, blocks_max).map_err(fail)?;
+        tx.commit().map_err(fail)?;
+        Ok(gone)
     }
 
     /// Writes a row that says nothing but when: a store that takes it takes a commit.

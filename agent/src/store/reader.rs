@@ -13,14 +13,14 @@ use gatehouse_common::{
     sync::Cursor,
     time::{Moment, UtcMs},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DecisionRow, QuarantineRow, StoreError, Waiting, cursors, ledger,
+    DecisionRow, KeptReading, QuarantineRow, StoreError, Waiting, cursors, ledger,
     ledger::{explain, from_json, uint},
-    outbox, quarantine,
+    outbox, quarantine, readings,
 };
 use crate::core::state::{LineSeen, RecallAlarm};
 
@@ -224,13 +224,12 @@ impl Reader {
         let told: BTreeMap<String, UtcMs> = self.rule("sources")?.unwrap_or_default();
         let mut sources: Vec<SourceAge> =
             told.into_iter().map(|(source, heard)| SourceAge { source, heard, readings: None }).collect();
-        sources.extend(self.ask(|conn| {
-            conn.prepare_cached("SELECT source, heard_ms, readings FROM sources ORDER BY source")?
-                .query_map([], |row| {
-                    Ok(SourceAge { source: row.get(0)?, heard: UtcMs(row.get(1)?), readings: Some(uint(row, 2)?) })
-                })?
-                .collect::<rusqlite::Result<Vec<SourceAge>>>()
-        })?);
+        let devices = self.ask(readings::heard)?;
+        sources.extend(devices.into_iter().map(|(source, heard)| SourceAge {
+            source,
+            heard: heard.at,
+            readings: Some(heard.readings),
+        }));
         Ok(sources)
     }
 
@@ -240,11 +239,12 @@ impl Reader {
     pub fn status(&self) -> Result<Status, StoreError> {
         let identity = self.identity()?;
         let named = |name: &str| identity.get(name).cloned().unwrap_or_default();
-        let counters = self.ask(|conn| {
+        let mut counters = self.ask(|conn| {
             conn.prepare_cached("SELECT name, value FROM counters ORDER BY name")?
                 .query_map([], |row| Ok((row.get(0)?, uint(row, 1)?)))?
                 .collect::<rusqlite::Result<BTreeMap<String, u64>>>()
         })?;
+        counters.insert("readings_stored".to_owned(), self.ask(readings::newest_position)?);
         let lease = self.ask(|conn| {
             conn.prepare_cached("SELECT body, used, received FROM leases WHERE state = 'open' ORDER BY rowid DESC")?
                 .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
@@ -309,21 +309,24 @@ impl Reader {
     /// # Errors
     /// [`StoreError`].
     pub fn readings(&self, limit: u32) -> Result<Vec<Stored>, StoreError> {
-        self.ask(|conn| {
-            conn.prepare_cached(
-                "SELECT position, source, reading_id, at_ms, body FROM readings ORDER BY position DESC LIMIT ?1",
-            )?
-            .query_map(params![limit], |row| {
-                Ok(Stored {
-                    position: uint(row, 0)?,
-                    source: row.get(1)?,
-                    reading_id: row.get(2)?,
-                    at: UtcMs(row.get(3)?),
-                    value: from_json(&row.get::<_, String>(4)?)?,
-                })
-            })?
-            .collect()
-        })
+        let newest = self.ask(|conn| readings::newest(conn, limit as usize))?;
+        Ok(newest
+            .into_iter()
+            .map(|kept| Stored {
+                position: kept.position,
+                source: kept.source,
+                reading_id: kept.id.to_string(),
+                at: kept.at,
+                value: serde_json::to_value(&kept.value).unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// Hands every reading that is kept and lies behind `position` to `take`, in order of arrival.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn readings_since(&self, position: u64, take: impl FnMut(KeptReading)) -> Result<(), StoreError> {
+        self.ask(|conn| readings::since(conn, position, take))
     }
 
     /// The newest version of an order.

@@ -222,16 +222,16 @@ pub fn door_message(door: u32, id: &str, open: bool) -> (String, Vec<u8>) {
     (format!("depot/D1/door/{door}"), format!(r#"{{"id":"{id}","time":{now},"open":{open}}}"#).into_bytes())
 }
 
-/// How many rows of the store's table `readings` have an id that begins with `prefix`, and how many ids those are.
+/// How many readings in the store have an id that begins with `prefix`, and how many ids those are.
 pub fn stored(store: &Path, prefix: &str) -> (u32, u32) {
-    let connection = rusqlite::Connection::open(store).unwrap();
-    connection
-        .query_row(
-            "SELECT count(*), count(DISTINCT reading_id) FROM readings WHERE reading_id LIKE ?1 || '%'",
-            [prefix],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .unwrap()
+    let mut ids = Vec::new();
+    let reader = gatehouse_agent::store::Reader::open(store).unwrap();
+    reader.readings_since(0, |reading| ids.push(reading.id.to_string())).unwrap();
+    ids.retain(|id| id.starts_with(prefix));
+    let all = ids.len() as u32;
+    ids.sort();
+    ids.dedup();
+    (all, ids.len() as u32)
 }
 
 fn installed() -> Option<PathBuf> {

@@ -122,7 +122,7 @@ async fn measure(program: Program, edge: &Edge, per_second: Option<u32>, places:
 /// Waits until so many rows are committed after row `first`.
 pub async fn until_all_is_stored(setup: &Setup, first: i64, messages: u32) -> anyhow::Result<()> {
     let conn = setup.open()?;
-    let mut newest = conn.prepare("SELECT max(position) FROM readings")?;
+    let mut newest = conn.prepare(setup.newest())?;
     let (mut seen, mut moved) = (first, Instant::now());
     while seen - first < i64::from(messages) {
         tokio::time::sleep(Duration::from_millis(5)).await;

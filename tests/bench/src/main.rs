@@ -2,6 +2,8 @@
 //! the same run. Absolute figures swing from machine to machine; ratios, CPU seconds and bytes are what to compare.
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures")]
 
+#[path = "../../src/blocks.rs"]
+mod blocks;
 mod broker;
 mod edge;
 mod footprint;

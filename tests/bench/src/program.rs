@@ -1,6 +1,7 @@
 //! The programs that are measured side by side: how each is installed, started, and looked at from outside.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -10,6 +11,7 @@ use anyhow::{Context, bail};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
+    blocks,
     broker::{Broker, free_port},
     lines::Printer,
     load,
@@ -222,23 +224,37 @@ impl Setup {
 
     /// The newest row, 0 while there is none.
     pub fn position(&self) -> i64 {
-        let newest = |conn: &Connection| conn.query_row("SELECT max(position) FROM readings", [], |row| row.get(0));
+        let newest = |conn: &Connection| conn.query_row(self.newest(), [], |row| row.get(0));
         self.open().and_then(|conn| Ok(newest(&conn)?)).unwrap_or(0)
+    }
+
+    /// The query for the position of the newest row.
+    pub fn newest(&self) -> &'static str {
+        match self.program {
+            Program::Agent => "SELECT first + count - 1 FROM blocks ORDER BY first DESC LIMIT 1",
+            _ => "SELECT coalesce(max(position), 0) FROM readings",
+        }
     }
 
     /// Everything that its store says of the load.
     pub fn found(&self) -> anyhow::Result<Found> {
         let conn = self.open()?;
-        let (id, alerts) = match self.program {
-            Program::Agent => (
-                "reading_id",
-                "SELECT json_extract(view, '$.subject') FROM documents
-                 WHERE kind = 'case' AND json_extract(view, '$.case_type') = 'DOCK_BLOCKED'",
-            ),
-            _ => ("id", "SELECT door FROM alerts"),
+        let (rows, alerts) = match self.program {
+            Program::Agent => {
+                let readings = blocks::readings(&conn).map_err(anyhow::Error::msg)?;
+                let of_the_load = readings.iter().map(|r| r.id.as_str()).filter(|id| !id.starts_with("probe-"));
+                let ids: BTreeSet<&str> = of_the_load.collect();
+                (
+                    u32::try_from(ids.len())?,
+                    "SELECT json_extract(view, '$.subject') FROM documents
+                     WHERE kind = 'case' AND json_extract(view, '$.case_type') = 'DOCK_BLOCKED'",
+                )
+            }
+            _ => {
+                let rows = "SELECT count(DISTINCT id) FROM readings WHERE id NOT LIKE 'probe-%'";
+                (conn.query_row(rows, [], |row| row.get(0))?, "SELECT door FROM alerts")
+            }
         };
-        let rows = format!("SELECT count(DISTINCT {id}) FROM readings WHERE {id} NOT LIKE 'probe-%'");
-        let rows = conn.query_row(&rows, [], |row| row.get(0))?;
         let mut alerts: Vec<String> =
             conn.prepare(alerts)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         for alert in &mut alerts {

@@ -5,7 +5,7 @@
 //! every acknowledged step, or that and the one step that was under way. Beside the twin, which shares the product's
 //! code, every acknowledged reading is asked for by itself.
 
-use gatehouse_agent::store::StoreError;
+use gatehouse_agent::store::{Before, StoreError};
 use gatehouse_common::id::{Hash32, ReadingId};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -201,7 +201,7 @@ impl Trial {
         }
         let Some(store) = self.real.store() else { return Err("it does not run".to_owned()) };
         for (source, id, hash) in &self.readings {
-            if store.known(source, id).map_err(said)? != Some(*hash) {
+            if store.before(source, id, hash).map_err(said)? != Some(Before::Repeat) {
                 return Err(format!("reading {id} of {source} was acknowledged and is not there"));
             }
         }

@@ -9,6 +9,7 @@ use gatehouse_agent::{
         input::{Input, Receipt},
     },
     driver::Driver,
+    store::Before,
 };
 use gatehouse_common::{
     id::{Hash32, ReadingId},
@@ -116,8 +117,9 @@ async fn the_driver_gives_no_receipt_after_a_failed_commit_and_ends() {
         disk.disk().cut(Keeps::None, &mut StdRng::seed_from_u64(nth));
         let (store, _) = open(&disk).unwrap();
         for Receipt(n) in &receipts {
-            let known = store.known("sensor", &ReadingId::new(format!("r{n}")).unwrap()).unwrap();
-            assert_eq!(known, Some(Hash32::of(&n.to_be_bytes())), "call {nth}: receipt {n} without its reading");
+            let id = ReadingId::new(format!("r{n}")).unwrap();
+            let before = store.before("sensor", &id, &Hash32::of(&n.to_be_bytes())).unwrap();
+            assert_eq!(before, Some(Before::Repeat), "call {nth}: receipt {n} without its reading");
         }
         assert!(receipts.is_sorted(), "call {nth}: {receipts:?}");
         ended += u32::from(ended_badly);

@@ -23,7 +23,10 @@ use super::{
     depot::{Agent, open_outside},
     lens,
 };
-use crate::standin::books::{Effect, EffectKind};
+use crate::{
+    blocks,
+    standin::books::{Effect, EffectKind},
+};
 
 /// Something that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,15 +105,22 @@ fn rows<T>(store: &Connection, sql: &str, read: impl Fn(&rusqlite::Row<'_>) -> r
 fn readings(world: &World, place: usize, agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
     let device = &agent.device;
     let mut stored: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for key in rows(store, "SELECT source, payload_hash FROM readings", |r| Ok((r.get(0)?, r.get(1)?))) {
-        *stored.entry(key).or_default() += 1;
+    match blocks::readings(store) {
+        Ok(readings) => {
+            for reading in readings {
+                *stored.entry((reading.source, reading.payload)).or_default() += 1;
+            }
+        }
+        Err(why) => broken.push(Broken::new(KEPT, format!("{device}: {why}"))),
     }
     let quarantined: BTreeSet<String> =
         rows(store, "SELECT payload_hash FROM quarantine", |r| r.get(0)).into_iter().collect();
     let mut sent_readings = BTreeSet::new();
     let mut sent_others = BTreeSet::new();
     for sent in world.book.published.iter().filter(|p| p.agent == place) {
-        let key = (sent.topic.clone(), sent.hash.to_string());
+        let hash = sent.hash.to_string();
+        // A reading keeps the first 8 bytes of its payload's hash.
+        let key = (sent.topic.clone(), hash[..16].to_owned());
         match sent.nature {
             Nature::Reading | Nature::Repeat => {
                 if sent.is_acknowledged && !stored.contains_key(&key) {
@@ -119,10 +129,10 @@ fn readings(world: &World, place: usize, agent: &Agent, store: &Connection, brok
                 sent_readings.insert(key);
             }
             Nature::Conflict | Nature::Garbage => {
-                if sent.is_acknowledged && !quarantined.contains(&key.1) {
+                if sent.is_acknowledged && !quarantined.contains(&hash) {
                     broken.push(Broken::new(QUARANTINED, format!("{device} lacks {} on {}", sent.hash, sent.topic)));
                 }
-                sent_others.insert(key.1);
+                sent_others.insert(hash);
             }
         }
     }
