@@ -28,6 +28,11 @@ impl Core {
             }
             Line::Lost => LineSeen { heard, ..LineSeen::default() },
         };
+        if line == Line::Starting {
+            self.started = Some(now.clone());
+            self.write_rule("started", &self.started.clone());
+            self.watch_all();
+        }
         self.line.cut_off = self.is_cut_off(now);
         self.write_line();
         self.look_at_all = true;

@@ -1,6 +1,7 @@
 //! A reading becomes state and facts.
 
 use gatehouse_common::{
+    case::CaseType,
     fact::{Fact, FactKey, FactValue, Report, Source},
     id::{DocumentId, Hash32, OrderId, VehicleId},
     reading::{Reading, ReadingValue, ScanStep},
@@ -11,6 +12,7 @@ use super::{
     Core,
     decision::{Change, Record},
     ms,
+    signals::watch::Watched,
 };
 
 /// How far ahead of our clock the time of a reading may lie, in milliseconds. The age of one further ahead is unknown.
@@ -28,7 +30,7 @@ impl Core {
         }
         match &reading.value {
             ReadingValue::Door { door, open } => {
-                let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms);
+                let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));
                 if self.doors.edit(door.as_str(), |d| d.reads_open(*open, at, flap)) {
                     self.dock_changed(now, door, evidence);
                 }
@@ -58,6 +60,7 @@ impl Core {
                     newer
                 });
                 if newer {
+                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
                     self.touch_vehicle(vehicle);
                 }
             }
@@ -92,9 +95,7 @@ impl Core {
         let at_door = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.door == *door));
         let touched: Vec<DocumentId> = at_door.map(|(id, _)| *id).collect();
         self.touched.extend(touched);
-        if self.profile.is_gateway() {
-            self.look_at_door(now, door.as_str());
-        }
+        self.read_of(now, Watched::Door(door.clone()), at);
         self.changed(Change::Facts);
     }
 

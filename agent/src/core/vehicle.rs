@@ -56,7 +56,6 @@ impl Core {
             let readings = vec![format!("own position reached the destination at {at}")];
             self.say(now, id, "rule geofence", vec![Says::Delivered { load, evidence: Evidence { at, readings } }]);
         }
-        self.watch_seal(now, id, &view);
         self.touched.remove(&id);
     }
 

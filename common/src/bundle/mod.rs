@@ -15,7 +15,7 @@ use crate::{
     id::Hash32,
 };
 
-pub use detectors::Detectors;
+pub use detectors::{Detectors, Periods};
 
 /// A bundle as its hash and its rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,13 +154,7 @@ impl Rules {
                 }
             }
         }
-        if self.detectors.geofence_fixes == 0 {
-            problems.push("detectors.geofence_fixes: 0 would let one stray fix cross; give 1 or more".to_owned());
-        }
-        let sane = |metres: f64| metres.is_finite() && metres >= 0.0;
-        if !sane(self.detectors.geofence_ring_m) || !sane(self.detectors.fix_accuracy_max_m) {
-            problems.push("detectors: metres must be numbers of at least 0".to_owned());
-        }
+        problems.extend(self.detectors.problems());
         if !self.money_axis_minor.is_sorted() {
             problems.push("money_axis_minor: the three amounts must rise".to_owned());
         }
