@@ -5,6 +5,7 @@
 //! after 15 minutes, a door blocked 10 minutes past its planned end, two fixes to cross a geofence.
 
 mod detectors;
+mod trips;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use detectors::{Detectors, Periods};
+pub use trips::{Pace, PaceRow, ProofPolicy, Tracks, Trips};
 
 /// A bundle as its hash and its rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Bundle {
 pub struct Rules {
     /// When detectors speak.
     pub detectors: Detectors,
+    /// How vehicles on the way are followed.
+    pub trips: Trips,
     /// Rules per class of order; `standard` holds for a class that is not listed.
     pub classes: BTreeMap<String, ClassRules>,
     /// Who may override, and what.
@@ -85,6 +89,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             detectors: Detectors::default(),
+            trips: Trips::default(),
             classes: BTreeMap::new(),
             overrides: Overrides::default(),
             hub_silence_max_ms: MINUTE_MS,
@@ -155,6 +160,7 @@ impl Rules {
             }
         }
         problems.extend(self.detectors.problems());
+        problems.extend(self.trips.problems());
         if !self.money_axis_minor.is_sorted() {
             problems.push("money_axis_minor: the three amounts must rise".to_owned());
         }

@@ -261,6 +261,7 @@ impl Depot {
             planned_departure: time("10:00"),
             window_end: time("12:00"),
             destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
+            route: None,
             status,
         }
     }
