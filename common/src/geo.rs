@@ -83,6 +83,8 @@ pub struct Along {
     pub along_m: f64,
     /// Metres from that point to the place.
     pub off_m: f64,
+    /// How long the straight piece is that it is nearest to, in metres.
+    pub piece_m: f64,
 }
 
 impl Line {
@@ -129,7 +131,7 @@ impl Line {
             let (off_east, off_north) = (place_east - part * east, place_north - part * north);
             let off_m = (off_east * off_east + off_north * off_north).sqrt();
             if best.is_none_or(|b| off_m < b.off_m) {
-                best = Some(Along { along_m: begin_m + part * length, off_m });
+                best = Some(Along { along_m: begin_m + part * length, off_m, piece_m: length });
             }
         }
         best
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn on_a_plane_distances_are_those_on_the_globe_to_some_permille() {
-        for (a, b) in [((30.0, -97.0), (30.3, -97.4)), ((60.0, 10.0), (60.2, 10.7)), ((-45.0, 179.9), (-45.1, -179.9))] {
+        for (a, b) in [((30.0, -97.0), (30.3, -97.4)), ((60.0, 10.0), (60.2, 10.7)), ((-45.0, 179.9), (-45.1, -179.9))]
+        {
             let (a, b) = (Point { lat: a.0, lon: a.1 }, Point { lat: b.0, lon: b.1 });
             let (near, far) = (a.near_m(&b), a.distance_m(&b));
             assert!((near - far).abs() < far * 0.002, "{near} {far}");

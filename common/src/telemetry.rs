@@ -142,9 +142,8 @@ impl Track {
         if self.fixes.len() < 3 {
             return;
         }
-        let near = |at: UtcMs| {
-            self.events.iter().any(|event| at.since(event.at).unsigned_abs() <= policy.event_keeps_ms)
-        };
+        let near =
+            |at: UtcMs| self.events.iter().any(|event| at.since(event.at).unsigned_abs() <= policy.event_keeps_ms);
         let last = self.fixes.len() - 1;
         let mut keep: Vec<bool> = self.fixes.iter().map(|fix| near(fix.at)).collect();
         keep[0] = true;

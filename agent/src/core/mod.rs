@@ -20,7 +20,7 @@ pub mod signals;
 pub mod start;
 pub mod state;
 mod taps;
-mod vehicle;
+pub mod trips;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +41,7 @@ use gatehouse_common::{
     order::Order,
     seal::{PrivateKey, PublicKey, Sealed},
     sync::Cursor,
+    telemetry::Track,
     time::{Hlc, Moment, UtcMs},
 };
 
@@ -49,6 +50,7 @@ use input::Input;
 use signals::watch::{Watch, Watched};
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
+use trips::{Motion, TrackBook, Trip, eta::Learnt};
 
 /// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
 const LOOK_EVERY_MS: u64 = 30_000;
@@ -113,6 +115,11 @@ pub struct Core {
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
     watches: Table<Watch>,
+    motions: Table<Motion>,
+    trips: Table<Trip>,
+    learnt: Table<Learnt>,
+    tracks: Table<Track>,
+    track_book: TrackBook,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
     status_told: Option<Moment>,
@@ -150,6 +157,11 @@ impl Core {
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
             watches: Table::new("watch"),
+            motions: Table::new("motion"),
+            trips: Table::new("trip"),
+            learnt: Table::new("learnt"),
+            tracks: Table::new("track"),
+            track_book: TrackBook::default(),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
             status_told: None,
@@ -193,7 +205,11 @@ impl Core {
             || self.counts.take(key, body)
             || self.rules.take(key, body)
             || self.slots.take(key, body)
-            || self.watches.take(key, body);
+            || self.watches.take(key, body)
+            || self.motions.take(key, body)
+            || self.trips.take(key, body)
+            || self.learnt.take(key, body)
+            || self.tracks.take(key, body);
         if taken {
             return;
         }
@@ -202,6 +218,7 @@ impl Core {
             "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
+            "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -276,6 +293,7 @@ impl Core {
             Input::Tick => {
                 self.look_at_all = true;
                 self.tell_status(now);
+                self.tell_tracks(now);
             }
         }
         self.look(now);
@@ -334,6 +352,10 @@ impl Core {
         self.rules.flush(&mut self.out.records);
         self.slots.flush(&mut self.out.records);
         self.watches.flush(&mut self.out.records);
+        self.motions.flush(&mut self.out.records);
+        self.trips.flush(&mut self.out.records);
+        self.learnt.flush(&mut self.out.records);
+        self.tracks.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }

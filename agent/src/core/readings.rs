@@ -13,6 +13,7 @@ use super::{
     decision::{Change, Record},
     ms,
     signals::watch::Watched,
+    trips::{Seen, Signed},
 };
 
 /// How far ahead of our clock the time of a reading may lie, in milliseconds. The age of one further ahead is unknown.
@@ -28,6 +29,7 @@ impl Core {
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
             return;
         }
+        self.track_reading(&reading);
         match &reading.value {
             ReadingValue::Door { door, open } => {
                 let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));
@@ -69,8 +71,9 @@ impl Core {
                 self.take_fact(now, FactKey::Documents { order: order.clone() }, value, at, evidence);
                 self.touch_order(order);
             }
-            ReadingValue::Position { vehicle, point, accuracy_m, .. } => {
-                self.take_position(vehicle, at, *point, *accuracy_m);
+            ReadingValue::Position { vehicle, point, accuracy_m, speed_kmh } => {
+                let seen = Seen { at, point: *point, speed_kmh: *speed_kmh, accuracy_m: *accuracy_m };
+                self.take_position(now, vehicle, &seen);
             }
             // Kept as history; no rule of this version rests on them.
             ReadingValue::Temperature { .. }
@@ -80,8 +83,11 @@ impl Core {
             | ReadingValue::Alarm { .. }
             | ReadingValue::Ignition { .. }
             | ReadingValue::Presence { .. }
-            | ReadingValue::Crossing { .. }
-            | ReadingValue::Proof { .. } => {}
+            | ReadingValue::Crossing { .. } => {}
+            ReadingValue::Proof { order, lines, signed_by, photo } => {
+                let (lines, signed_by, photo) = (lines.clone(), signed_by.clone(), *photo);
+                self.take_proof(order, Signed { at, lines, signed_by, photo, reading: evidence });
+            }
         }
     }
 
@@ -117,30 +123,31 @@ impl Core {
         }
     }
 
-    fn take_position(
-        &mut self,
-        vehicle: &VehicleId,
-        at: UtcMs,
-        point: gatehouse_common::geo::Point,
-        accuracy_m: Option<f64>,
-    ) {
+    fn take_position(&mut self, now: &Moment, vehicle: &VehicleId, seen: &Seen) {
         let (rules, yard) = (self.profile.bundle.rules.detectors.clone(), self.profile.yard);
-        let (taken, crossed) = self.vehicles.edit(vehicle.as_str(), |v| {
-            let taken = v.takes_fix(&rules, at, point, accuracy_m);
+        let (taken, crossed, late) = self.vehicles.edit(vehicle.as_str(), |v| {
+            let late = v.fix.is_some_and(|(held, _)| seen.at < held);
+            let taken = v.takes_fix(&rules, seen.at, seen.point, seen.accuracy_m);
             let mut crossed = false;
             for (at, point) in &taken {
                 crossed |= yard.is_some_and(|fence| v.yard.observe(&fence, &rules, *at, point));
             }
-            (taken, crossed)
+            (taken, crossed, late)
         });
         if crossed {
             self.touch_vehicle(vehicle);
             self.changed(Change::Facts);
         }
-        if self.profile.vehicle.as_ref() == Some(vehicle) {
-            for (at, point) in taken {
-                self.follow_position(at, point);
-            }
+        if self.profile.vehicle.as_ref() != Some(vehicle) {
+            return;
+        }
+        if late && seen.accuracy_m.is_none_or(|m| m <= rules.fix_accuracy_max_m) {
+            self.correct(now, seen);
+        }
+        for (at, point) in taken {
+            // A fix that was doubted when it came is believed for its place alone.
+            let doubted = Seen { at, point, speed_kmh: None, accuracy_m: None };
+            self.follow_fix(now, if at == seen.at { seen } else { &doubted });
         }
     }
 

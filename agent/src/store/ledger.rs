@@ -4,12 +4,13 @@ use std::path::Path;
 
 use gatehouse_common::{
     decision::ChainHead,
+    geo::Point,
     id::{DecisionId, DeviceId, Hash32, LeaseId, ReadingId},
     lease::LeaseUse,
     reading::{Reading, ReadingValue},
     seal::Sealed,
     sync::{Upward, message::DeviceStatus},
-    time::Moment,
+    time::{Moment, UtcMs},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -110,20 +111,31 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         }
         Record::OutboxAgain => outbox::again(conn),
         Record::Status { at, position } => {
-            let mut status = DeviceStatus {
-                at: *at,
-                readings: counter(conn, "readings_stored")?,
-                duplicates: counter(conn, "duplicates_dropped")?,
-                quarantined: counter(conn, "quarantined")?,
-                outbox: 0,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                position: *position,
-            };
             outbox::drop_waiting_status(conn)?;
-            status.outbox = outbox::count(conn)?;
-            outbox::put(conn, &Upward::Status(json(&status)?))
+            outbox::put(conn, &Upward::Status(json(&status(conn, *at, *position)?)?))
+        }
+        Record::Tracks { at, position, tracks } => {
+            let mut status = status(conn, *at, *position)?;
+            status.tracks.clone_from(tracks);
+            let dropped = tracks.iter().map(|track| i64::from(track.dropped())).sum();
+            count(conn, "fixes_thinned", dropped)?;
+            outbox::put_tracks(conn, &Upward::Status(json(&status)?))
         }
     }
+}
+
+/// How this device is, by its counters.
+fn status(conn: &Connection, at: UtcMs, position: Option<Point>) -> Result<DeviceStatus> {
+    Ok(DeviceStatus {
+        at,
+        readings: counter(conn, "readings_stored")?,
+        duplicates: counter(conn, "duplicates_dropped")?,
+        quarantined: counter(conn, "quarantined")?,
+        outbox: outbox::count(conn)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        position,
+        tracks: Vec::new(),
+    })
 }
 
 /// The value of a counter; 0 if it never moved.

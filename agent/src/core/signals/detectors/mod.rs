@@ -24,9 +24,17 @@ impl Core {
             }
             Watched::Vehicle(vehicle) if gateway || self.profile.vehicle.as_ref() == Some(vehicle) => {
                 self.watch_seal(now, watched, vehicle);
+                if !gateway {
+                    self.watch_motion(now, watched, vehicle);
+                }
+            }
+            Watched::Dispatch(id) => {
+                let own = self.profile.vehicle.as_ref();
+                let Some(view) = self.view(*id).filter(|v| own == Some(&v.vehicle)).cloned() else { return };
+                self.watch_trip(now, watched, *id, &view);
             }
             // What other devices look after.
-            Watched::Door(_) | Watched::Dispatch(_) | Watched::Vehicle(_) => {}
+            Watched::Door(_) | Watched::Vehicle(_) => {}
             Watched::Sender(_) | Watched::Feed(_) => {}
         }
     }
