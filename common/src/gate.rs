@@ -380,6 +380,7 @@ mod tests {
             planned_departure: UtcMs(0),
             window_end: UtcMs(0),
             destination: None,
+            route: None,
             status: OrderStatus::Released,
         }
     }

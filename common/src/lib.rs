@@ -16,6 +16,8 @@ pub mod id;
 pub mod lease;
 pub mod order;
 pub mod reading;
+pub mod route;
 pub mod seal;
 pub mod sync;
+pub mod telemetry;
 pub mod time;

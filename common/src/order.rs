@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     geo::Point,
     id::{CarrierId, CustomerId, DoorId, OrderId, ProductId, SiteId, VehicleId},
+    route::Route,
     time::UtcMs,
 };
 
@@ -37,6 +38,9 @@ pub struct Order {
     pub window_end: UtcMs,
     /// Where it goes, where known.
     pub destination: Option<Point>,
+    /// How it is planned to get there, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
     /// Whether the ERP still wants it to leave.
     pub status: OrderStatus,
 }

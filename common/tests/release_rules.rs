@@ -40,6 +40,7 @@ fn order() -> Order {
         planned_departure: UtcMs(1_000_000),
         window_end: UtcMs(2_000_000),
         destination: None,
+        route: None,
         status: OrderStatus::Released,
     }
 }

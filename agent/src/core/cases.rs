@@ -4,6 +4,7 @@
 //! while clears its case. Severity, owner, actions and due times are written with the opening.
 
 use gatehouse_common::{
+    bundle::Detectors,
     case::{Axes, CaseState, CaseType, Says, dedup_key, document_id, fold},
     document::Document,
     id::{DocumentId, DocumentKind, OrderId},
@@ -16,6 +17,8 @@ use super::{
     decision::{Change, Effect, Record},
     dispatches::{append, folded},
     ms,
+    signals::watch::Gravity,
+    state::CaseSlot,
 };
 
 /// Something wrong, as a detector or a gate sees it.
@@ -27,20 +30,28 @@ pub(super) struct Matter {
     pub summary: String,
     pub order: Option<OrderId>,
     pub blocks: Option<DocumentId>,
+    pub gravity: Gravity,
 }
 
 impl Core {
     /// The condition holds: opens its case, or triggers it again if it had cleared or was put to rest although
     /// the condition goes on. Returns the case.
     pub(super) fn raise(&mut self, now: &Moment, matter: Matter) -> Option<DocumentId> {
-        let key = dedup_key(matter.case_type, &matter.subject, &matter.leg);
+        let case_type = matter.case_type;
+        let key = dedup_key(case_type, &matter.subject, &matter.leg);
         let slot = self.slots.get(&key).cloned().unwrap_or_default();
         if slot.on {
             if slot.gone_since.is_some() {
                 self.slots.edit(&key, |s| s.gone_since = None);
             }
-            if !self.goes_on_after_rest(now, document_id(&key, slot.occurrence), matter.since) {
-                return Some(document_id(&key, slot.occurrence));
+            let document = document_id(&key, slot.occurrence);
+            let worse = matter.gravity.stage > slot.stage;
+            if worse && !self.is_closed(document) {
+                self.worsens(now, &key, document, matter);
+                return Some(document);
+            }
+            if !worse && !self.goes_on_after_rest(now, case_type, document, matter.since) {
+                return Some(document);
             }
         }
         let (document, occurrence) = self.place_for(&key, slot.occurrence);
@@ -48,12 +59,14 @@ impl Core {
             s.occurrence = occurrence;
             s.on = true;
             s.gone_since = None;
+            s.told = Some(now.clone());
+            s.stage = matter.gravity.stage;
         });
         let known = self.cases.get(&document).is_some_and(|c| c.view.is_some());
+        let classified = self.classify(now, &matter);
         let says = if known {
-            vec![Says::Triggered { since: matter.since, evidence: matter.summary }]
+            vec![Says::Triggered { since: matter.since, evidence: matter.summary }, classified]
         } else {
-            let classified = self.classify(now, &matter);
             let opened = Says::Opened {
                 case_type: matter.case_type,
                 subject: matter.subject,
@@ -71,11 +84,27 @@ impl Core {
         Some(document)
     }
 
+    /// The matter is worse than when its case was opened: says so at once, to whoever works on it or put it to rest.
+    fn worsens(&mut self, now: &Moment, key: &str, case: DocumentId, matter: Matter) {
+        self.slots.edit(key, |s| {
+            s.stage = matter.gravity.stage;
+            s.told = Some(now.clone());
+        });
+        let classified = self.classify(now, &matter);
+        let triggered = Says::Triggered { since: now.wall, evidence: matter.summary };
+        self.say_case(now, case, "rule", vec![triggered, classified]);
+    }
+
+    fn is_closed(&self, case: DocumentId) -> bool {
+        let state = self.cases.get(&case).and_then(|c| c.view.as_ref()).map(|v| v.state);
+        matches!(state, Some(CaseState::Closed | CaseState::Cancelled))
+    }
+
     /// Whether a condition was seen later than someone put its case to rest, and what they did about it had as long
     /// to take effect as a condition has to clear.
-    fn goes_on_after_rest(&self, now: &Moment, case: DocumentId, seen: UtcMs) -> bool {
+    fn goes_on_after_rest(&self, now: &Moment, case_type: CaseType, case: DocumentId, seen: UtcMs) -> bool {
         let Some(view) = self.cases.get(&case).and_then(|c| c.view.as_ref()) else { return false };
-        let patience = ms(self.profile.bundle.rules.detectors.clear_after_ms);
+        let patience = ms(self.profile.bundle.rules.detectors.clear_after_ms(case_type));
         let outlived = |rest: UtcMs| seen > rest && now.wall.since(rest) >= patience;
         view.state.is_over() && view.moved_at.is_some_and(outlived)
     }
@@ -90,14 +119,20 @@ impl Core {
             self.slots.edit(&key, |s| s.gone_since = Some(now.clone()));
             return;
         };
-        if gone_ms < self.profile.bundle.rules.detectors.clear_after_ms {
-            return;
+        if gone_ms >= self.profile.bundle.rules.detectors.clear_after_ms(case_type) {
+            self.end(now, &key, slot.occurrence, since);
         }
-        self.slots.edit(&key, |s| {
+    }
+
+    /// Puts the case under a key to rest.
+    fn end(&mut self, now: &Moment, key: &str, occurrence: u32, since: UtcMs) {
+        self.slots.edit(key, |s| {
             s.on = false;
             s.gone_since = None;
+            s.told = None;
+            s.stage = 0;
         });
-        let document = document_id(&key, slot.occurrence);
+        let document = document_id(key, occurrence);
         let over = self.cases.get(&document).and_then(|c| c.view.as_ref()).is_none_or(|v| v.state.is_over());
         if !over {
             let moved = Says::Moved {
@@ -108,6 +143,54 @@ impl Core {
             };
             self.say_case(now, document, "rule", vec![moved]);
         }
+    }
+
+    /// Follows what time alone does to cases: ends those whose condition has been gone for long enough, and triggers
+    /// again those that have stood for the period after which they are told once more.
+    pub(super) fn look_at_slots(&mut self, now: &Moment) {
+        // How long they have stood cannot be known after a restart of the machine: it begins anew.
+        let unknown =
+            |slot: &CaseSlot| slot.gone_since.as_ref().or(slot.told.as_ref()).is_some_and(|m| now.since(m).is_none());
+        let begin: Vec<String> =
+            self.slots.iter().filter(|(_, s)| s.on && unknown(s)).map(|(key, _)| key.clone()).collect();
+        for key in begin {
+            self.slots.edit(&key, |s| {
+                s.gone_since = s.gone_since.as_ref().map(|_| now.clone());
+                s.told = Some(now.clone());
+            });
+        }
+        let rules = &self.profile.bundle.rules.detectors;
+        let due = |(key, slot): (&String, &CaseSlot)| {
+            let case_type = type_of(key).filter(|_| slot.on)?;
+            let due = slot_due_ms(rules, case_type, now, slot)? == 0;
+            due.then(|| (key.clone(), slot.clone()))
+        };
+        let due: Vec<(String, CaseSlot)> = self.slots.iter().filter_map(due).collect();
+        for (key, slot) in due {
+            match &slot.gone_since {
+                Some(gone) => self.end(now, &key, slot.occurrence, gone.wall),
+                None => self.tell_again(now, &key, slot.occurrence),
+            }
+        }
+    }
+
+    fn tell_again(&mut self, now: &Moment, key: &str, occurrence: u32) {
+        self.slots.edit(key, |s| s.told = Some(now.clone()));
+        let document = document_id(key, occurrence);
+        let Some(view) = self.cases.get(&document).and_then(|c| c.view.as_ref()) else { return };
+        if !view.state.is_over() {
+            let evidence = format!("still so: {}", view.summary);
+            self.say_case(now, document, "rule", vec![Says::Triggered { since: now.wall, evidence }]);
+        }
+    }
+
+    /// When time alone moves a case.
+    pub(super) fn case_deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {
+        let rules = &self.profile.bundle.rules.detectors;
+        self.slots.iter().filter_map(move |(key, slot)| {
+            let case_type = type_of(key).filter(|_| slot.on)?;
+            Some(now.wall.plus(ms(slot_due_ms(rules, case_type, now, slot)?)))
+        })
     }
 
     /// Whether the condition holds, or has not been gone for long enough.
@@ -126,8 +209,7 @@ impl Core {
         let mut occurrence = last.max(1);
         loop {
             let document = document_id(key, occurrence);
-            let state = self.cases.get(&document).and_then(|c| c.view.as_ref()).map(|v| v.state);
-            if !matches!(state, Some(CaseState::Closed | CaseState::Cancelled)) {
+            if !self.is_closed(document) {
                 return (document, occurrence);
             }
             occurrence += 1;
@@ -171,9 +253,10 @@ impl Core {
                 let value = load.map_or_else(|| o.value_minor(&o.quantities()), |l| o.value_minor(l));
                 Axes::money_of(value, &self.profile.bundle.rules.money_axis_minor)
             }),
-            safety: if matter.case_type == CaseType::SealBroken { 3 } else { 0 },
+            safety: matter.gravity.safety,
         };
         let severity = axes.severity(matter.case_type);
+        let severity = matter.gravity.at_least.map_or(severity, |least| severity.max(least));
         Says::Classified {
             severity,
             axes,
@@ -195,4 +278,22 @@ impl Core {
             .map(|(id, _)| id)
             .collect()
     }
+}
+
+/// The type in a dedup key.
+fn type_of(key: &str) -> Option<CaseType> {
+    let code = key.split('|').next()?;
+    CaseType::ALL.into_iter().find(|t| t.code() == code)
+}
+
+/// How long until time alone moves the case of a slot, in milliseconds; `None` where it does not.
+///
+/// Counted by the boot clock; what cannot be known after a restart of the machine is not due.
+fn slot_due_ms(rules: &Detectors, case_type: CaseType, now: &Moment, slot: &CaseSlot) -> Option<u64> {
+    let (since, period) = match (&slot.gone_since, &slot.told) {
+        (Some(gone), _) => (gone, rules.clear_after_ms(case_type)),
+        (None, Some(told)) => (told, rules.realert_after_ms(case_type)),
+        (None, None) => return None,
+    };
+    Some(period.saturating_sub(now.since(since)?))
 }

@@ -11,6 +11,7 @@ use gatehouse_common::{
     reading::Reading,
     seal::Sealed,
     sync::{Cursor, Rejection},
+    telemetry::Track,
     time::{Moment, UtcMs},
 };
 
@@ -138,6 +139,15 @@ pub enum Record {
     },
     /// Everything kept in the outbox is to be pushed again.
     OutboxAgain,
+    /// Where the own vehicle was, to be told to the hub with how this device is. Once written, every one is told.
+    Tracks {
+        /// When.
+        at: UtcMs,
+        /// Where its vehicle was last.
+        position: Option<Point>,
+        /// The tracks, newest first.
+        tracks: Vec<Track>,
+    },
     /// How this device is, to be told to the hub; the store fills in its counters. Replaces one not yet pushed.
     Status {
         /// When.

@@ -105,6 +105,7 @@ impl Core {
         self.out.effects.push(Effect::PushNow);
         self.changed(Change::Dispatch { document: id });
         self.touched.insert(id);
+        self.watch_dispatch(id);
     }
 
     /// The dispatches of an order from this depot, first occurrence first.

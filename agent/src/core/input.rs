@@ -3,7 +3,7 @@
 use gatehouse_common::{
     case::CaseState,
     id::{ActorName, DocumentId, Hash32},
-    reading::Reading,
+    reading::{ProofLine, Reading},
     sync::{Cursor, FeedItem, Rejection},
 };
 
@@ -118,6 +118,17 @@ pub enum Act {
     RecallSeen {
         /// Which dispatch.
         dispatch: DocumentId,
+    },
+    /// Hands goods over at their destination; at the vehicle's own page.
+    Prove {
+        /// Which dispatch.
+        dispatch: DocumentId,
+        /// What became of each line.
+        lines: Vec<ProofLine>,
+        /// Who signed; `None` when nobody did.
+        signed_by: Option<String>,
+        /// Hash of the photo or signature picture.
+        photo: Option<Hash32>,
     },
     /// Moves a case.
     MoveCase {

@@ -28,6 +28,11 @@ impl Core {
             }
             Line::Lost => LineSeen { heard, ..LineSeen::default() },
         };
+        if line == Line::Starting {
+            self.started = Some(now.clone());
+            self.write_rule("started", &self.started.clone());
+            self.watch_all();
+        }
         self.line.cut_off = self.is_cut_off(now);
         self.write_line();
         self.look_at_all = true;
@@ -73,8 +78,13 @@ impl Core {
         }
         self.status_told = Some(now.clone());
         self.write_rule("status_told", &self.status_told.clone());
-        let fix = self.profile.vehicle.as_ref().and_then(|v| self.vehicles.get(v.as_str())).and_then(|v| v.fix);
-        self.out.records.push(Record::Status { at: now.wall, position: fix.map(|(_, point)| point) });
+        self.out.records.push(Record::Status { at: now.wall, position: self.own_position() });
         self.out.effects.push(Effect::PushNow);
+    }
+
+    /// Where the own vehicle was last.
+    pub(super) fn own_position(&self) -> Option<gatehouse_common::geo::Point> {
+        let vehicle = self.profile.vehicle.as_ref()?;
+        self.vehicles.get(vehicle.as_str())?.fix.map(|(_, point)| point)
     }
 }

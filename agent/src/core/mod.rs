@@ -20,7 +20,7 @@ pub mod signals;
 pub mod start;
 pub mod state;
 mod taps;
-mod vehicle;
+pub mod trips;
 
 #[cfg(test)]
 mod tests;
@@ -41,13 +41,16 @@ use gatehouse_common::{
     order::Order,
     seal::{PrivateKey, PublicKey, Sealed},
     sync::Cursor,
+    telemetry::Track,
     time::{Hlc, Moment, UtcMs},
 };
 
 use decision::{Change, Decision, Effect, Record};
 use input::Input;
+use signals::watch::{Watch, Watched};
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
+use trips::{Motion, TrackBook, Trip, eta::Learnt};
 
 /// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
 const LOOK_EVERY_MS: u64 = 30_000;
@@ -111,12 +114,22 @@ pub struct Core {
     counts: Table<Counts>,
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
+    watches: Table<Watch>,
+    motions: Table<Motion>,
+    trips: Table<Trip>,
+    learnt: Table<Learnt>,
+    tracks: Table<Track>,
+    track_book: TrackBook,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
     status_told: Option<Moment>,
+    /// When the program last started.
+    started: Option<Moment>,
     cursor: Cursor,
     out: Decision,
     touched: BTreeSet<DocumentId>,
+    to_watch: BTreeSet<Watched>,
+    next_look: Option<UtcMs>,
     look_at_all: bool,
 }
 
@@ -143,12 +156,21 @@ impl Core {
             counts: Table::new("counts"),
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
+            watches: Table::new("watch"),
+            motions: Table::new("motion"),
+            trips: Table::new("trip"),
+            learnt: Table::new("learnt"),
+            tracks: Table::new("track"),
+            track_book: TrackBook::default(),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
             status_told: None,
+            started: None,
             cursor: snapshot.cursor,
             out: Decision::default(),
             touched: BTreeSet::new(),
+            to_watch: BTreeSet::new(),
+            next_look: None,
             look_at_all: false,
             profile,
         };
@@ -182,7 +204,12 @@ impl Core {
             || self.vehicles.take(key, body)
             || self.counts.take(key, body)
             || self.rules.take(key, body)
-            || self.slots.take(key, body);
+            || self.slots.take(key, body)
+            || self.watches.take(key, body)
+            || self.motions.take(key, body)
+            || self.trips.take(key, body)
+            || self.learnt.take(key, body)
+            || self.tracks.take(key, body);
         if taken {
             return;
         }
@@ -190,6 +217,8 @@ impl Core {
             "line" => serde_json::from_str(body).map(|line| self.line = line),
             "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
+            "started" => serde_json::from_str(body).map(|at| self.started = at),
+            "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -264,6 +293,7 @@ impl Core {
             Input::Tick => {
                 self.look_at_all = true;
                 self.tell_status(now);
+                self.tell_tracks(now);
             }
         }
         self.look(now);
@@ -280,33 +310,27 @@ impl Core {
 
     fn deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {
         let rules = &self.profile.bundle.rules;
-        let delay = ms(rules.detectors.departure_delay_after_ms);
         let unknown = ms(rules.unknown_deadline_ms);
-        let clear = rules.detectors.clear_after_ms;
-        let blocked = ms(rules.detectors.dock_blocked_after_ms);
         let dispatches =
             self.dispatches.values().filter_map(|d| d.view.as_ref()).filter(|v| !v.state.is_over_at_depot());
-        let departures = dispatches.flat_map(move |v| {
-            let planned = v.planned_departure;
-            [planned.plus(delay), planned.plus(-unknown), planned.plus(blocked)]
-        });
-        let clearing = self.slots.iter().filter_map(move |(_, slot)| {
-            let left = clear.saturating_sub(now.since(slot.gone_since.as_ref()?)?);
-            Some(now.wall.plus(ms(left)))
-        });
-        let doors = self.doors.iter().filter_map(move |(_, door)| Some(door.in_use_since()?.plus(blocked)));
-        departures.chain(clearing).chain(doors)
+        let departures = dispatches.map(move |v| v.planned_departure.plus(-unknown));
+        departures.chain(self.case_deadlines(now)).chain(self.watch_deadlines())
     }
 
     /// Looks at every dispatch that something may follow for, until nothing more does.
     fn look(&mut self, now: &Moment) {
         let all = std::mem::take(&mut self.look_at_all);
+        for id in self.touched.iter().copied().collect::<Vec<_>>() {
+            self.watch_dispatch(id);
+        }
         if all {
             self.expire_lease(now);
+            self.look_at_slots(now);
+            self.watch_due(now);
             self.touched.extend(self.dispatches.keys().copied());
         }
         // Nothing may be left for the next input: a restart in between would forget it.
-        while !self.touched.is_empty() {
+        while !(self.touched.is_empty() && self.to_watch.is_empty()) {
             // By planned departure: what leaves first gets the lease first.
             let mut ids: Vec<DocumentId> = std::mem::take(&mut self.touched).into_iter().collect();
             ids.sort_by_key(|id| (self.view(*id).map(|v| v.planned_departure), *id));
@@ -317,9 +341,7 @@ impl Core {
                     self.follow(now, id);
                 }
             }
-        }
-        if all && self.profile.is_gateway() {
-            self.look_at_doors(now);
+            self.look_at_watched(now);
         }
     }
 
@@ -329,6 +351,11 @@ impl Core {
         self.counts.flush(&mut self.out.records);
         self.rules.flush(&mut self.out.records);
         self.slots.flush(&mut self.out.records);
+        self.watches.flush(&mut self.out.records);
+        self.motions.flush(&mut self.out.records);
+        self.trips.flush(&mut self.out.records);
+        self.learnt.flush(&mut self.out.records);
+        self.tracks.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }

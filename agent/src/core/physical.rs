@@ -1,17 +1,16 @@
-//! What physically happens to a dispatch: loading, loaded, departed, unloaded again; and the detectors
-//! of doors, delays and seals. Facts win: what happened is written whatever was intended.
+//! What physically happens to a dispatch: loading, loaded, departed, unloaded again. Facts win: what happened is written whatever was intended.
 
 use gatehouse_common::{
     case::CaseType,
     dispatch::{DispatchState, DispatchView, Evidence, Says},
-    id::{DocumentId, DoorId},
-    time::{Moment, UtcMs},
+    id::DocumentId,
+    time::Moment,
 };
 
 use super::{
     Core,
     cases::Matter,
-    ms,
+    signals::watch::Gravity,
     state::{Counts, DoorState},
 };
 
@@ -32,10 +31,6 @@ impl Core {
             if !moved {
                 break;
             }
-        }
-        if let Some(view) = self.view(id).cloned() {
-            self.watch_delay(now, &view);
-            self.watch_seal(now, id, &view);
         }
         self.touched.remove(&id);
     }
@@ -72,6 +67,7 @@ impl Core {
                     summary: format!("order {} left {} although it might not", view.order, view.site),
                     order: Some(view.order.clone()),
                     blocks: None,
+                    gravity: Gravity::default(),
                 },
             );
         }
@@ -166,90 +162,5 @@ impl Core {
         self.recount(now, &view.order);
         self.plan(now, &view.order);
         false
-    }
-
-    fn watch_delay(&mut self, now: &Moment, view: &DispatchView) {
-        let rules = &self.profile.bundle.rules.detectors;
-        let late_at = view.planned_departure.plus(ms(rules.departure_delay_after_ms));
-        let (subject, leg) = (view.order.to_string(), view.leg());
-        let waits = !view.state.is_over_at_depot() && self.is_wanted(&view.order);
-        if waits && now.wall >= late_at {
-            self.raise(
-                now,
-                Matter {
-                    case_type: CaseType::DepartureDelay,
-                    subject,
-                    leg,
-                    since: view.planned_departure,
-                    summary: format!("order {} should have left at {}", view.order, view.planned_departure),
-                    order: Some(view.order.clone()),
-                    blocks: None,
-                },
-            );
-        } else {
-            self.clear(now, CaseType::DepartureDelay, &subject, &leg);
-        }
-    }
-
-    pub(super) fn watch_seal(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) {
-        let Some(departed) = view.departed.as_ref().filter(|_| view.state == DispatchState::Departed) else { return };
-        let seal = self.vehicles.get(view.vehicle.as_str()).and_then(|v| v.seal);
-        let Some((_, at)) = seal.filter(|(intact, at)| !intact && *at > departed.at) else { return };
-        self.raise(
-            now,
-            Matter {
-                case_type: CaseType::SealBroken,
-                subject: view.vehicle.to_string(),
-                leg: view.leg(),
-                since: at,
-                summary: format!("the seal of {} was broken on the way with order {}", view.vehicle, view.order),
-                order: Some(view.order.clone()),
-                blocks: Some(id),
-            },
-        );
-    }
-
-    pub(super) fn look_at_doors(&mut self, now: &Moment) {
-        let doors: Vec<String> = self.doors.iter().map(|(door, _)| door.clone()).collect();
-        for door in doors {
-            self.look_at_door(now, &door);
-        }
-    }
-
-    /// Opens or clears the case of a door that is in use long after the planned end.
-    pub(super) fn look_at_door(&mut self, now: &Moment, door: &str) {
-        let Some(state) = self.doors.get(door).cloned() else { return };
-        let subject = format!("{}/{door}", self.profile.site);
-        let Some(since) = state.in_use_since() else { return self.clear(now, CaseType::DockBlocked, &subject, "-") };
-        let planned_end = DoorId::new(door).ok().and_then(|d| self.planned_end(&d, &state)).unwrap_or(since);
-        let allowed = ms(self.profile.bundle.rules.detectors.dock_blocked_after_ms);
-        if now.wall.since(planned_end.max(since)) > allowed {
-            let what = if state.occupied == Some(true) { "is occupied" } else { "stands open" };
-            self.raise(
-                now,
-                Matter {
-                    case_type: CaseType::DockBlocked,
-                    subject,
-                    leg: "-".to_owned(),
-                    since,
-                    summary: format!("door {door} {what} since {since}"),
-                    order: None,
-                    blocks: None,
-                },
-            );
-        } else {
-            self.clear(now, CaseType::DockBlocked, &subject, "-");
-        }
-    }
-
-    /// Until when the vehicle at a door is planned to stand there.
-    fn planned_end(&self, door: &DoorId, state: &DoorState) -> Option<UtcMs> {
-        self.dispatches
-            .values()
-            .filter_map(|d| d.view.as_ref())
-            .filter(|v| v.door == *door && !v.state.is_over_at_depot())
-            .filter(|v| state.holds(&v.vehicle) || v.state.is_on_board())
-            .map(|v| v.planned_departure)
-            .max()
     }
 }

@@ -21,6 +21,7 @@ use super::{
     leases::case_of,
     ms,
     recalls::outgrown_by,
+    signals::watch::Gravity,
 };
 
 /// Types of case that gates open, and clear by themselves.
@@ -207,6 +208,7 @@ impl Core {
                     summary: format!("order {}: {}", view.order, why.join("; ")),
                     order: Some(view.order.clone()),
                     blocks: Some(id),
+                    gravity: Gravity::default(),
                 },
             );
         }

@@ -1,6 +1,7 @@
 //! A reading becomes state and facts.
 
 use gatehouse_common::{
+    case::CaseType,
     fact::{Fact, FactKey, FactValue, Report, Source},
     id::{DocumentId, Hash32, OrderId, VehicleId},
     reading::{Reading, ReadingValue, ScanStep},
@@ -11,6 +12,8 @@ use super::{
     Core,
     decision::{Change, Record},
     ms,
+    signals::watch::Watched,
+    trips::{Seen, Signed},
 };
 
 /// How far ahead of our clock the time of a reading may lie, in milliseconds. The age of one further ahead is unknown.
@@ -26,9 +29,10 @@ impl Core {
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
             return;
         }
+        self.track_reading(&reading);
         match &reading.value {
             ReadingValue::Door { door, open } => {
-                let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms);
+                let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));
                 if self.doors.edit(door.as_str(), |d| d.reads_open(*open, at, flap)) {
                     self.dock_changed(now, door, evidence);
                 }
@@ -58,6 +62,7 @@ impl Core {
                     newer
                 });
                 if newer {
+                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
                     self.touch_vehicle(vehicle);
                 }
             }
@@ -66,8 +71,9 @@ impl Core {
                 self.take_fact(now, FactKey::Documents { order: order.clone() }, value, at, evidence);
                 self.touch_order(order);
             }
-            ReadingValue::Position { vehicle, point, accuracy_m, .. } => {
-                self.take_position(vehicle, at, *point, *accuracy_m);
+            ReadingValue::Position { vehicle, point, accuracy_m, speed_kmh } => {
+                let seen = Seen { at, point: *point, speed_kmh: *speed_kmh, accuracy_m: *accuracy_m };
+                self.take_position(now, vehicle, &seen);
             }
             // Kept as history; no rule of this version rests on them.
             ReadingValue::Temperature { .. }
@@ -77,8 +83,11 @@ impl Core {
             | ReadingValue::Alarm { .. }
             | ReadingValue::Ignition { .. }
             | ReadingValue::Presence { .. }
-            | ReadingValue::Crossing { .. }
-            | ReadingValue::Proof { .. } => {}
+            | ReadingValue::Crossing { .. } => {}
+            ReadingValue::Proof { order, lines, signed_by, photo } => {
+                let (lines, signed_by, photo) = (lines.clone(), signed_by.clone(), *photo);
+                self.take_proof(order, Signed { at, lines, signed_by, photo, reading: evidence });
+            }
         }
     }
 
@@ -92,9 +101,7 @@ impl Core {
         let at_door = self.dispatches.iter().filter(|(_, d)| d.view.as_ref().is_some_and(|v| v.door == *door));
         let touched: Vec<DocumentId> = at_door.map(|(id, _)| *id).collect();
         self.touched.extend(touched);
-        if self.profile.is_gateway() {
-            self.look_at_door(now, door.as_str());
-        }
+        self.read_of(now, Watched::Door(door.clone()), at);
         self.changed(Change::Facts);
     }
 
@@ -116,30 +123,31 @@ impl Core {
         }
     }
 
-    fn take_position(
-        &mut self,
-        vehicle: &VehicleId,
-        at: UtcMs,
-        point: gatehouse_common::geo::Point,
-        accuracy_m: Option<f64>,
-    ) {
+    fn take_position(&mut self, now: &Moment, vehicle: &VehicleId, seen: &Seen) {
         let (rules, yard) = (self.profile.bundle.rules.detectors.clone(), self.profile.yard);
-        let (taken, crossed) = self.vehicles.edit(vehicle.as_str(), |v| {
-            let taken = v.takes_fix(&rules, at, point, accuracy_m);
+        let (taken, crossed, late) = self.vehicles.edit(vehicle.as_str(), |v| {
+            let late = v.fix.is_some_and(|(held, _)| seen.at < held);
+            let taken = v.takes_fix(&rules, seen.at, seen.point, seen.accuracy_m);
             let mut crossed = false;
             for (at, point) in &taken {
                 crossed |= yard.is_some_and(|fence| v.yard.observe(&fence, &rules, *at, point));
             }
-            (taken, crossed)
+            (taken, crossed, late)
         });
         if crossed {
             self.touch_vehicle(vehicle);
             self.changed(Change::Facts);
         }
-        if self.profile.vehicle.as_ref() == Some(vehicle) {
-            for (at, point) in taken {
-                self.follow_position(at, point);
-            }
+        if self.profile.vehicle.as_ref() != Some(vehicle) {
+            return;
+        }
+        if late && seen.accuracy_m.is_none_or(|m| m <= rules.fix_accuracy_max_m) {
+            self.correct(now, seen);
+        }
+        for (at, point) in taken {
+            // A fix that was doubted when it came is believed for its place alone.
+            let doubted = Seen { at, point, speed_kmh: None, accuracy_m: None };
+            self.follow_fix(now, if at == seen.at { seen } else { &doubted });
         }
     }
 

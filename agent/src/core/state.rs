@@ -62,6 +62,13 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
         result
     }
 
+    /// Forgets the state of `subject`.
+    pub fn forget(&mut self, subject: &str) {
+        if self.held.remove(subject).is_some() {
+            self.changed.insert(subject.to_owned());
+        }
+    }
+
     /// Hands over what changed, to be written.
     pub fn flush(&mut self, records: &mut Vec<Record>) {
         for subject in std::mem::take(&mut self.changed) {
@@ -157,6 +164,12 @@ pub struct CaseSlot {
     /// Since when the condition no longer holds, while the case has not been cleared.
     #[serde(default)]
     pub gone_since: Option<Moment>,
+    /// When its case was last opened or triggered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Moment>,
+    /// How far the matter had come then.
+    #[serde(default)]
+    pub stage: u8,
 }
 
 /// A release that was taken back.

@@ -16,14 +16,19 @@ use super::{
     input::{Act, Tap},
     readiness::is_behind,
     recalls::{outgrown_by, released},
+    trips::Signed,
 };
 
 impl Core {
     pub(super) fn take_tap(&mut self, now: &Moment, tap: &Tap) -> Result<TapDone, TapRefused> {
-        if !self.profile.is_gateway() {
-            return Err(TapRefused::State("a vehicle unit decides nothing; use the depot's page".to_owned()));
-        }
+        let gateway = self.profile.is_gateway();
         match &tap.act {
+            Act::Prove { dispatch, lines, signed_by, photo } => {
+                let (lines, signed_by, photo) = (lines.clone(), signed_by.clone(), *photo);
+                let reading = format!("told at the page by {}", tap.who);
+                self.tap_prove(*dispatch, Signed { at: now.wall, lines, signed_by, photo, reading })
+            }
+            _ if !gateway => Err(TapRefused::State("a vehicle unit decides nothing; use the depot's page".to_owned())),
             Act::Override { dispatch, reason } => self.tap_override(now, tap, *dispatch, reason),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
@@ -103,6 +108,24 @@ impl Core {
             }),
             None => Err(TapRefused::NotCommitted),
         }
+    }
+
+    fn tap_prove(&mut self, id: DocumentId, signed: Signed) -> Result<TapDone, TapRefused> {
+        if self.profile.is_gateway() {
+            return Err(TapRefused::State(
+                "goods are handed over at their destination; use the vehicle's page".to_owned(),
+            ));
+        }
+        let view = self.view(id).filter(|view| self.profile.vehicle.as_ref() == Some(&view.vehicle));
+        let view = view.cloned().ok_or(TapRefused::NotFound(id))?;
+        if view.departed.is_none() {
+            return Err(TapRefused::State(format!("it is {}; it has not left the depot", view.state.as_str())));
+        }
+        if signed.lines.is_empty() {
+            return Err(TapRefused::State("say what became of at least one line".to_owned()));
+        }
+        self.keep_proof(id, signed);
+        Ok(TapDone { decision: None, message: format!("order {} is handed over", view.order) })
     }
 
     fn tap_hold(&mut self, now: &Moment, tap: &Tap, id: DocumentId, reason: &str) -> Result<TapDone, TapRefused> {

@@ -34,6 +34,7 @@ pub fn router(app: App) -> Router {
         .route("/api/dispatches/{id}/override", post(taps::let_leave))
         .route("/api/dispatches/{id}/hold", post(taps::hold))
         .route("/api/dispatches/{id}/recall-seen", post(taps::recall_seen))
+        .route("/api/dispatches/{id}/proof", post(taps::prove))
         .route("/api/cases/{id}/move", post(taps::move_case))
         .fallback(|| async { Problem::not_found("there is nothing here; the page is at /") })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, Path, Request, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
 };
-use gatehouse_common::case::CaseState;
+use gatehouse_common::{case::CaseState, id::Hash32, reading::ProofLine};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{App, Problem, board::document_id};
@@ -95,6 +95,29 @@ pub async fn recall_seen(
     headers: HeaderMap,
 ) -> Result<Json<TapDone>, Problem> {
     tap(&app, &headers, || Ok(Act::RecallSeen { dispatch: document_id(&id)? })).await
+}
+
+/// What became of the goods at their destination.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    lines: Vec<ProofLine>,
+    signed_by: Option<String>,
+    photo: Option<Hash32>,
+}
+
+/// `POST /api/dispatches/{id}/proof`; at the page of the vehicle's own unit.
+pub async fn prove(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Body<Proof>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let (dispatch, Body(Proof { lines, signed_by, photo })) = (document_id(&id)?, body?);
+        Ok(Act::Prove { dispatch, lines, signed_by, photo })
+    })
+    .await
 }
 
 /// `POST /api/cases/{id}/move`

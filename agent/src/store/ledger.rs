@@ -4,12 +4,13 @@ use std::path::Path;
 
 use gatehouse_common::{
     decision::ChainHead,
+    geo::Point,
     id::{DecisionId, DeviceId, LeaseId},
     lease::LeaseUse,
     reading::ReadingValue,
     seal::Sealed,
     sync::{Upward, message::DeviceStatus},
-    time::Moment,
+    time::{Moment, UtcMs},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,20 +112,31 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         }
         Record::OutboxAgain => outbox::again(conn),
         Record::Status { at, position } => {
-            let mut status = DeviceStatus {
-                at: *at,
-                readings: readings::newest_position(conn)?,
-                duplicates: counter(conn, "duplicates_dropped")?,
-                quarantined: counter(conn, "quarantined")?,
-                outbox: 0,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                position: *position,
-            };
             outbox::drop_waiting_status(conn)?;
-            status.outbox = outbox::count(conn)?;
-            outbox::put(conn, &Upward::Status(json(&status)?))
+            outbox::put(conn, &Upward::Status(json(&status(conn, *at, *position)?)?))
+        }
+        Record::Tracks { at, position, tracks } => {
+            let mut status = status(conn, *at, *position)?;
+            status.tracks.clone_from(tracks);
+            let dropped = tracks.iter().map(|track| i64::from(track.dropped())).sum();
+            count(conn, "fixes_thinned", dropped)?;
+            outbox::put_tracks(conn, &Upward::Status(json(&status)?))
         }
     }
+}
+
+/// How this device is, by its counters.
+fn status(conn: &Connection, at: UtcMs, position: Option<Point>) -> Result<DeviceStatus> {
+    Ok(DeviceStatus {
+        at,
+        readings: readings::newest_position(conn)?,
+        duplicates: counter(conn, "duplicates_dropped")?,
+        quarantined: counter(conn, "quarantined")?,
+        outbox: outbox::count(conn)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        position,
+        tracks: Vec::new(),
+    })
 }
 
 /// The value of a counter; 0 if it never moved.
@@ -136,7 +148,7 @@ pub fn counter(conn: &Connection, name: &str) -> Result<u64> {
     Ok(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0))
 }
 
-/// The word for a kind of reading in metrics.
+/// The word for a kind of reading in the store and in metrics.
 #[must_use]
 pub fn kind_of(value: &ReadingValue) -> &'static str {
     match value {

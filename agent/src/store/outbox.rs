@@ -25,6 +25,15 @@ pub fn put(conn: &Connection, says: &Upward) -> Result<()> {
         Upward::Fact(_) => ("fact", None),
         Upward::Status(_) => ("status", None),
     };
+    put_as(conn, kind, document, says)
+}
+
+/// Puts tracks of a vehicle at the end: no newer status takes their place.
+pub fn put_tracks(conn: &Connection, says: &Upward) -> Result<()> {
+    put_as(conn, "tracks", None, says)
+}
+
+fn put_as(conn: &Connection, kind: &str, document: Option<DocumentId>, says: &Upward) -> Result<()> {
     let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     conn.prepare_cached("INSERT INTO outbox (kind, document, body) VALUES (?1, ?2, ?3)")?
         .execute(params![kind, document.map(|d| d.to_string()), body])

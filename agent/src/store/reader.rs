@@ -22,7 +22,10 @@ use super::{
     ledger::{explain, from_json, uint},
     outbox, quarantine, readings,
 };
-use crate::core::state::{LineSeen, RecallAlarm};
+use crate::core::{
+    state::{LineSeen, RecallAlarm},
+    trips::Trip,
+};
 
 /// Looks things up in a store. Any number of readers may be open beside the one writer.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct BoardRow {
     pub gates: Vec<GateResult>,
     /// A release that was taken back and that nobody has seen yet.
     pub alarm: Option<RecallAlarm>,
+    /// Where its vehicle is on the way, at the vehicle's own unit.
+    pub trip: Option<Trip>,
 }
 
 /// One dispatch with everything about it.
@@ -399,6 +404,7 @@ fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardR
         order,
         gates: gates.and_then(|g| serde_json::from_str(&g).ok()).unwrap_or_default(),
         alarm,
+        trip: rule::<Trip>(conn, &format!("trip/{id}"))?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! after 15 minutes, a door blocked 10 minutes past its planned end, two fixes to cross a geofence.
 
 mod detectors;
+mod trips;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use crate::{
     id::Hash32,
 };
 
-pub use detectors::Detectors;
+pub use detectors::{Detectors, Periods};
+pub use trips::{Pace, PaceRow, ProofPolicy, Tracks, Trips};
 
 /// A bundle as its hash and its rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct Bundle {
 pub struct Rules {
     /// When detectors speak.
     pub detectors: Detectors,
+    /// How vehicles on the way are followed.
+    pub trips: Trips,
     /// Rules per class of order; `standard` holds for a class that is not listed.
     pub classes: BTreeMap<String, ClassRules>,
     /// Who may override, and what.
@@ -85,6 +89,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             detectors: Detectors::default(),
+            trips: Trips::default(),
             classes: BTreeMap::new(),
             overrides: Overrides::default(),
             hub_silence_max_ms: MINUTE_MS,
@@ -154,13 +159,8 @@ impl Rules {
                 }
             }
         }
-        if self.detectors.geofence_fixes == 0 {
-            problems.push("detectors.geofence_fixes: 0 would let one stray fix cross; give 1 or more".to_owned());
-        }
-        let sane = |metres: f64| metres.is_finite() && metres >= 0.0;
-        if !sane(self.detectors.geofence_ring_m) || !sane(self.detectors.fix_accuracy_max_m) {
-            problems.push("detectors: metres must be numbers of at least 0".to_owned());
-        }
+        problems.extend(self.detectors.problems());
+        problems.extend(self.trips.problems());
         if !self.money_axis_minor.is_sorted() {
             problems.push("money_axis_minor: the three amounts must rise".to_owned());
         }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     decision::Mode,
     document::EntryKey,
-    id::{CarrierId, DecisionId, DocumentId, DoorId, OrderId, SiteId, VehicleId},
+    id::{CarrierId, DecisionId, DocumentId, DoorId, Hash32, OrderId, SiteId, VehicleId},
     order::LineQuantity,
+    reading::ProofLine,
     time::UtcMs,
 };
 
@@ -107,6 +108,30 @@ pub enum Says {
     Delivered {
         /// What was handed over.
         load: Vec<LineQuantity>,
+        /// What shows it.
+        evidence: Evidence,
+    },
+    /// The vehicle has reached its destination. Where proof of delivery is needed, that delivers nothing yet.
+    Arrived {
+        /// What shows it.
+        evidence: Evidence,
+    },
+    /// The vehicle has left its destination again.
+    Left {
+        /// What shows it.
+        evidence: Evidence,
+    },
+    /// What became of the goods at their destination, as signed for. Stands above every [`Self::Delivered`], which says
+    /// only that they came there.
+    Proved {
+        /// Line by line.
+        lines: Vec<ProofLine>,
+        /// What was handed over whole.
+        load: Vec<LineQuantity>,
+        /// Who signed; `None` when nobody did.
+        signed_by: Option<String>,
+        /// Hash of the photo or signature picture, which its sender keeps.
+        photo: Option<Hash32>,
         /// What shows it.
         evidence: Evidence,
     },

@@ -96,7 +96,9 @@ pub fn lacks_authority(actor: &Actor, says: &Says, site: &SiteId) -> Option<&'st
             (own_site, "only the depot itself may say this")
         }
         Says::Departed { .. } => (own_site || own_vehicle || hub, "only depot, vehicle or hub may say this"),
-        Says::Delivered { .. } => (own_vehicle || hub, "only the vehicle or the hub may say this"),
+        Says::Delivered { .. } | Says::Arrived { .. } | Says::Left { .. } | Says::Proved { .. } => {
+            (own_vehicle || hub, "only the vehicle or the hub may say this")
+        }
         Says::Fold { .. } => (hub || own_site, "only the depot itself or the hub may say this"),
     };
     (!allowed).then_some(why)

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     decision::Mode,
     document::{Document, Entry, EntryKey, History},
-    id::{CarrierId, DecisionId, DocumentId, DoorId, OrderId, SiteId, VehicleId},
+    id::{CarrierId, DecisionId, DocumentId, DoorId, Hash32, OrderId, SiteId, VehicleId},
     order::LineQuantity,
+    reading::ProofLine,
     time::UtcMs,
 };
 
@@ -60,8 +61,14 @@ pub struct DispatchView {
     pub recall_seen: bool,
     /// What left, once it has left.
     pub departed: Option<Physical>,
-    /// What was handed over, once it was.
+    /// What was handed over, once it was: by the proof of delivery, else by the word that it came there.
     pub delivered: Option<Physical>,
+    /// What was signed for, once it was.
+    pub proof: Option<Proof>,
+    /// When the vehicle reached the destination, by evidence.
+    pub arrived_at: Option<UtcMs>,
+    /// When it left there again, by evidence.
+    pub went_on_at: Option<UtcMs>,
     /// When loading began and ended, as far as known.
     pub loading_at: Option<UtcMs>,
     /// See [`Self::loading_at`].
@@ -125,6 +132,31 @@ pub struct Physical {
     pub at: UtcMs,
 }
 
+/// What was signed for at the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// Its entry; of several, the one with the latest evidence.
+    pub key: EntryKey,
+    /// Line by line.
+    pub lines: Vec<ProofLine>,
+    /// What was handed over whole.
+    pub load: Vec<LineQuantity>,
+    /// Who signed.
+    pub signed_by: Option<String>,
+    /// Hash of the photo or signature picture.
+    pub photo: Option<Hash32>,
+    /// When, by evidence.
+    pub at: UtcMs,
+}
+
+impl Proof {
+    /// Whether goods were refused or came damaged.
+    #[must_use]
+    pub fn has_variance(&self) -> bool {
+        self.lines.iter().any(|line| line.refused > 0 || line.damaged > 0)
+    }
+}
+
 /// Says where a dispatch stands; `None` while nobody has planned it (its first chunks are still on the way).
 #[must_use]
 pub fn fold(document: &Document) -> Option<DispatchView> {
@@ -137,6 +169,9 @@ pub fn fold(document: &Document) -> Option<DispatchView> {
 struct Happened {
     departed: Option<Physical>,
     delivered: Option<Physical>,
+    proof: Option<Proof>,
+    arrived: Option<Physical>,
+    went_on: Option<Physical>,
     loading: Option<Physical>,
     loaded: Option<Physical>,
     aborted: bool,
@@ -147,11 +182,13 @@ impl Happened {
     /// Where the goods are by this; none while nothing was moved.
     fn state(&self) -> Option<DispatchState> {
         let moved = self.loading.is_some() || self.loaded.is_some();
+        let variance = self.proof.as_ref().is_some_and(Proof::has_variance);
         match (&self.departed, &self.delivered) {
             (Some(_), _) | (_, Some(_)) if self.settled => Some(DispatchState::Settled),
             (Some(departed), Some(delivered)) if departed.load != delivered.load => {
                 Some(DispatchState::ExceptionDelivered)
             }
+            (_, Some(_)) if variance => Some(DispatchState::ExceptionDelivered),
             (_, Some(_)) => Some(DispatchState::Delivered),
             (Some(_), None) => Some(DispatchState::Departed),
             (None, None) if self.aborted && moved => Some(DispatchState::Aborted),
@@ -296,6 +333,9 @@ impl<'a> Folding<'a> {
             superseded: self.superseded(state, is_outdated),
             departed: happened.departed,
             delivered: happened.delivered,
+            proof: happened.proof,
+            arrived_at: happened.arrived.map(|p| p.at),
+            went_on_at: happened.went_on.map(|p| p.at),
             loading_at: happened.loading.map(|p| p.at),
             loaded_at: happened.loaded.map(|p| p.at),
             waits_for_upgrade: self.needed_fold() > FOLD_VERSION,
@@ -321,14 +361,48 @@ impl<'a> Folding<'a> {
         versions.max().unwrap_or(0)
     }
 
+    /// What was handed over: the proof's word on what, the earliest word on when.
+    fn delivered(&self, proof: Option<&Proof>) -> Option<Physical> {
+        let came = self.earliest(|s| match s {
+            Says::Delivered { load, evidence } => Some((load, evidence.at)),
+            _ => None,
+        });
+        let Some(proof) = proof else { return came };
+        let at = came.map_or(proof.at, |came| came.at.min(proof.at));
+        Some(Physical { key: proof.key.clone(), load: proof.load.clone(), at })
+    }
+
+    /// The proof with the latest evidence: who signs again corrects what was signed before.
+    fn proof(&self) -> Option<Proof> {
+        let proofs = self.valid.iter().filter_map(|(key, entry)| match &entry.says {
+            Says::Proved { lines, load, signed_by, photo, evidence } => Some(Proof {
+                key: (*key).clone(),
+                lines: lines.clone(),
+                load: load.clone(),
+                signed_by: signed_by.clone(),
+                photo: *photo,
+                at: evidence.at,
+            }),
+            _ => None,
+        });
+        proofs.max_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)))
+    }
+
     fn happened(&self) -> Happened {
+        let proof = self.proof();
         Happened {
             departed: self.earliest(|s| match s {
                 Says::Departed { load, evidence } => Some((load, evidence.at)),
                 _ => None,
             }),
-            delivered: self.earliest(|s| match s {
-                Says::Delivered { load, evidence } => Some((load, evidence.at)),
+            delivered: self.delivered(proof.as_ref()),
+            proof,
+            arrived: self.earliest(|s| match s {
+                Says::Arrived { evidence } => Some((&[], evidence.at)),
+                _ => None,
+            }),
+            went_on: self.earliest(|s| match s {
+                Says::Left { evidence } => Some((&[], evidence.at)),
                 _ => None,
             }),
             loading: self.earliest(|s| match s {

@@ -46,6 +46,10 @@ pub struct DeviceStatus {
     pub version: String,
     /// Where its vehicle was last, for vehicles.
     pub position: Option<crate::geo::Point>,
+    /// Where its vehicle was since, thinned, for vehicles; a stretch is told once. They travel in the status so that a
+    /// hub which does not know of them takes the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracks: Vec<crate::telemetry::Track>,
 }
 
 /// The outbox in order, from a device to the hub.

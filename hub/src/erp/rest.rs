@@ -11,6 +11,7 @@ use gatehouse_common::{
     geo::Point,
     id::{CarrierId, CustomerId, DoorId, OrderId, ProductId, SiteId, VehicleId},
     order::{self, Order, OrderLine, OrderStatus, Tier},
+    route::{PlannedStop, Route},
     time::UtcMs,
 };
 use reqwest::{Method, RequestBuilder, StatusCode, header};
@@ -178,7 +179,41 @@ struct WireOrder {
     planned_departure: String,
     window_end: String,
     destination: Option<Point>,
+    #[serde(default)]
+    route: Option<WireRoute>,
     status: OrderStatus,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireRoute {
+    #[serde(default)]
+    path: Vec<Point>,
+    #[serde(default)]
+    stops: Vec<WireStop>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireStop {
+    #[serde(default)]
+    name: String,
+    point: Point,
+    arrive: String,
+    leave: Option<String>,
+}
+
+impl WireRoute {
+    fn into_route(self) -> Result<Option<Route>, String> {
+        let time = |text: &str| {
+            text.parse::<UtcMs>().map_err(|e| format!("time {text:?} of a stop is not a time in RFC 3339: {e}"))
+        };
+        let stops = self.stops.into_iter().map(|stop| {
+            let arrive = time(&stop.arrive)?;
+            let leave = stop.leave.as_deref().map_or(Ok(arrive), time)?;
+            Ok(PlannedStop { name: stop.name, point: stop.point, arrive, leave })
+        });
+        let route = Route { path: self.path, stops: stops.collect::<Result<_, String>>()? };
+        Ok(Some(route).filter(Route::is_valid))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +266,7 @@ impl WireOrder {
             planned_departure: time("planned_departure", &self.planned_departure)?,
             window_end: time("window_end", &self.window_end)?,
             destination: self.destination.filter(Point::is_valid),
+            route: self.route.map_or(Ok(None), WireRoute::into_route)?,
             status: self.status,
         })
     }

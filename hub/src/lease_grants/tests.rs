@@ -110,6 +110,7 @@ impl Hub {
             planned_departure: now.plus(3_600_000),
             window_end: now.plus(7_200_000),
             destination: None,
+            route: None,
             status: OrderStatus::Released,
         };
         self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();

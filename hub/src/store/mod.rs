@@ -21,6 +21,7 @@ pub mod quarantine;
 pub mod queue;
 pub mod recon;
 mod row;
+pub mod tracks;
 mod writer;
 
 use std::{

@@ -98,16 +98,35 @@ impl Taking<'_> {
             }
             Upward::Status(json) => {
                 let outcome = match serde_json::from_str::<DeviceStatus>(json) {
-                    Ok(_) => {
-                        self.status = Some(json.clone());
-                        Ok(())
-                    }
+                    Ok(status) => self.status(tx, json, status)?,
                     Err(e) => Err(format!("status cannot be read: {e}")),
                 };
                 self.keep_refused(tx, "status", &outcome, json.as_bytes())?;
                 Ok(outcome)
             }
         }
+    }
+
+    /// Keeps how the device is, and where its vehicle was apart from it.
+    fn status(
+        &mut self,
+        tx: &mut Tx<'_>,
+        json: &str,
+        mut status: DeviceStatus,
+    ) -> Result<Result<(), String>, StoreError> {
+        let tracks = std::mem::take(&mut status.tracks);
+        if tracks.is_empty() {
+            self.status = Some(json.to_owned());
+            return Ok(Ok(()));
+        }
+        if self.device.kind != DeviceKind::Vehicle {
+            return Ok(Err("only a vehicle unit tells where it was".to_owned()));
+        }
+        for track in &tracks {
+            tx.put_track(&self.device.device, track, self.now.wall)?;
+        }
+        self.status = serde_json::to_string(&status).ok();
+        Ok(Ok(()))
     }
 
     fn keep_refused(

@@ -257,6 +257,7 @@ fn order_of(order: &books::Order) -> Result<order::Order, ErpError> {
             planned_departure: UtcMs(order.planned_departure.as_millisecond()),
             window_end: UtcMs(order.window_end.as_millisecond()),
             destination: order.destination.map(|place| Point { lat: place.lat, lon: place.lon }),
+            route: None,
             status: match order.status {
                 Status::Released => OrderStatus::Released,
                 Status::Cancelled => OrderStatus::Cancelled,

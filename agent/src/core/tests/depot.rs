@@ -111,6 +111,20 @@ impl Depot {
         self
     }
 
+    /// Other rules come into force, by a restart.
+    pub fn rules(&mut self, change: impl FnOnce(&mut Rules)) -> &mut Self {
+        let mut profile = self.core.profile().clone();
+        change(&mut profile.bundle.rules);
+        self.core = Core::load(profile, self.store.snapshot().unwrap());
+        self
+    }
+
+    /// Minutes pass while no program runs.
+    pub fn passes_unseen(&mut self, minutes: u64) {
+        self.now.wall = self.now.wall.plus(i64::try_from(minutes * 60_000).unwrap());
+        self.now.boottime_ms += minutes * 60_000;
+    }
+
     /// The program is killed and started again within the same boot.
     pub fn restart(&mut self) {
         self.core = Core::load(self.core.profile().clone(), self.store.snapshot().unwrap());
@@ -124,6 +138,27 @@ impl Depot {
             self.give(Input::Tick);
         }
         self
+    }
+
+    /// Seconds pass and the driver's timer rings when the core asked for it, not before.
+    pub fn wait_seconds(&mut self, seconds: u64) -> &mut Self {
+        let mut left_ms = seconds * 1_000;
+        while left_ms > 0 {
+            let wait = self.core.next_wake(&self.now).unwrap().min(left_ms);
+            left_ms -= wait;
+            self.now.wall = self.now.wall.plus(i64::try_from(wait).unwrap());
+            self.now.boottime_ms += wait;
+            self.give(Input::Tick);
+        }
+        self
+    }
+
+    pub fn next_wake_ms(&self) -> u64 {
+        self.core.next_wake(&self.now).unwrap()
+    }
+
+    pub fn door_at(&mut self, clock: &str, door: &str, open: bool) -> &mut Self {
+        self.reads_at(time(clock), ReadingValue::Door { door: door.parse().unwrap(), open })
     }
 
     pub fn until(&mut self, clock: &str) -> &mut Self {
@@ -226,6 +261,7 @@ impl Depot {
             planned_departure: time("10:00"),
             window_end: time("12:00"),
             destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
+            route: None,
             status,
         }
     }

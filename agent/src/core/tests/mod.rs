@@ -4,6 +4,7 @@
 mod clocks;
 mod depot;
 mod detectors;
+mod frame;
 mod line;
 mod occurrences;
 mod offline;

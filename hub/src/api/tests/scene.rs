@@ -46,6 +46,7 @@ fn order(now: UtcMs) -> Order {
         planned_departure: now.plus(600_000),
         window_end: now.plus(7_200_000),
         destination: None,
+        route: None,
         status: OrderStatus::Released,
     }
 }

@@ -67,6 +67,7 @@ impl Desk {
             planned_departure: UtcMs(1_000_000),
             window_end: UtcMs(9_000_000),
             destination: None,
+            route: None,
             status: OrderStatus::Released,
         };
         let dispatch = gatehouse_common::dispatch::document_id(&order.id, &site, 1);

@@ -169,6 +169,7 @@ impl Reader<'_> {
             planned_departure: departs,
             window_end,
             destination: words.point("destination").map_err(in_comment)?,
+            route: None,
             status: if is_wanted { OrderStatus::Released } else { OrderStatus::Cancelled },
         }))
     }

@@ -62,6 +62,7 @@ fn nobody_opens_a_case_about_an_order_that_was_never_its_own() {
         planned_departure: UtcMs(9_000),
         window_end: UtcMs(9_000),
         destination: None,
+        route: None,
         status: OrderStatus::Released,
     };
     let put = |order: Order| hub.store.write_now(move |tx| tx.put_order(&order, UtcMs(2))).unwrap();
