@@ -192,6 +192,12 @@ fn in_words(status: &Status) -> String {
             count("conflicts"),
         ),
         format!("decisions   {}", status.decisions),
+        format!(
+            "store       {} MiB of {} used{}",
+            status.room.used_bytes >> 20,
+            status.room.budget_bytes.map_or_else(|| "no budget".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+            if status.room.is_full { ": FULL, nothing is taken in until room returns" } else { "" },
+        ),
         format!("to report   {} records wait, {} were not let in", status.outbox, status.rejected),
         match &status.lease {
             None => "lease       none".to_owned(),

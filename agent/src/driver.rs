@@ -29,6 +29,10 @@ const BATCH_WAIT: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_millis(1);
 /// How soon a batch that the store refused is tried again, in real time.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// Longest time between two looks for what the store may let go of, by the boot clock.
+const TIDY_EVERY_MS: u64 = 60_000;
+/// The same while there is more to let go of: a little each time, so that intake never waits for it.
+const TIDY_ON_MS: u64 = 1_000;
 /// Inputs that may wait in the queue; senders beyond wait, so that nothing acknowledged is dropped.
 pub const QUEUE_MAX: usize = 1024;
 
@@ -226,7 +230,7 @@ impl Driver {
         let handle = Handle { queue, changes: changes.clone(), push: push.clone(), meters: meters.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (end, ended) = oneshot::channel();
-        let running = Running { core, store, clock, acknowledged, waiting, changes, push, meters };
+        let running = Running { core, store, clock, acknowledged, waiting, changes, push, meters, tidy_at_ms: 0 };
         let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
             // Nobody may be left to hear how it ended.
             let _ = end.send(runtime.block_on(running.run()));
@@ -256,6 +260,7 @@ struct Running {
     changes: broadcast::Sender<Change>,
     push: tokio::sync::watch::Sender<u64>,
     meters: Arc<Meters>,
+    tidy_at_ms: u64,
 }
 
 impl Running {
@@ -301,10 +306,13 @@ impl Running {
                     self.meters.committed(started.elapsed(), inputs.len());
                     self.meters.took_readings(inputs.iter().filter_map(reading_kind));
                     self.perform(outcome, &mut answers);
+                    self.tidy(&now)?;
                     return if proofs.is_empty() { Ok(()) } else { self.prove(proofs).await };
                 }
                 Err(refused) => {
                     self.refused(refused)?;
+                    self.tidy_at_ms = 0;
+                    self.tidy(&now)?;
                     drop_taps(&mut inputs, &mut answers);
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
@@ -336,6 +344,25 @@ impl Running {
             // Who asked may have gone.
             let _ = proof.send(());
         }
+        Ok(())
+    }
+
+    /// Lets a little of what is beyond the store's limits go, if it is time to look.
+    fn tidy(&mut self, now: &Moment) -> Result<(), StoreError> {
+        if now.boottime_ms < self.tidy_at_ms {
+            return Ok(());
+        }
+        let wait_ms = match self.store.tidy(now.wall) {
+            Ok(true) => TIDY_ON_MS,
+            // Without room nothing can be noted down, and nothing goes without a note.
+            Ok(false) => TIDY_EVERY_MS,
+            Err(refused) if refused.is_passing() => TIDY_EVERY_MS,
+            Err(refused) => {
+                error!(error = %refused, "the driver stops: {refused}");
+                return Err(refused);
+            }
+        };
+        self.tidy_at_ms = now.boottime_ms + wait_ms;
         Ok(())
     }
 

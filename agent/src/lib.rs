@@ -12,6 +12,7 @@ pub mod driver;
 pub mod intake;
 pub mod meters;
 pub mod page;
+pub mod scrub;
 pub mod store;
 pub mod supervisor;
 pub mod sync;

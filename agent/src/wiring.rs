@@ -19,6 +19,7 @@ use crate::{
     driver::Driver,
     intake::mqtt::Intake,
     page::{self, Page},
+    scrub,
     store::{Identity, Store},
     supervisor::{Seen, Supervisor},
     sync::{HubState, Sync},
@@ -59,11 +60,13 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 
 /// Opens the store and the page's port and starts every task.
 async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> anyhow::Result<Tasks> {
-    let Config { device, store_path, mqtt, topics, site, hub, page: page_config, operators, bundle } = config;
+    let Config { device, store_path, store_limits, mqtt, topics, site, hub, page: page_config, operators, bundle } =
+        config;
     let key = key::load_or_make(&device.key_file)?;
     let listener = page::bind(page_config.listen).await?;
     let identity = Identity { device: device.id.clone(), site: device.site.clone(), public_key: key.public() };
-    let store = Store::open(&store_path, &identity)?;
+    let mut store = Store::open(&store_path, &identity)?;
+    store.keep_within(store_limits)?;
     let snapshot = store.snapshot().context("the store cannot be read")?;
     let profile = Profile {
         device: device.id.clone(),
@@ -113,7 +116,10 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     }
 
     let site_name = site.name.unwrap_or_else(|| device.site.to_string());
-    let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, site_name };
+    let (found, damaged) = watch::channel(Vec::new());
+    let scrubbed = store_path.clone();
+    tasks.spawn("scrub", OnError::Restart, move |stop| scrub::run(scrubbed.clone(), found.clone(), stop));
+    let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, damaged, site_name };
     tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
     Ok(tasks)
 }

@@ -10,6 +10,7 @@ mod ends;
 pub mod key;
 mod people;
 mod read;
+mod store;
 mod topics;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use people::Operator;
 pub use read::Problem;
 pub use topics::{Decoder, Place, ReadingKind, TimeUnit, TopicConfig, scan_step};
 
+use crate::store::Limits;
 use read::Section;
 
 /// Everything the agent is told. Made only by [`load`] and [`parse`].
@@ -34,6 +36,8 @@ pub struct Config {
     pub device: DeviceConfig,
     /// `[store] path`: the SQLite file that holds everything. Its directory must exist.
     pub store_path: PathBuf,
+    /// `[store]`: how much it may take and keep.
+    pub store_limits: Limits,
     /// `[mqtt]`: the broker of the depot or vehicle.
     pub mqtt: MqttConfig,
     /// `[[topics]]`: what each topic means; the first filter that matches counts.
@@ -101,6 +105,7 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
     let mut device = root.section("device", &mut problems);
     let device = DeviceConfig::read(&mut device, &mut problems);
     let mut store = root.section("store", &mut problems);
+    let store_limits = store::read_limits(&mut store, &mut problems);
     let store_path = read_store(&mut store, &mut problems);
     let kind = device.as_ref().map_or(DeviceKind::Gateway, |d| d.kind);
     let mut site = root.section("site", &mut problems);
@@ -130,6 +135,7 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
         Some(Config {
             device: device?,
             store_path: store_path?,
+            store_limits,
             mqtt: mqtt?,
             topics: topics.into_iter().collect::<Option<_>>()?,
             site: site?,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{App, Problem};
 use crate::{
     intake::mqtt::BrokerState,
+    meters::Holdup,
     store::{BoardRow, CaseRow, DispatchRow, QuarantineRow, Status, Stored},
     sync::HubState,
 };
@@ -36,6 +37,10 @@ pub struct Now {
     broker: BrokerState,
     /// The line to the hub.
     hub: HubState,
+    /// Why nothing is acknowledged to the broker now, if so: the store does not take it.
+    stuck: Option<&'static str>,
+    /// Rows of the store that do not match their checksum.
+    damaged: Vec<String>,
     /// Counters, lease, sources, what is not yet reported.
     status: Status,
 }
@@ -63,7 +68,17 @@ fn now(app: &App, status: Status) -> Now {
         version: env!("CARGO_PKG_VERSION"),
         broker: app.page.broker.borrow().clone(),
         hub: app.page.hub.borrow().clone(),
+        stuck: stuck(app.page.driver.meters().holdup()),
+        damaged: app.page.damaged.borrow().clone(),
         status,
+    }
+}
+
+fn stuck(holdup: Holdup) -> Option<&'static str> {
+    match holdup {
+        Holdup::None => None,
+        Holdup::Full => Some("the disk is full, or the store's budget used up"),
+        Holdup::Busy => Some("something else holds the store"),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Page {
     pub broker: watch::Receiver<BrokerState>,
     /// The line to the hub.
     pub hub: watch::Receiver<HubState>,
+    /// Rows of the store that do not match their checksum.
+    pub damaged: watch::Receiver<Vec<String>>,
     /// The depot's name for people.
     pub site_name: String,
 }

@@ -12,6 +12,15 @@ pub fn of(parts: &[&[u8]]) -> Vec<u8> {
     hasher.finalize()[..8].to_vec()
 }
 
+/// The error of a row that does not match its checksum; such a row is never served.
+pub fn check(what: impl std::fmt::Display, parts: &[&[u8]], sum: &[u8]) -> rusqlite::Result<()> {
+    if of(parts) == sum {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(format!("{what} does not match its checksum"))))
+}
+
 /// A checksum for what is read far more often than it is written. Any change within one word shows for certain.
 pub fn quick(bytes: &[u8]) -> i64 {
     // Each step maps states one to one, so two that differ once never meet again.

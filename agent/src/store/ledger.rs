@@ -204,7 +204,10 @@ pub fn decisions(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<(Decis
         let sealed = Sealed { body: row.get(4)?, signature: row.get(5)? };
         let decision =
             DecisionRow { position: uint(row, 0)?, epoch: row.get(1)?, id: row.get(2)?, hash: row.get(3)?, sealed };
-        Ok((decision, row.get(6)?))
+        let sum: Vec<u8> = row.get(6)?;
+        let parts = [decision.hash.as_bytes(), decision.sealed.body.as_bytes(), decision.sealed.signature.as_bytes()];
+        checksum::check(format!("decision {}", decision.id), &parts, &sum)?;
+        Ok((decision, sum))
     })?
     .collect()
 }
@@ -222,8 +225,10 @@ fn write_lease(conn: &Connection, id: &LeaseId, sealed: &Sealed, received: &Mome
 
 fn use_lease(conn: &Connection, id: &LeaseId, used: &LeaseUse, closed: bool) -> Result<()> {
     let state = if closed { "closed" } else { "open" };
-    conn.prepare_cached("UPDATE leases SET used = ?2, state = ?3 WHERE id = ?1")?
-        .execute(params![id.as_str(), json(used)?, state])
+    let used = json(used)?;
+    let sum = checksum::of(&[id.as_str().as_bytes(), used.as_bytes(), state.as_bytes()]);
+    conn.prepare_cached("UPDATE leases SET used = ?2, state = ?3, used_checksum = ?4 WHERE id = ?1")?
+        .execute(params![id.as_str(), used, state, sum])
         .map(|_| ())
 }
 

@@ -15,6 +15,8 @@ mod outbox;
 mod quarantine;
 mod reader;
 mod readings;
+mod room;
+mod scrub;
 mod totals;
 
 #[cfg(test)]
@@ -37,6 +39,8 @@ pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
 pub use readings::{Before, KeptReading};
+pub use room::{Limits, Room};
+pub use scrub::{ScrubPlace, Scrubbed};
 pub use totals::{Releases, Totals};
 
 /// Whose store it is. Written at the first start, compared at every later one.
@@ -56,8 +60,8 @@ pub enum StoreError {
     /// Nothing was written, though it was tried for a while. Try again.
     #[error("store is busy")]
     Busy,
-    /// Nothing was written. Free some space; the agent goes on by itself.
-    #[error("disk of {path} is full")]
+    /// Nothing was written. Free some space or raise the budget; the agent goes on by itself once there is room.
+    #[error("disk of {path} is full, or its budget used up")]
     DiskFull {
         /// The store's file.
         path: PathBuf,
@@ -119,6 +123,7 @@ pub struct Store {
     reader: Reader,
     readings: readings::Readings,
     path: PathBuf,
+    limits: Option<Limits>,
     _claim: Option<alone::Claim>,
 }
 
@@ -161,7 +166,8 @@ impl Store {
         conn.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)?;
         migrations::run(&mut conn, path)?;
         let readings = readings::Readings::open(&conn).map_err(fail)?;
-        let store = Self { reader: Reader::over(conn, path), readings, path: path.to_owned(), _claim: None };
+        let store =
+            Self { reader: Reader::over(conn, path), readings, path: path.to_owned(), limits: None, _claim: None };
         store.claim(identity)?;
         Ok(store)
     }
@@ -210,17 +216,27 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes the oldest whole blocks of readings that all came in before `before`, `blocks_max` at most; gives how
-    /// many readings that were. What was deleted still counts once.
+    /// Keeps the store within `limits` from now on. A budget that is used up already lets nothing grow.
     /// # Errors
-    /// [`StoreError`]; nothing was deleted.
-    pub fn let_readings_go(&mut self, before: UtcMs, blocks_max: usize) -> Result<u64, StoreError> {
+    /// [`StoreError`].
+    pub fn keep_within(&mut self, limits: Limits) -> Result<(), StoreError> {
+        room::limit(self.conn(), &limits).map_err(|e| self.explain(&e))?;
+        self.limits = Some(limits);
+        Ok(())
+    }
+
+    /// Lets a little go of what is beyond its limits, with a record of what it was; says whether there may be more.
+    /// Does nothing before [`Store::keep_within`].
+    /// # Errors
+    /// [`StoreError`]; nothing was let go.
+    pub fn tidy(&mut self, now: UtcMs) -> Result<bool, StoreError> {
+        let Some(limits) = self.limits else { return Ok(false) };
         let path = &self.path;
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
-        let gone = readings::let_go(&tx, before, blocks_max).map_err(fail)?;
+        let more = room::tidy(&tx, &limits, now).map_err(fail)?;
         tx.commit().map_err(fail)?;
-        Ok(gone)
+        Ok(more)
     }
 
     /// Writes a row that says nothing but when: a store that takes it takes a commit.
@@ -249,6 +265,11 @@ impl Store {
             gates: self.reader.all_gates()?,
             cursor: self.reader.cursor()?,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(&self) -> &Connection {
+        self.conn()
     }
 
     fn conn(&self) -> &Connection {

@@ -6,7 +6,10 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, Result, params};
 
-use super::ledger::{int, uint};
+use super::{
+    checksum,
+    ledger::{int, uint},
+};
 
 /// One record that waits to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,9 @@ pub fn put_tracks(conn: &Connection, says: &Upward) -> Result<()> {
 
 fn put_as(conn: &Connection, kind: &str, document: Option<DocumentId>, says: &Upward) -> Result<()> {
     let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-    conn.prepare_cached("INSERT INTO outbox (kind, document, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![kind, document.map(|d| d.to_string()), body])
+    let sum = checksum::of(&[kind.as_bytes(), &body]);
+    conn.prepare_cached("INSERT INTO outbox (kind, document, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![kind, document.map(|d| d.to_string()), body, sum])
         .map(|_| ())
 }
 
@@ -65,9 +69,14 @@ pub fn again(conn: &Connection) -> Result<()> {
 
 /// The oldest that wait. In order: the hub applies one depot's changes as they happened.
 pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
-    conn.prepare_cached("SELECT n, body FROM outbox WHERE taken = 0 ORDER BY n LIMIT ?1")?
+    conn.prepare_cached("SELECT n, body, kind, checksum FROM outbox WHERE taken = 0 ORDER BY n LIMIT ?1")?
         .query_map([limit], |row| {
-            let says = postcard::from_bytes(&row.get::<_, Vec<u8>>(1)?)
+            let (body, kind): (Vec<u8>, String) = (row.get(1)?, row.get(2)?);
+            if let Some(sum) = row.get::<_, Option<Vec<u8>>>(3)? {
+                let what = format!("record {} of the outbox", row.get::<_, i64>(0)?);
+                checksum::check(what, &[kind.as_bytes(), &body], &sum)?;
+            }
+            let says = postcard::from_bytes(&body)
                 .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
             Ok(Waiting { n: uint(row, 0)?, says })
         })?

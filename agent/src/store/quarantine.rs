@@ -1,6 +1,6 @@
 //! What could not be used, with the reason.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, Row, params};
 use serde::Serialize;
 
 use super::{checksum, ledger};
@@ -36,22 +36,31 @@ pub fn write(
     at: UtcMs,
 ) -> Result<()> {
     let hash = payload_hash.to_string();
-    let sum = checksum::of(&[topic.as_bytes(), reason.as_bytes(), hash.as_bytes(), head]);
+    let (size, numbers) = (ledger::int(size), [ledger::int(size), at.0].map(|n| n.to_string()));
+    let sum = checksum::of(&[
+        topic.as_bytes(),
+        reason.as_bytes(),
+        hash.as_bytes(),
+        head,
+        numbers[0].as_bytes(),
+        numbers[1].as_bytes(),
+    ]);
     conn.prepare_cached(
         "INSERT INTO quarantine (topic, reason, payload_hash, size, head, at_ms, checksum)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute(params![topic, reason, hash, ledger::int(size), head, at.0, sum])?;
+    .execute(params![topic, reason, hash, size, head, at.0, sum])?;
     ledger::count(conn, "quarantined", 1)
 }
 
 /// The newest `limit`, newest first.
 pub fn newest(conn: &Connection, limit: u32) -> Result<Vec<QuarantineRow>> {
     conn.prepare_cached(
-        "SELECT position, topic, reason, payload_hash, size, head, at_ms FROM quarantine
+        "SELECT position, topic, reason, payload_hash, size, head, at_ms, checksum FROM quarantine
          ORDER BY position DESC LIMIT ?1",
     )?
     .query_map([limit], |row| {
+        check(row)?;
         Ok(QuarantineRow {
             position: ledger::uint(row, 0)?,
             topic: row.get(1)?,
@@ -63,4 +72,16 @@ pub fn newest(conn: &Connection, limit: u32) -> Result<Vec<QuarantineRow>> {
         })
     })?
     .collect()
+}
+
+/// Rows of older programs are summed without size and time.
+fn check(row: &Row<'_>) -> Result<()> {
+    let (topic, reason, hash): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let (size, head, at, sum): (i64, Vec<u8>, i64, Vec<u8>) = (row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+    let (size, at) = (size.to_string(), at.to_string());
+    let parts = [topic.as_bytes(), reason.as_bytes(), hash.as_bytes(), &head, size.as_bytes(), at.as_bytes()];
+    if checksum::of(&parts[..4]) == sum {
+        return Ok(());
+    }
+    checksum::check(format!("row {} of quarantine", row.get::<_, i64>(0)?), &parts, &sum)
 }

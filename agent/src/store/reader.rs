@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DecisionRow, KeptReading, QuarantineRow, StoreError, Waiting, cursors, ledger,
+    DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting, cursors, ledger,
     ledger::{explain, from_json, uint},
-    outbox, quarantine, readings,
+    outbox, quarantine, readings, room, scrub,
 };
 use crate::core::{
     state::{LineSeen, RecallAlarm},
@@ -117,6 +117,8 @@ pub struct Status {
     pub sources: Vec<SourceAge>,
     /// How far the decision chain has got.
     pub decisions: u64,
+    /// How much room the store has.
+    pub room: Room,
 }
 
 /// A reading as stored.
@@ -271,7 +273,15 @@ impl Reader {
             rejected: number("SELECT count(*) FROM outbox WHERE rejected IS NOT NULL")?,
             sources: self.sources()?,
             decisions: number("SELECT count(*) FROM decisions")?,
+            room: self.ask(room::look)?,
         })
+    }
+
+    /// Reads `rows_max` ground rows over, from `place` on, and names those that do not match their checksum.
+    /// # Errors
+    /// [`StoreError`]; a file too damaged to be read is one.
+    pub fn scrub(&self, place: ScrubPlace, rows_max: u32) -> Result<Scrubbed, StoreError> {
+        self.ask(|conn| scrub::scrub(conn, place, rows_max))
     }
 
     /// What could not be used, newest first.

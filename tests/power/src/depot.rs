@@ -230,6 +230,7 @@ impl Life {
             window_end: self.now.wall.plus(3 * HOUR_MS),
             destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
             status,
+            route: None,
         };
         self.feed(Downward::Order(text(&order)))
     }

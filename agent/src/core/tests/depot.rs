@@ -28,7 +28,7 @@ use crate::{
         input::{Act, Input, Line, Receipt, Tap},
     },
     driver::{Outcome, step},
-    store::{Identity, Reader, Store},
+    store::{Identity, Reader, Store, StoreError},
 };
 
 pub const YARD: Point = Point { lat: 30.0, lon: -97.0 };
@@ -123,6 +123,16 @@ impl Depot {
     pub fn passes_unseen(&mut self, minutes: u64) {
         self.now.wall = self.now.wall.plus(i64::try_from(minutes * 60_000).unwrap());
         self.now.boottime_ms += minutes * 60_000;
+    }
+
+    /// As [`Depot::give`], where the store may refuse.
+    pub fn try_to_give(&mut self, input: Input) -> Result<(), StoreError> {
+        self.last = step(&mut self.core, &mut self.store, &self.now, &[input])?;
+        Ok(())
+    }
+
+    pub fn now(&self) -> UtcMs {
+        self.now.wall
     }
 
     /// The program is killed and started again within the same boot.

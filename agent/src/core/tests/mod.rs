@@ -2,6 +2,7 @@
 //! with a core loaded anew from the store after every step; both must write the same store.
 
 mod clocks;
+mod damage;
 mod depot;
 mod detectors;
 mod frame;
@@ -15,5 +16,6 @@ mod recalls;
 mod release;
 mod rest;
 mod riding;
+mod room;
 
 use depot::{Depot, both};

@@ -80,6 +80,10 @@ function paintLines(board) {
     `${name}: ${state.connected ? "connected" : "not connected"} since ${clockTime(state.since)}`,
     state.trouble ? ` - ${state.trouble}` : "", extra);
   const items = [line("Broker", board.broker, board.broker.heard ? ` - last message ${age(board.now - board.broker.heard)}` : "")];
+  const room = board.status.room;
+  if (board.damaged.length) items.unshift(make("li", "bad", `The store is damaged: ${board.damaged.join(", ")}. Copy it and replace the disk.`));
+  if (board.stuck) items.unshift(make("li", "bad", `NOTHING IS TAKEN IN: ${board.stuck}. What devices send waits at the broker.`));
+  else if (room.is_full) items.unshift(make("li", "bad", `The store is nearly full: ${room.used_bytes >> 20} MiB used.`));
   if (board.broker.refused.length) items.push(make("li", "bad", `Broker refuses: ${board.broker.refused.join(", ")}`));
   if (board.hub.url) {
     items.push(line("Hub", board.hub, board.hub.heard ? ` - last answer ${age(board.now - board.hub.heard)}` : " - no answer yet"));

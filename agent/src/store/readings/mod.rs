@@ -36,7 +36,7 @@ use self::{
     block::{Block, Kept, Walk},
     seen::{Key, Limits, Seen, SeenKeys},
 };
-use super::{checksum, ledger::int};
+use super::{checksum, ledger::int, room::Gone};
 
 /// What is counted of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -287,27 +287,32 @@ pub fn since(conn: &Connection, position: u64, mut take: impl FnMut(KeptReading)
     })
 }
 
-/// Deletes whole blocks whose readings all came in before `before`, oldest first, `blocks_max` at most; gives how
-/// many readings that were. Those that a start needs stay.
-pub fn let_go(conn: &Connection, before: UtcMs, blocks_max: usize) -> Result<u64> {
+/// Deletes whole blocks whose readings all came in before `before`, oldest first, `blocks_max` at most; gives what
+/// that was. Those that a start needs stay.
+pub fn let_go(conn: &Connection, before: UtcMs, blocks_max: usize) -> Result<Gone> {
+    let names = names(conn)?;
     let sealed = sealed_through(conn)?;
     let newest = newest_position(conn)?;
-    let mut gone = 0;
+    let mut gone = Gone::default();
     for _ in 0..blocks_max {
         let mut oldest =
             conn.prepare_cached("SELECT first, count, body, checksum FROM blocks ORDER BY first LIMIT 1")?;
         let Some((first, count, body)) = oldest.query_row([], block_of).optional()? else { break };
         let last = first + count - 1;
         let mut is_old = last <= sealed && last < newest;
+        let mut these = Vec::new();
         each(first, &body, |_, kept| {
             is_old &= kept.received.wall < before;
+            these.push((kept.source, kept.received.wall));
             Ok(())
         })?;
         if !is_old {
             break;
         }
         conn.prepare_cached("DELETE FROM blocks WHERE first = ?1")?.execute([int(first)])?;
-        gone += count;
+        for (source, at) in these {
+            gone.add(names.get(&source).map_or("", String::as_str), at);
+        }
     }
     Ok(gone)
 }
@@ -338,6 +343,19 @@ fn put(conn: &Connection, block: &mut Block) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO blocks (first, count, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![first, count, body, sum])
         .map(|_| ())
+}
+
+/// Whether a block matches its checksum.
+pub fn block_matches(first: i64, count: i64, body: &[u8], sum: &[u8]) -> bool {
+    block_sum(first, count, body) == sum
+}
+
+/// Whether a sender's name matches its checksum.
+pub fn name_matches(number: i64, source: &[u8], sum: &[u8]) -> bool {
+    match (u32::try_from(number), std::str::from_utf8(source)) {
+        (Ok(number), Ok(source)) => name_sum(number, source) == sum,
+        _ => false,
+    }
 }
 
 fn block_sum(first: i64, count: i64, body: &[u8]) -> Vec<u8> {
