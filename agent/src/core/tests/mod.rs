@@ -15,5 +15,7 @@ mod recalls;
 mod release;
 mod rest;
 mod riding;
+mod tracks;
+mod trips;
 
 use depot::{Depot, both};
