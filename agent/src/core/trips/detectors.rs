@@ -145,12 +145,9 @@ impl Core {
         }
         let summary = format!("order {} was promised until {end} and has not arrived", view.order);
         let seen = Sighting::since(end, summary).about(&view.order);
-        if last.is_some_and(|(at, _)| at > end) {
-            return Condition::Holds(seen);
-        }
-        // Without a position since, nobody knows whether it has arrived; after a while that does not excuse it.
-        let patience = ms(self.profile.bundle.rules.trips.silence_parked_ms);
-        Condition::Holds(seen.counting_from(end.plus(patience)).by_silence())
+        // Without a position since, nobody knows whether it has arrived: then silence is told, and the risk before it.
+        let since = last.is_some_and(|(at, _)| at > end);
+        if since { Condition::Holds(seen) } else { Condition::Unknown }
     }
 
     /// What was signed for, or was not.
