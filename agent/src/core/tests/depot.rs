@@ -441,7 +441,7 @@ impl Depot {
     pub fn drives_off_with(&mut self, order: &str, quantity: u32) -> &mut Self {
         self.fix("V1", 0.0).wait_minutes(1).fix("V1", 5.0);
         self.at_door("3", Some("V1")).wait_minutes(5).scan(ScanStep::Loaded, order, quantity);
-        self.seal("V1", true).wait_minutes(5).at_door("3", None);
+        self.seal("V1", true).wait_minutes(4).at_door("3", None);
         self.drives_off()
     }
 
