@@ -49,9 +49,14 @@ pub struct Depot {
 
 /// Plays a scene with a core that lives on and with one that is loaded anew after every step.
 pub fn both(scene: impl Fn(&mut Depot)) {
+    both_from(|reload| Depot::new(reload, None), scene);
+}
+
+/// As [`both`], from another beginning.
+pub fn both_from(begin: impl Fn(bool) -> Depot, scene: impl Fn(&mut Depot)) {
     let mut written = Vec::new();
     for reload in [false, true] {
-        let mut depot = Depot::new(reload, None);
+        let mut depot = begin(reload);
         scene(&mut depot);
         written.push(depot.everything_written());
     }
@@ -60,6 +65,11 @@ pub fn both(scene: impl Fn(&mut Depot)) {
         assert_eq!(lived_on, loaded_anew, "a restart changed what was written");
     }
     assert_eq!(written[0].len(), written[1].len(), "a restart changed how much was written");
+}
+
+/// A place so far from the yard.
+pub fn yard_plus(north_m: f64, east_m: f64) -> Point {
+    Point { lat: YARD.lat + north_m / 111_195.0, lon: YARD.lon + east_m / 96_298.0 }
 }
 
 pub fn time(clock: &str) -> UtcMs {
@@ -133,6 +143,15 @@ impl Depot {
 
     pub fn now(&self) -> UtcMs {
         self.now.wall
+    }
+
+    pub fn trip(&self, order: &str) -> crate::core::trips::Trip {
+        self.core.trips.get(&Self::id(order).to_string()).cloned().unwrap()
+    }
+
+    /// Tracks that the hub has not been told of.
+    pub fn kept_tracks(&self) -> Vec<gatehouse_common::telemetry::Track> {
+        self.core.tracks.iter().map(|(_, track)| track.clone()).collect()
     }
 
     /// The program is killed and started again within the same boot.
@@ -224,6 +243,18 @@ impl Depot {
         let point = Point { lat: YARD.lat + metres_north / 111_195.0, lon: YARD.lon };
         let vehicle = vehicle.parse().unwrap();
         self.reads_at(at, ReadingValue::Position { vehicle, point, accuracy_m: Some(5.0), speed_kmh: None })
+    }
+
+    /// The vehicle V1 is so far north and east of the yard, at this speed.
+    pub fn rides_at(&mut self, at: UtcMs, north_m: f64, east_m: f64, speed_kmh: f64) -> &mut Self {
+        let point = yard_plus(north_m, east_m);
+        let vehicle = "V1".parse().unwrap();
+        let (accuracy_m, speed_kmh) = (Some(5.0), Some(speed_kmh));
+        self.reads_at(at, ReadingValue::Position { vehicle, point, accuracy_m, speed_kmh })
+    }
+
+    pub fn rides(&mut self, north_m: f64, east_m: f64, speed_kmh: f64) -> &mut Self {
+        self.rides_at(self.now.wall, north_m, east_m, speed_kmh)
     }
 
     pub fn fix(&mut self, vehicle: &str, metres_north: f64) -> &mut Self {
@@ -416,7 +447,7 @@ impl Depot {
     pub fn drives_off_with(&mut self, order: &str, quantity: u32) -> &mut Self {
         self.fix("V1", 0.0).wait_minutes(1).fix("V1", 5.0);
         self.at_door("3", Some("V1")).wait_minutes(5).scan(ScanStep::Loaded, order, quantity);
-        self.seal("V1", true).wait_minutes(5).at_door("3", None);
+        self.seal("V1", true).wait_minutes(4).at_door("3", None);
         self.drives_off()
     }
 

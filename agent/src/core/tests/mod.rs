@@ -17,5 +17,7 @@ mod release;
 mod rest;
 mod riding;
 mod room;
+mod tracks;
+mod trips;
 
 use depot::{Depot, both};

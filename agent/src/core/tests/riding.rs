@@ -2,24 +2,30 @@
 
 use gatehouse_common::{
     id::DocumentKind,
+    order::Order,
     reading::ScanStep,
     sync::{Downward, Upward},
 };
 
 use super::{Depot, depot::time};
 
-fn loaded_vehicle() -> Depot {
+/// A vehicle unit at the depot, with order O1 on board as `change` makes it.
+pub fn loaded_with(reload: bool, change: impl Fn(&mut Order)) -> Depot {
     let mut depot = Depot::new(false, None);
     depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10).seal("V1", true);
     assert_eq!(depot.state("O1"), "loaded");
     let document = depot.hub_document("O1");
-    let mut vehicle = Depot::new(true, Some("V1"));
-    vehicle.online().order("O1", 10);
+    let mut vehicle = Depot::new(reload, Some("V1"));
+    vehicle.online().changes("O1", change);
     for chunk in document.chunks() {
         let (document, kind) = (Depot::id("O1"), DocumentKind::Dispatch);
         vehicle.tell(Downward::Chunk { document, kind, bytes: chunk.bytes });
     }
     vehicle
+}
+
+fn loaded_vehicle() -> Depot {
+    loaded_with(true, |_| {})
 }
 
 #[test]
@@ -41,7 +47,8 @@ fn at_the_destination_it_has_delivered_by_the_time_of_the_first_fix_there() {
     let view = vehicle.dispatch("O1");
     assert_eq!((view.state.as_str(), view.delivered.unwrap().at), ("delivered", time("09:00")));
     let chunks = vehicle.look().outbox(100).unwrap().into_iter();
-    assert_eq!(chunks.filter(|w| matches!(w.says, Upward::Chunk { .. })).count(), 2);
+    let of_dispatch = |says: &Upward| matches!(says, Upward::Chunk { kind: DocumentKind::Dispatch, .. });
+    assert_eq!(chunks.filter(|w| of_dispatch(&w.says)).count(), 2);
 }
 
 #[test]

@@ -135,15 +135,19 @@ impl Core {
     fn late(&self, view: &DispatchView) -> Condition {
         let Some(order) = self.orders.get(&view.order) else { return Condition::Unknown };
         let end = order.window_end;
-        let last_at = self.motions.get(view.vehicle.as_str()).and_then(|motion| motion.last).map(|(at, _)| at);
+        let last = self.motions.get(view.vehicle.as_str()).and_then(|motion| motion.last);
+        let within_m = f64::from(self.profile.bundle.rules.trips.arrived_within_m);
+        if let (Some(place), Some((_, point))) = (super::way::destination(order), last)
+            && place.near_m(&point) <= within_m
+        {
+            // It is there by one fix; the next says whether it has arrived.
+            return Condition::Unknown;
+        }
         let summary = format!("order {} was promised until {end} and has not arrived", view.order);
         let seen = Sighting::since(end, summary).about(&view.order);
-        if last_at.is_some_and(|at| at > end) {
-            return Condition::Holds(seen);
-        }
-        // Without a position since, nobody knows whether it has arrived; after a while that does not excuse it.
-        let patience = ms(self.profile.bundle.rules.trips.silence_parked_ms);
-        Condition::Holds(seen.counting_from(end.plus(patience)).by_silence())
+        // Without a position since, nobody knows whether it has arrived: then silence is told, and the risk before it.
+        let since = last.is_some_and(|(at, _)| at > end);
+        if since { Condition::Holds(seen) } else { Condition::Unknown }
     }
 
     /// What was signed for, or was not.

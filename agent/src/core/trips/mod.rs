@@ -149,7 +149,7 @@ impl Motion {
 
 impl Trip {
     /// Takes the next fix on the way.
-    fn takes(
+    pub fn takes(
         &mut self,
         rules: &gatehouse_common::bundle::Trips,
         learnt: &Learnt,

@@ -144,8 +144,8 @@ impl<'a> Way<'a> {
     }
 }
 
-/// The first place along the line, from `from_m` on, that is as near to `point` as its nearest within 300 m; else the
-/// nearest of all that follow.
+/// The first place along the line, from `from_m` on, that is within 150 m of `point`; else the nearest of all that
+/// follow.
 fn first_near(line: &Line, point: &Point, from_m: f64) -> f64 {
     let mut to_m = from_m + LEEWAY_M;
     while to_m < line.length_m() {

@@ -4,6 +4,8 @@ use gatehouse_common::{
     case,
     id::DocumentKind,
     order::{Customer, Order, OrderStatus, Tier},
+    sync::message::DeviceStatus,
+    telemetry::{Fix, Track},
 };
 
 use super::*;
@@ -25,6 +27,47 @@ fn a_vehicle_unit_makes_no_decisions_and_closes_no_lease() {
     let reply = unit.push(&hub);
     assert_eq!(reply.rejected[0].reason, "a vehicle unit makes no decisions");
     assert_eq!(hub.store.read_now(|r| r.decision_count()).unwrap(), 0);
+}
+
+#[test]
+fn where_a_vehicle_was_is_kept_once_with_what_was_left_out_and_a_gateway_tells_none() {
+    let hub = Hub::new();
+    let gateway = hub.gateway("gw-1", "D1", 7);
+    let unit = hub.gateway("unit-1", "D1", 8);
+    let device = Device {
+        device: unit.device.clone(),
+        kind: DeviceKind::Vehicle,
+        public_key: unit.key.public(),
+        sites: vec![unit.site.clone()],
+        vehicles: vec!["v1".parse().unwrap()],
+    };
+    crate::sync::devices::add(&hub.store, device, "test", UtcMs(2)).unwrap();
+    let mut track = Track::default();
+    for n in 0..10_i32 {
+        let point = gatehouse_common::geo::Point { lat: 30.0 + f64::from(n) / 1_000.0, lon: -97.0 };
+        track.push(Fix::new(UtcMs(i64::from(n) * 20_000), &point, Some(20.0)));
+    }
+    track.thin(&gatehouse_common::bundle::Tracks::default(), 15);
+    let status = DeviceStatus {
+        at: UtcMs(5),
+        readings: 10,
+        duplicates: 0,
+        quarantined: 0,
+        outbox: 0,
+        version: "1".into(),
+        position: None,
+        tracks: vec![track.clone()],
+    };
+    let told = || Upward::Status(serde_json::to_string(&status).unwrap());
+    assert!(hub.push_records(&unit, vec![(1, told()), (2, told())]).rejected.is_empty());
+    let (count, kept) = hub
+        .store
+        .read_now(|r| Ok((r.track_count(&unit.device)?, r.tracks(&unit.device, UtcMs(0), UtcMs(1_000), 10)?)))
+        .unwrap();
+    assert_eq!((count.tracks, count.seen, count.kept), (1, 10, 2));
+    assert_eq!(kept, [track]);
+    let refused = hub.push_records(&gateway, vec![(1, told())]).rejected;
+    assert_eq!(refused[0].reason, "only a vehicle unit tells where it was");
 }
 
 #[test]
