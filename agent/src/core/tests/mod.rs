@@ -6,8 +6,10 @@ mod depot;
 mod detectors;
 mod frame;
 mod line;
+mod matters;
 mod occurrences;
 mod offline;
+mod on_the_way;
 mod outgrown;
 mod people;
 mod readings;
@@ -15,5 +17,6 @@ mod recalls;
 mod release;
 mod rest;
 mod riding;
+mod waiting;
 
 use depot::{Depot, both};
