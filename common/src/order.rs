@@ -81,6 +81,9 @@ pub struct OrderLine {
     pub quantity: u32,
     /// Price of one unit in minor units of the order's currency.
     pub unit_price_minor: i64,
+    /// Weight of one unit in grams, where the ERP knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_weight_grams: Option<u32>,
 }
 
 /// What the ERP wants of an order.
@@ -112,6 +115,15 @@ impl Order {
             .iter()
             .map(|l| LineQuantity { line: l.line, product: l.product.clone(), quantity: l.quantity })
             .collect()
+    }
+
+    /// What `quantities` of this order weigh, in grams; `None` unless the weight of each is known.
+    #[must_use]
+    pub fn weight_grams(&self, quantities: &[LineQuantity]) -> Option<u64> {
+        quantities.iter().try_fold(0_u64, |sum, q| {
+            let line = self.lines.iter().find(|l| l.line == q.line)?;
+            Some(sum.saturating_add(u64::from(line.unit_weight_grams?).saturating_mul(u64::from(q.quantity))))
+        })
     }
 
     /// What `quantities` of this order are worth, in minor units; a line that the order does not have counts nothing.

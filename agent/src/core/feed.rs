@@ -89,6 +89,7 @@ impl Core {
             Ok(sources) => {
                 self.sources = sources;
                 self.write_rule("sources", &self.sources.clone());
+                self.feeds_changed(now, now.wall);
                 self.changed(Change::Status);
             }
             Err(e) => self.refuse_item(now, "sources", format!("ages of sources cannot be read: {e}"), json.as_bytes()),

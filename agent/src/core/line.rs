@@ -19,6 +19,8 @@ const STATUS_EVERY_MS: u64 = 300_000;
 impl Core {
     pub(super) fn take_line(&mut self, now: &Moment, line: Line) {
         let heard = self.line.heard.take();
+        let heard_before = heard.as_ref().map(|heard| heard.wall);
+        let was_up = self.line.up;
         self.line = match line {
             Line::Starting => LineSeen { starting: true, heard, ..LineSeen::default() },
             // An answer that leaves recalls out is not yet word of the hub that a release may rest on.
@@ -31,19 +33,23 @@ impl Core {
         if line == Line::Starting {
             self.started = Some(now.clone());
             self.write_rule("started", &self.started.clone());
-            self.watch_all();
+            self.watch_all(now);
         }
         self.line.cut_off = self.is_cut_off(now);
         self.write_line();
+        let came_up = self.line.up && !was_up;
+        self.feeds_changed(now, heard_before.filter(|_| came_up).unwrap_or(now.wall));
         self.look_at_all = true;
     }
 
     /// What comes from the hub proves that the line is up, before the exchange itself is reported. More recalls
     /// may wait behind this page.
-    pub(super) fn hub_speaks(&mut self) {
+    pub(super) fn hub_speaks(&mut self, now: &Moment) {
         if !self.line.up {
             self.line = LineSeen { up: true, heard: self.line.heard.take(), ..LineSeen::default() };
             self.write_line();
+            let heard = self.line.heard.as_ref().map_or(now.wall, |heard| heard.wall);
+            self.feeds_changed(now, heard);
         }
     }
 

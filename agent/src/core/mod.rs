@@ -47,7 +47,11 @@ use gatehouse_common::{
 
 use decision::{Change, Decision, Effect, Record};
 use input::Input;
-use signals::watch::{Watch, Watched};
+use signals::{
+    clocks::ClockState,
+    temperature::ProbeState,
+    watch::{Watch, Watched},
+};
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
@@ -120,6 +124,8 @@ pub struct Core {
     learnt: Table<Learnt>,
     tracks: Table<Track>,
     track_book: TrackBook,
+    probes: Table<ProbeState>,
+    clocks: Table<ClockState>,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
     status_told: Option<Moment>,
@@ -162,6 +168,8 @@ impl Core {
             learnt: Table::new("learnt"),
             tracks: Table::new("track"),
             track_book: TrackBook::default(),
+            probes: Table::new("probe"),
+            clocks: Table::new("device_clock"),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
             status_told: None,
@@ -209,7 +217,9 @@ impl Core {
             || self.motions.take(key, body)
             || self.trips.take(key, body)
             || self.learnt.take(key, body)
-            || self.tracks.take(key, body);
+            || self.tracks.take(key, body)
+            || self.probes.take(key, body)
+            || self.clocks.take(key, body);
         if taken {
             return;
         }
@@ -266,13 +276,13 @@ impl Core {
                 self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
             }
             Input::Feed { items, cursor, .. } => {
-                self.hub_speaks();
+                self.hub_speaks(now);
                 self.take_feed(now, items, cursor);
             }
             Input::StartAgain { cursor } => {
                 self.cursor = cursor;
                 self.line.recalls_known = false;
-                self.hub_speaks();
+                self.hub_speaks(now);
                 self.write_line();
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
@@ -356,6 +366,8 @@ impl Core {
         self.trips.flush(&mut self.out.records);
         self.learnt.flush(&mut self.out.records);
         self.tracks.flush(&mut self.out.records);
+        self.probes.flush(&mut self.out.records);
+        self.clocks.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }

@@ -3,6 +3,7 @@
 use gatehouse_common::{
     case::CaseType,
     fact::{Fact, FactKey, FactValue, Report, Source},
+    geo::Geofence,
     id::{DocumentId, Hash32, OrderId, VehicleId},
     reading::{Reading, ReadingValue, ScanStep},
     time::{Moment, UtcMs},
@@ -23,9 +24,13 @@ impl Core {
     pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
         self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
         let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
+        self.compare_clocks(now, &reading.source, at);
         if at.since(now.wall) > AHEAD_MAX_MS {
             // As state it would outdate every true reading until that time has come. It stays in the readings.
             let source = &reading.source;
+            if let ReadingValue::Position { vehicle, .. } = &reading.value {
+                self.vehicles.edit(vehicle.as_str(), |v| v.refused_at = Some(now.wall));
+            }
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
             return;
         }
@@ -50,40 +55,56 @@ impl Core {
                     false => c.scanned(*step, *line, *quantity, at),
                 });
                 self.cargo_changed(now, order, *line, at, evidence);
-                self.touch_order(order);
+                self.read_of_order(now, order, at);
                 self.changed(Change::Facts);
             }
-            ReadingValue::Seal { vehicle, intact, .. } => {
-                let newer = self.vehicles.edit(vehicle.as_str(), |v| {
-                    let newer = v.seal.is_none_or(|(_, held)| at >= held);
+            ReadingValue::Seal { vehicle, intact, number } => {
+                if self.vehicles.edit(vehicle.as_str(), |v| v.reads_seal(*intact, number.as_deref(), at)) {
+                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
+                    self.touch_vehicle(vehicle);
+                }
+            }
+            ReadingValue::CargoDoor { vehicle, open } => {
+                if self.vehicles.edit(vehicle.as_str(), |v| v.reads_cargo_door(*open, at)) {
+                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
+                }
+            }
+            ReadingValue::Alarm { vehicle, alarm, on } => {
+                if self.vehicles.edit(vehicle.as_str(), |v| v.reads_alarm(*alarm, *on, at)) {
+                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
+                }
+            }
+            ReadingValue::DoorFault { door, fault } => {
+                if self.doors.edit(door.as_str(), |d| d.reads_fault(fault.as_deref(), at)) {
+                    self.read_of(now, Watched::Door(door.clone()), at);
+                }
+            }
+            ReadingValue::Temperature { celsius, vehicle } => {
+                self.take_temperature(now, &reading.source, at, *celsius, vehicle.as_ref());
+            }
+            ReadingValue::Weight { order, grams } => {
+                let newer = self.counts.edit(order.as_str(), |c| {
+                    let newer = c.weight.is_none_or(|(_, held)| at >= held);
                     if newer {
-                        v.seal = Some((*intact, at));
+                        c.weight = Some((*grams, at));
                     }
                     newer
                 });
                 if newer {
-                    self.read_of(now, Watched::Vehicle(vehicle.clone()), at);
-                    self.touch_vehicle(vehicle);
+                    self.read_of_order(now, order, at);
                 }
             }
             ReadingValue::Documents { order, complete } => {
                 let value = FactValue::Documents { complete: *complete };
                 self.take_fact(now, FactKey::Documents { order: order.clone() }, value, at, evidence);
-                self.touch_order(order);
+                self.read_of_order(now, order, at);
             }
             ReadingValue::Position { vehicle, point, accuracy_m, speed_kmh } => {
                 let seen = Seen { at, point: *point, speed_kmh: *speed_kmh, accuracy_m: *accuracy_m };
                 self.take_position(now, vehicle, &seen);
             }
             // Kept as history; no rule of this version rests on them.
-            ReadingValue::Temperature { .. }
-            | ReadingValue::Weight { .. }
-            | ReadingValue::DoorFault { .. }
-            | ReadingValue::CargoDoor { .. }
-            | ReadingValue::Alarm { .. }
-            | ReadingValue::Ignition { .. }
-            | ReadingValue::Presence { .. }
-            | ReadingValue::Crossing { .. } => {}
+            ReadingValue::Ignition { .. } | ReadingValue::Presence { .. } | ReadingValue::Crossing { .. } => {}
             ReadingValue::Proof { order, lines, signed_by, photo } => {
                 let (lines, signed_by, photo) = (lines.clone(), signed_by.clone(), *photo);
                 self.take_proof(order, Signed { at, lines, signed_by, photo, reading: evidence });
@@ -130,10 +151,21 @@ impl Core {
             let taken = v.takes_fix(&rules, seen.at, seen.point, seen.accuracy_m);
             let mut crossed = false;
             for (at, point) in &taken {
+                let near = |fence: &Geofence| fence.centre.distance_m(point) <= fence.radius_m + rules.geofence_ring_m;
+                if yard.as_ref().is_some_and(near) {
+                    v.glimpsed = Some(*at);
+                }
+                let entered = v.yard.changed_at.filter(|_| v.yard.inside == Some(true));
                 crossed |= yard.is_some_and(|fence| v.yard.observe(&fence, &rules, *at, point));
+                if let (Some(entered), Some(false), Some(left)) = (entered, v.yard.inside, v.yard.changed_at) {
+                    v.visit = Some((entered, left));
+                }
             }
             (taken, crossed, late)
         });
+        if !taken.is_empty() {
+            self.read_of(now, Watched::Vehicle(vehicle.clone()), seen.at);
+        }
         if crossed {
             self.touch_vehicle(vehicle);
             self.changed(Change::Facts);
@@ -149,6 +181,14 @@ impl Core {
             let doubted = Seen { at, point, speed_kmh: None, accuracy_m: None };
             self.follow_fix(now, if at == seen.at { seen } else { &doubted });
         }
+    }
+
+    /// A reading about an order came: its dispatches are looked at.
+    fn read_of_order(&mut self, now: &Moment, order: &OrderId, at: UtcMs) {
+        for id in self.dispatches_of(order).into_iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.read_of(now, Watched::Dispatch(id), at);
+        }
+        self.touch_order(order);
     }
 
     pub(super) fn touch_order(&mut self, order: &OrderId) {

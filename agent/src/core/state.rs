@@ -9,6 +9,7 @@ use gatehouse_common::{
     geo::Point,
     id::{LeaseId, VehicleId},
     lease::LeaseUse,
+    reading::AlarmKind,
     time::{Moment, UtcMs},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -103,6 +104,12 @@ pub struct DoorState {
     pub open_since: Option<UtcMs>,
     /// Since when it has been closed.
     pub closed_at: Option<UtcMs>,
+    /// What it or its leveller reports to be wrong, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<(String, UtcMs)>,
+    /// Time of the newest word on faults.
+    #[serde(default)]
+    pub fault_at: UtcMs,
 }
 
 /// Where one vehicle was and how its seal is.
@@ -114,9 +121,54 @@ pub struct VehicleState {
     pub yard: Crossing,
     /// The newest word on its seal: whether it is whole, and when that was.
     pub seal: Option<(bool, UtcMs)>,
+    /// The number on its seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_number: Option<SealNumber>,
+    /// The newest word on its cargo door: whether it stands open, and when that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cargo_door: Option<(bool, UtcMs)>,
+    /// When seal or cargo door were last found open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opening>,
+    /// The newest word on each of its alarms: whether it stands, and when that was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alarms: BTreeMap<AlarmKind, (bool, UtcMs)>,
+    /// When it was last in the yard before now: from when to when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visit: Option<(UtcMs, UtcMs)>,
+    /// When it was last seen in the yard or its ring, by a single fix too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glimpsed: Option<UtcMs>,
+    /// When a position of it came last that lay too far in the future to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<UtcMs>,
     /// Fixes in a row to which it would have had to fly from `fix`, though not from one to the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubted: Vec<(UtcMs, Point)>,
+}
+
+/// The number on a seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealNumber {
+    /// As it was read last.
+    pub number: String,
+    /// Since when it has been read so.
+    pub since: UtcMs,
+    /// Time of the newest reading with a number.
+    pub at: UtcMs,
+    /// The number before it.
+    pub before: Option<String>,
+}
+
+/// An opening of seal or cargo door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// When it was last read.
+    pub at: UtcMs,
+    /// Whether it is the cargo door's; else the seal's.
+    pub cargo_door: bool,
+    /// Whether that was where it may be opened; `None` until it is clear.
+    pub at_stop: Option<bool>,
 }
 
 /// What was scanned for one order. The lane is the order's; what is in the vehicle belongs to one of its dispatches,
@@ -131,6 +183,9 @@ pub struct Counts {
     pub loading_since: Option<UtcMs>,
     /// Time of the newest scan into or out of the vehicle.
     pub moved_at: Option<UtcMs>,
+    /// What a scale showed last, in grams, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<(u64, UtcMs)>,
 }
 
 impl Counts {

@@ -16,7 +16,10 @@ use crate::{
     id::Hash32,
 };
 
-pub use detectors::{Detectors, Periods};
+pub use detectors::{
+    Band, ClockSkew, Detectors, Detention, DockConflict, FeedStale, InvMismatch, MissedPickup, Periods, SealBroken,
+    TempExcursion,
+};
 pub use trips::{Pace, PaceRow, ProofPolicy, Tracks, Trips};
 
 /// A bundle as its hash and its rules.

@@ -256,6 +256,7 @@ impl WireOrder {
                     product: l.product,
                     quantity: l.quantity,
                     unit_price_minor: l.unit_price_minor,
+                    unit_weight_grams: None,
                 })
                 .collect(),
             currency: self.currency,

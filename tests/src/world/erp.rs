@@ -273,6 +273,7 @@ fn line_of(line: &books::Line) -> Result<OrderLine, IdError> {
         product: line.product.parse()?,
         quantity: line.quantity,
         unit_price_minor: line.unit_price_minor,
+        unit_weight_grams: None,
     })
 }
 

@@ -50,6 +50,17 @@ impl DoorState {
         true
     }
 
+    /// Takes a word on faults; false if a newer one is held.
+    pub fn reads_fault(&mut self, fault: Option<&str>, at: UtcMs) -> bool {
+        if at < self.fault_at {
+            return false;
+        }
+        self.fault_at = at;
+        let since = self.fault.as_ref().map_or(at, |(_, since)| *since);
+        self.fault = fault.map(|fault| (fault.to_owned(), since));
+        true
+    }
+
     /// What gates rest on.
     pub fn fact(&self) -> FactValue {
         FactValue::Dock { occupied: self.occupied, open: self.open, vehicle: self.vehicle.clone() }

@@ -7,9 +7,12 @@
 //! A new detector: keep what it needs in a row of state, write its thresholds into the bundle, say in
 //! a pure function what the [`watch::Condition`] of its matter is, and call it from [`detectors`].
 
+pub mod cargo_space;
+pub mod clocks;
 mod detectors;
 pub mod dock;
 pub mod geofence;
 pub mod position;
 pub mod scans;
+pub mod temperature;
 pub mod watch;

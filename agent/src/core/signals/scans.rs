@@ -40,6 +40,7 @@ impl Counts {
     /// Everything was taken out and the vehicle goes empty.
     pub fn emptied(&mut self) {
         self.loaded.clear();
+        self.weight = None;
         self.loading_since = None;
         self.moved_at = None;
     }

@@ -22,6 +22,8 @@ use crate::core::{Core, cases::Matter, ms};
 /// How far the times of late readings may drift from the times at which they come and still be those of a slow clock,
 /// in milliseconds. What drifts further is a buffer that empties.
 const PACE_MS: i64 = 30_000;
+/// How long a late reading is remembered to compare others with, in milliseconds.
+const LATE_KEPT_MS: u64 = 3_600_000;
 
 /// What detectors look at. Each is looked at when something was read or said of it, and when its time has come.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +142,16 @@ impl Sighting {
         Self { since, counts_from: since, by_silence: false, summary, order: None, blocks: None, gravity }
     }
 
+    /// From when on it counts.
+    pub fn counts_from(&self) -> UtcMs {
+        self.counts_from
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> u8 {
+        self.gravity.stage
+    }
+
     /// It counts once it has lasted this long.
     pub fn lasting(mut self, for_ms: u64) -> Self {
         self.counts_from = self.since.plus(ms(for_ms));
@@ -252,7 +264,7 @@ impl Core {
     }
 
     /// Has everything looked at: after a start, and when other rules come into force.
-    pub(in crate::core) fn watch_all(&mut self) {
+    pub(in crate::core) fn watch_all(&mut self, now: &Moment) {
         for id in self.dispatches.keys().copied().collect::<Vec<_>>() {
             self.watch_dispatch(id);
         }
@@ -260,6 +272,9 @@ impl Core {
             .extend(self.doors.iter().filter_map(|(door, _)| DoorId::new(door.as_str()).ok()).map(Watched::Door));
         let vehicles = self.vehicles.iter().filter_map(|(vehicle, _)| VehicleId::new(vehicle.as_str()).ok());
         self.to_watch.extend(vehicles.map(Watched::Vehicle));
+        let senders = self.clocks.iter().map(|(source, _)| source).chain(self.probes.iter().map(|(source, _)| source));
+        self.to_watch.extend(senders.cloned().map(Watched::Sender));
+        self.feeds_changed(now, now.wall);
     }
 
     /// Has everything looked at whose time has come.
@@ -285,6 +300,11 @@ impl Core {
             let row = watched.row();
             if self.watches.get(&row).map_or(next.is_some(), |watch| watch.next != next) {
                 self.watches.edit(&row, |watch| watch.next = next);
+            }
+            // A buffer that emptied long ago needs not be known.
+            let long_ago = |(_, came): &(UtcMs, Moment)| now.since(came).is_none_or(|passed| passed > LATE_KEPT_MS);
+            if self.watches.get(&row).is_some_and(|watch| watch.late.as_ref().is_some_and(long_ago)) {
+                self.watches.edit(&row, |watch| watch.late = None);
             }
             if self.watches.get(&row).is_some_and(|watch| *watch == Watch::default()) {
                 self.watches.forget(&row);

@@ -186,8 +186,16 @@ impl Depot {
         self.core.next_wake(&self.now).unwrap()
     }
 
+    pub fn now(&self) -> UtcMs {
+        self.now.wall
+    }
+
     pub fn door_at(&mut self, clock: &str, door: &str, open: bool) -> &mut Self {
-        self.reads_at(time(clock), ReadingValue::Door { door: door.parse().unwrap(), open })
+        self.door_reads(time(clock), door, open)
+    }
+
+    pub fn door_reads(&mut self, at: UtcMs, door: &str, open: bool) -> &mut Self {
+        self.reads_at(at, ReadingValue::Door { door: door.parse().unwrap(), open })
     }
 
     pub fn until(&mut self, clock: &str) -> &mut Self {
@@ -293,7 +301,13 @@ impl Depot {
             version: *version,
             site: "D1".parse().unwrap(),
             customer: Customer { id: "C1".parse().unwrap(), name: "Customer One".into(), tier: Tier::B },
-            lines: vec![OrderLine { line: 1, product: "P1".parse().unwrap(), quantity, unit_price_minor: 1_000 }],
+            lines: vec![OrderLine {
+                line: 1,
+                product: "P1".parse().unwrap(),
+                quantity,
+                unit_price_minor: 1_000,
+                unit_weight_grams: Some(10_000),
+            }],
             currency: "EUR".into(),
             class: "standard".into(),
             vehicle: "V1".parse().unwrap(),

@@ -7,8 +7,10 @@ mod depot;
 mod detectors;
 mod frame;
 mod line;
+mod matters;
 mod occurrences;
 mod offline;
+mod on_the_way;
 mod outgrown;
 mod people;
 mod readings;
@@ -19,5 +21,6 @@ mod riding;
 mod room;
 mod tracks;
 mod trips;
+mod waiting;
 
 use depot::{Depot, both};

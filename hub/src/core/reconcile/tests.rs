@@ -58,6 +58,7 @@ impl Desk {
                 product: ProductId::new("PALLET").unwrap(),
                 quantity: 10,
                 unit_price_minor: 500,
+                unit_weight_grams: None,
             }],
             currency: "EUR".into(),
             class: "standard".into(),

@@ -209,6 +209,7 @@ fn read_line(line: &Line, digits: u32, is_wanted: bool) -> Result<OrderLine, Str
         product: ProductId::new(product.needed_text("code")?).map_err(|e| product.problem("code", e))?,
         quantity: u32::try_from(quantity).map_err(|_| line.row.problem("quantity", "is out of range"))?,
         unit_price_minor: line.row.minor("unit_price", digits)?.unwrap_or(0),
+        unit_weight_grams: None,
     })
 }
 

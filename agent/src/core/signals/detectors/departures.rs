@@ -1,6 +1,11 @@
-//! Departures that should have been.
+//! Dispatches that wait: for a departure that should have been, a vehicle that has not come, or a door that two want.
 
-use gatehouse_common::{case::CaseType, dispatch::DispatchView, time::Moment};
+use gatehouse_common::{
+    case::CaseType,
+    dispatch::{DispatchState, DispatchView},
+    id::DocumentId,
+    time::{Moment, UtcMs},
+};
 
 use crate::core::{
     Core, ms,
@@ -8,17 +13,92 @@ use crate::core::{
 };
 
 impl Core {
+    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, id: DocumentId, view: &DispatchView) {
+        let (late, missed) = (self.late_to_leave(view), self.missed_pickup(now, view));
+        let overlap = self.overlap(now, id, view);
+        let (order, leg) = (&view.order, view.leg());
+        self.found(now, watched, MatterKey::new(CaseType::DepartureDelay, order, &leg), late);
+        self.found(now, watched, MatterKey::new(CaseType::MissedPickup, order, &leg), missed);
+        // The dock gate has a case of its own under the leg alone.
+        self.found(now, watched, MatterKey::new(CaseType::DockConflict, order, format!("{leg}/slot")), overlap);
+    }
+
+    fn waits(&self, view: &DispatchView) -> bool {
+        !view.state.is_over_at_depot() && self.is_wanted(&view.order)
+    }
+
     /// DEPARTURE_DELAY: it has not left a while after it should have.
-    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, view: &DispatchView) {
-        let waits = !view.state.is_over_at_depot() && self.is_wanted(&view.order);
-        let condition = if waits {
-            let planned = view.planned_departure;
-            let late_at = planned.plus(ms(self.profile.bundle.rules.detectors.departure_delay_after_ms));
-            let summary = format!("order {} should have left at {planned}", view.order);
-            Condition::Holds(Sighting::since(planned, summary).counting_from(late_at).about(&view.order))
-        } else {
-            Condition::Absent
-        };
-        self.found(now, watched, MatterKey::new(CaseType::DepartureDelay, &view.order, view.leg()), condition);
+    fn late_to_leave(&self, view: &DispatchView) -> Condition {
+        if !self.waits(view) {
+            return Condition::Absent;
+        }
+        let planned = view.planned_departure;
+        let summary = format!("order {} should have left at {planned}", view.order);
+        let seen =
+            Sighting::since(planned, summary).lasting(self.profile.bundle.rules.detectors.departure_delay_after_ms);
+        Condition::Holds(seen.by_silence().about(&view.order))
+    }
+
+    /// MISSED_PICKUP: its time and the grace are over and its vehicle has not come.
+    ///
+    /// Nothing seen is no proof where nothing looks: a sensor at the door must say that it is free, or the vehicle's
+    /// own positions that it is elsewhere.
+    fn missed_pickup(&self, now: &Moment, view: &DispatchView) -> Condition {
+        let expected = matches!(view.state, DispatchState::Planned | DispatchState::Ready | DispatchState::Released);
+        if !expected || !self.waits(view) {
+            return Condition::Absent;
+        }
+        let rules = &self.profile.bundle.rules.detectors.missed_pickup;
+        let vehicle = self.vehicles.get(view.vehicle.as_str());
+        let docked = self.doors.iter().any(|(_, door)| door.holds(&view.vehicle));
+        let entered = vehicle.filter(|v| v.yard.inside == Some(true)).and_then(|v| v.yard.changed_at);
+        let planned = view.planned_departure;
+        let stayed = |from: UtcMs, to: UtcMs| to.since(from) >= ms(rules.dwell_ms);
+        let was_here = vehicle.and_then(|v| v.visit).is_some_and(|(from, to)| {
+            // It came and left again: whatever that was, it is no vehicle that has not come.
+            stayed(from, to) && to >= planned.plus(-ms(rules.early_ms))
+        });
+        if docked || was_here || entered.is_some_and(|at| stayed(at, now.wall)) {
+            return Condition::Absent;
+        }
+        let door = self.doors.get(view.door.as_str());
+        let taken_by_someone = door.is_some_and(|d| d.occupied == Some(true) && d.vehicle.is_none());
+        let door_free = door.is_some_and(|d| d.occupied == Some(false));
+        let elsewhere = vehicle.is_some_and(|v| v.yard.inside == Some(false));
+        // A vehicle whose positions lie in the future has a wrong clock; where it is cannot be known.
+        let unreadable = vehicle.is_some_and(|v| v.refused_at.is_some_and(|at| v.fix.is_none_or(|(fix, _)| at > fix)));
+        // One fix in the yard is no visit, but it is not nothing either.
+        let glimpsed = vehicle.and_then(|v| v.glimpsed).is_some_and(|at| at >= planned.plus(-ms(rules.early_ms)));
+        if taken_by_someone || unreadable || glimpsed || !(door_free || elsewhere) {
+            return Condition::Unknown;
+        }
+        let summary =
+            format!("vehicle {} has not come for order {}, planned to leave at {planned}", view.vehicle, view.order);
+        Condition::Holds(Sighting::since(planned, summary).lasting(rules.grace_ms).by_silence().about(&view.order))
+    }
+
+    /// DOCK_CONFLICT: an earlier dispatch with another vehicle wants the same door at the same time.
+    fn overlap(&self, now: &Moment, id: DocumentId, view: &DispatchView) -> Condition {
+        if !self.waits(view) {
+            return Condition::Absent;
+        }
+        let rules = &self.profile.bundle.rules.detectors.dock_conflict;
+        let slot_ms = ms(rules.slot_ms);
+        let place = |id: DocumentId, v: &DispatchView| (v.planned_departure, id);
+        let earlier = self
+            .dispatches
+            .iter()
+            .filter_map(|(other, d)| Some((*other, d.view.as_ref()?)))
+            .filter(|(other, v)| v.site == view.site && v.door == view.door && place(*other, v) < place(id, view))
+            .filter(|(_, v)| v.vehicle != view.vehicle && self.waits(v))
+            .find(|(_, v)| view.planned_departure.since(v.planned_departure) < slot_ms);
+        let Some((_, earlier)) = earlier else { return Condition::Absent };
+        let starts = view.planned_departure.plus(-slot_ms);
+        let (door, other) = (&view.door, &earlier.order);
+        let summary = format!("orders {other} and {} both want door {door} from {starts}", view.order);
+        let told_from = starts.plus(-ms(rules.horizon_ms));
+        // Planned for long, it is news only once it is near.
+        let since = told_from.max(now.wall);
+        Condition::Holds(Sighting::since(since, summary).about(&view.order))
     }
 }

@@ -9,12 +9,20 @@ use serde::{Deserialize, Serialize};
 use super::MINUTE_MS;
 use crate::case::CaseType;
 
+mod groups;
+
+pub use groups::{
+    Band, ClockSkew, Detention, DockConflict, FeedStale, InvMismatch, MissedPickup, SealBroken, TempExcursion,
+};
+
 /// When detectors speak.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Detectors {
     /// A door occupied, or standing open, this long past its planned end is blocked, in ms. Default 600,000.
     pub dock_blocked_after_ms: u64,
+    /// A fault that a door or its leveller reports this long blocks it, in ms. Default 60,000.
+    pub dock_fault_after_ms: u64,
     /// A dispatch not gone this long after planned departure is late, in ms. Default 900,000.
     pub departure_delay_after_ms: u64,
     /// A condition that has cleared this long clears its case, in ms. Default 120,000.
@@ -36,6 +44,22 @@ pub struct Detectors {
     pub fix_accuracy_max_m: f64,
     /// Fixes that imply a higher speed are dropped, in km/h. Default 200.
     pub fix_speed_max_kmh: f64,
+    /// DOCK_CONFLICT.
+    pub dock_conflict: DockConflict,
+    /// MISSED_PICKUP.
+    pub missed_pickup: MissedPickup,
+    /// DETENTION.
+    pub detention: Detention,
+    /// INV_MISMATCH by what is in the vehicle.
+    pub inv_mismatch: InvMismatch,
+    /// SEAL_BROKEN.
+    pub seal_broken: SealBroken,
+    /// TEMP_EXCURSION.
+    pub temp_excursion: TempExcursion,
+    /// FEED_STALE.
+    pub feed_stale: FeedStale,
+    /// CLOCK_SKEW.
+    pub clock_skew: ClockSkew,
 }
 
 /// Periods of one type of case; what is not given is as for all types.
@@ -52,6 +76,7 @@ impl Default for Detectors {
     fn default() -> Self {
         Self {
             dock_blocked_after_ms: 10 * MINUTE_MS,
+            dock_fault_after_ms: MINUTE_MS,
             departure_delay_after_ms: 15 * MINUTE_MS,
             clear_after_ms: 2 * MINUTE_MS,
             realert_after_ms: 120 * MINUTE_MS,
@@ -62,6 +87,14 @@ impl Default for Detectors {
             geofence_ring_m: 50.0,
             fix_accuracy_max_m: 100.0,
             fix_speed_max_kmh: 200.0,
+            dock_conflict: DockConflict::default(),
+            missed_pickup: MissedPickup::default(),
+            detention: Detention::default(),
+            inv_mismatch: InvMismatch::default(),
+            seal_broken: SealBroken::default(),
+            temp_excursion: TempExcursion::default(),
+            feed_stale: FeedStale::default(),
+            clock_skew: ClockSkew::default(),
         }
     }
 }
@@ -89,6 +122,7 @@ impl Detectors {
         if !sane(self.geofence_ring_m) || !sane(self.fix_accuracy_max_m) {
             problems.push("detectors: metres must be numbers of at least 0".to_owned());
         }
+        problems.extend(self.temp_excursion.problems());
         if self.realert_after_ms == 0 || self.types.values().any(|p| p.realert_after_ms == Some(0)) {
             problems.push("detectors: realert_after_ms of 0 would trigger without end; give 60000 or more".to_owned());
         }
