@@ -7,16 +7,17 @@ use std::{
     io::{IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     clock::Clock,
     config::{self, Config, ConfigError},
-    page,
+    doctor::{self, Asked, Severity},
+    logs, page,
     store::{Reader, Status},
     wiring,
 };
@@ -46,6 +47,9 @@ enum Command {
         config: ConfigFile,
         #[command(flatten)]
         clock: ClockOptions,
+        /// How log lines look. In both forms a line that repeats others is left out and counted.
+        #[arg(long, value_enum, default_value = "text", value_name = "FORM")]
+        log_format: logs::Format,
     },
     /// Looks a configuration over and tells every problem at once. Opens no port.
     CheckConfig {
@@ -59,6 +63,25 @@ enum Command {
         /// As JSON, for programs.
         #[arg(long)]
         json: bool,
+    },
+    /// Looks at broker, disk, clock, hub and topics, and says what would lose data and how to set it.
+    ///
+    /// Works while the agent runs and while it does not. It tries the broker with a client id and a topic of its own
+    /// (gatehouse/doctor/...) and removes them, writes and removes a small file beside the store, and asks the hub one
+    /// question that changes nothing. Takes about 15 seconds. Run it as the agent's user, else rights are not tried.
+    /// Ends with 1 when something would lose data.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// As JSON, for programs: a list of findings.
+        #[arg(long)]
+        json: bool,
+        /// The broker's own configuration. Without it /etc/mosquitto/mosquitto.conf is read if the broker is here.
+        #[arg(long, value_name = "FILE")]
+        broker_config: Option<PathBuf>,
+        /// Seconds to listen for something on each topic.
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        listen: u64,
     },
     /// Reads a PIN from standard input and prints its argon2 hash for `pin_argon2` of [[operators]].
     ///
@@ -122,9 +145,12 @@ impl ClockOptions {
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Run { config, clock } => run(&config.config, &clock.clock()),
+        Command::Run { config, clock, log_format } => run(&config.config, &clock.clock(), log_format),
         Command::CheckConfig { config } => check_config(&config.config),
         Command::Status { config, json } => status(&config.config, json),
+        Command::Doctor { config, json, broker_config, listen } => {
+            doctor(&config.config, json, &Asked { broker_config, listen: Duration::from_secs(listen) })
+        }
         Command::HashPin => hash_pin(),
         Command::PublicKey { config } => public_key(&config.config),
     };
@@ -143,12 +169,11 @@ fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(config::load(path)?)
 }
 
-fn run(path: &Path, clock: &Clock) -> anyhow::Result<()> {
+fn run(path: &Path, clock: &Clock, log_format: logs::Format) -> anyhow::Result<()> {
     let config = load(path)?;
-    let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    let flood = logs::start(log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.spawn(flood.tell_for_ever());
     runtime.block_on(wiring::run(config, clock.clone()))
 }
 
@@ -173,6 +198,22 @@ fn status(path: &Path, json: bool) -> anyhow::Result<()> {
         format!("no status: {} holds no store yet; start the agent once", config.store_path.display())
     })?;
     if json { say(&serde_json::to_string_pretty(&status)?) } else { say(&in_words(&status)) }
+}
+
+fn doctor(path: &Path, json: bool, asked: &Asked) -> anyhow::Result<()> {
+    let config = load(path)?;
+    // Only the first installer succeeds; a second one in one process finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = runtime.block_on(doctor::examine(&config, &Clock::system(), asked));
+    if json {
+        say(&serde_json::to_string_pretty(&findings)?)?
+    } else {
+        say(&doctor::in_words(&findings))?
+    }
+    let losing = findings.iter().filter(|finding| finding.severity == Severity::LosesData).count();
+    anyhow::ensure!(losing == 0, "{losing} finding(s) would lose data or stop the agent's work");
+    Ok(())
 }
 
 fn in_words(status: &Status) -> String {

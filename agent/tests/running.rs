@@ -24,6 +24,10 @@ struct Watched {
 
 impl Watched {
     fn start(more: &str) -> Self {
+        Self::start_as(more, &[])
+    }
+
+    fn start_as(more: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("gatehouse-watched-").tempdir().unwrap();
         let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         // Nobody listens on the broker's port: it was free a moment ago.
@@ -35,6 +39,7 @@ impl Watched {
         let log = std::fs::File::create(directory.path().join("agent.log")).unwrap();
         let agent = Command::new(env!("CARGO_BIN_EXE_gatehouse-agent"))
             .arg("run")
+            .args(arguments)
             .arg("--config")
             .arg(directory.path().join("agent.toml"))
             .env("NOTIFY_SOCKET", directory.path().join("notify"))
@@ -168,6 +173,17 @@ fn a_start_that_fails_is_told_with_its_reason() {
     watched.until("why it does not start", |text| {
         text.starts_with("STATUS=does not start: ") && text.contains("is another agent running?")
     });
+}
+
+#[test]
+fn log_lines_as_json_are_whole_sentences_with_fields() {
+    let watched = Watched::start_as("", &["--log-format", "json"]);
+    watched.until("that it is ready", |text| text.contains("READY=1"));
+    let log = std::fs::read_to_string(watched.path().join("agent.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(lines.len(), log.lines().count(), "{log}");
+    let starts = lines.iter().find(|line| line["message"] == "agent D1-gateway starts").unwrap();
+    assert_eq!((starts["level"].as_str(), starts["device"].as_str()), (Some("INFO"), Some("D1-gateway")));
 }
 
 /// The settings of a unit file, by section and key; a key may stand more than once.

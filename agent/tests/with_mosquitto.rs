@@ -115,6 +115,54 @@ async fn killed_in_the_middle_it_loses_nothing_and_doubles_nothing() {
     assert_eq!(stored(&store, "m-"), (MESSAGES, MESSAGES), "{}", depot.log());
 }
 
+/// What the findings about `about` that lose data say.
+fn losing<'a>(findings: &'a [Value], about: &str) -> Vec<&'a str> {
+    let losing = findings.iter().filter(|f| f["severity"] == "loses_data" && f["about"] == about);
+    losing.filter_map(|finding| finding["what"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_doctor_finds_nothing_that_loses_with_what_we_ship_and_leaves_the_agent_alone() {
+    let Some(depot) = Depot::start("the doctor and the shipped configuration").await else { return };
+    depot.door(1, "before-doctor", true).await;
+    depot.until("a message before it", |board| shows_reading(board, "before-doctor")).await;
+    let (findings, code) = depot.doctor(&[]);
+    for about in ["broker", "topics", "clock", "hub"] {
+        assert_eq!(losing(&findings, about), Vec::<&str>::new(), "{findings:#?}");
+    }
+    // Where the temporary folder is memory, that is found, and rightly.
+    assert_eq!(code, Some(i32::from(!losing(&findings, "disk").is_empty())), "{findings:#?}");
+    assert!(findings.iter().any(|f| f["what"].as_str().is_some_and(|what| what.contains("kept 1500 of 1500"))));
+    assert!(findings.iter().all(|f| f["severity"] != "unknown" || f["about"] == "clock"), "{findings:#?}");
+    // The agent kept its line and saw nothing of it.
+    depot.door(1, "after-doctor", true).await;
+    depot.until("a message after it", |board| shows_reading(board, "after-doctor")).await;
+    let board = depot.board().await;
+    assert_eq!(board["status"]["counters"]["quarantined"], 0, "{board:#}");
+    assert_eq!(depot.log().matches("connected to the broker").count(), 1, "{}", depot.log());
+    // No session of the doctor's waits at the broker: everything left would be sent to whoever asks again.
+    let left = std::fs::read(depot.directory.path().join("mosquitto.db")).unwrap_or_default();
+    let shows = |what: &[u8]| left.windows(what.len()).any(|window| window == what);
+    assert!(!shows(b"gatehouse-doctor-"), "the broker keeps something of the doctor's");
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_mosquittos_defaults_lose() {
+    let Some(mut depot) = Depot::prepare("the doctor and mosquitto's defaults", "").await else { return };
+    depot.set_broker("listener PORT 127.0.0.1\nallow_anonymous true\nuser root\n");
+    depot.start_broker();
+    let (findings, code) = depot.doctor(&[]);
+    assert_eq!(code, Some(1), "{findings:#?}");
+    let broker = losing(&findings, "broker").join("\n");
+    assert!(broker.contains("of 1500 messages for a session that was away, and dropped"), "{broker}");
+    assert!(broker.contains("persistence is false"), "{broker}");
+    assert!(broker.contains("max_queued_messages is 1000"), "{broker}");
+    assert!(broker.contains("more than mqtt.packet_max_bytes"), "{broker}");
+    for finding in findings.iter().filter(|f| f["severity"] == "loses_data") {
+        assert!(finding["lost"].is_string() && finding["remedy"].is_string(), "{finding:#}");
+    }
+}
+
 /// One line of the exposition: the metric, its labels as they stand, the value.
 fn samples(text: &str) -> Vec<(String, String, f64)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));

@@ -101,6 +101,21 @@ struct Message {
     _weight: tokio::sync::OwnedSemaphorePermit,
 }
 
+/// How the broker is connected to under `client_id`, on a session that it keeps.
+#[must_use]
+pub fn options(config: &MqttConfig, client_id: &str) -> MqttOptions {
+    let mut options = MqttOptions::new(client_id, &config.host, config.port);
+    options
+        .set_clean_session(false)
+        .set_manual_acks(true)
+        .set_keep_alive(KEEP_ALIVE)
+        .set_max_packet_size(config.packet_max_bytes, config.packet_max_bytes);
+    if let Some(username) = &config.username {
+        options.set_credentials(username, config.password.clone().unwrap_or_default());
+    }
+    options
+}
+
 impl Intake {
     /// Makes the task; nothing is connected before [`Intake::run`]. The receiver tells the page.
     #[must_use]
@@ -112,15 +127,7 @@ impl Intake {
         driver: Handle,
         acknowledged: mpsc::UnboundedReceiver<Vec<Receipt>>,
     ) -> (Self, watch::Receiver<BrokerState>) {
-        let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
-        options
-            .set_clean_session(false)
-            .set_manual_acks(true)
-            .set_keep_alive(KEEP_ALIVE)
-            .set_max_packet_size(config.packet_max_bytes, config.packet_max_bytes);
-        if let Some(username) = &config.username {
-            options.set_credentials(username, config.password.clone().unwrap_or_default());
-        }
+        let options = options(&config, &config.client_id);
         let (state, seen) = watch::channel(BrokerState { since: clock.wall(), ..BrokerState::default() });
         let shared = Arc::new(Shared { receipts: Mutex::default(), state });
         (Self { options, config, topics, doors, clock, driver, acknowledged, shared }, seen)

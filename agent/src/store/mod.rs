@@ -61,13 +61,15 @@ pub enum StoreError {
     #[error("store is busy")]
     Busy,
     /// Nothing was written. Free some space or raise the budget; the agent goes on by itself once there is room.
-    #[error("disk of {path} is full, or its budget used up")]
+    #[error(
+        "disk of {path} is full, or its budget used up; make room, it then goes on by itself (docs/runbook.md#disk-full)"
+    )]
     DiskFull {
         /// The store's file.
         path: PathBuf,
     },
     /// The file is damaged. The agent stops; restore it or set it aside and start again.
-    #[error("store at {path} is damaged: {what}")]
+    #[error("store at {path} is damaged: {what}; docs/runbook.md#damaged-store says what then")]
     Damaged {
         /// The store's file.
         path: PathBuf,

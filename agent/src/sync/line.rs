@@ -175,18 +175,8 @@ impl Line {
     /// A refusal may come from a clock that is too far off: asks the hub for its time, and uses that
     /// from now on. Nothing is trusted by it: the answers stay signed.
     async fn learn_hub_time(&self) {
-        let asked = self.client.get(format!("{}{HELLO_PATH}", self.url)).timeout(ANSWER_MAX).send().await;
-        let Ok(response) = asked else { return };
-        let in_header = header(&response, TIME_HEADER).and_then(|text| text.parse().ok());
-        let Ok(body) = bounded(response).await else { return };
-        let hello: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let in_body = ["time", "time_ms"].iter().find_map(|key| match hello.get(*key)? {
-            serde_json::Value::Number(ms) => ms.as_i64(),
-            serde_json::Value::String(text) => text.parse::<UtcMs>().ok().map(|t| t.0),
-            _ => None,
-        });
-        let Some(hub_ms) = in_header.or(in_body) else { return };
-        let skew = UtcMs(hub_ms).since(self.clock.wall());
+        let Some(hub) = self.hub_time().await else { return };
+        let skew = hub.since(self.clock.wall());
         let skew = if skew.abs() > SKEW_MAX_MS / 2 { skew } else { 0 };
         if self.skew_ms.swap(skew, Ordering::Relaxed) != skew {
             match skew {
@@ -194,6 +184,21 @@ impl Line {
                 _ => warn!(skew_ms = skew, "the clock is {} s off the hub's; set it", skew / 1000),
             }
         }
+    }
+
+    /// What time the hub says it is; unsigned, so nothing may be trusted by it.
+    pub async fn hub_time(&self) -> Option<UtcMs> {
+        let asked = self.client.get(format!("{}{HELLO_PATH}", self.url)).timeout(ANSWER_MAX).send().await;
+        let response = asked.ok()?;
+        let in_header = header(&response, TIME_HEADER).and_then(|text| text.parse().ok());
+        let body = bounded(response).await.ok()?;
+        let hello: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let in_body = ["time", "time_ms"].iter().find_map(|key| match hello.get(*key)? {
+            serde_json::Value::Number(ms) => ms.as_i64(),
+            serde_json::Value::String(text) => text.parse::<UtcMs>().ok().map(|t| t.0),
+            _ => None,
+        });
+        in_header.or(in_body).map(UtcMs)
     }
 }
 

@@ -9,3 +9,4 @@ mod tests;
 
 pub use backoff::Backoff;
 pub use client::{HubState, Sync};
+pub use line::{ExchangeError, Line};

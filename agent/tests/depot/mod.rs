@@ -116,6 +116,26 @@ impl Depot {
         agent.wait().unwrap().success()
     }
 
+    /// What `doctor` finds, and its exit code.
+    pub fn doctor(&self, more: &[&str]) -> (Vec<Value>, Option<i32>) {
+        let output = Command::new(env!("CARGO_BIN_EXE_gatehouse-agent"))
+            .args(["doctor", "--json", "--listen", "1", "--config"])
+            .arg(self.directory.path().join("agent.toml"))
+            .arg("--broker-config")
+            .arg(self.directory.path().join("mosquitto.conf"))
+            .args(more)
+            .output()
+            .unwrap();
+        let findings = serde_json::from_slice(&output.stdout);
+        (findings.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr))), output.status.code())
+    }
+
+    /// Gives the broker another configuration, before it starts.
+    pub fn set_broker(&self, settings: &str) {
+        let text = settings.replace("PORT", &self.broker_port.to_string());
+        std::fs::write(self.directory.path().join("mosquitto.conf"), text).unwrap();
+    }
+
     pub fn agent_is_running(&mut self) -> bool {
         self.agent.as_mut().is_some_and(|agent| matches!(agent.try_wait(), Ok(None)))
     }

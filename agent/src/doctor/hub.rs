@@ -1,0 +1,95 @@
+//! Whether the hub can be reached, is the right one, knows this device, and shows about the same time.
+
+use gatehouse_common::{
+    sync::{DeviceSession, PullReply, exchange::PULL_PATH},
+    time::UtcMs,
+};
+
+use super::Finding;
+use crate::{
+    clock::Clock,
+    config::{Config, HubConfig, key},
+    store::Reader,
+    sync::{ExchangeError, Line},
+};
+
+/// A difference between the clocks that is worth a word, in milliseconds.
+const DIFFERENCE_MS: i64 = 5_000;
+
+/// Asks the hub one signed question whose answer changes nothing.
+pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let Some(hub) = &config.hub else {
+        return vec![Finding::note("hub", "no [hub] is configured: this agent stands alone, and has no lease")];
+    };
+    match ask(config, hub, clock).await {
+        Ok(mut findings) => {
+            let known = format!("{} knows this device, and its answers are signed as they should be", hub.url);
+            findings.insert(0, Finding::fine("hub", known));
+            findings
+        }
+        Err(Asking::Store(what)) => vec![
+            Finding::unknown("hub", format!("it was not asked: {what}"))
+                .remedy("start the agent once, so that key and store are there, then ask again"),
+        ],
+        Err(Asking::Exchange(ExchangeError::Http(error))) => vec![
+            Finding::note("hub", format!("{}: {}", hub.url, ExchangeError::Http(error)))
+                .remedy("nothing is lost: what happens is kept and told when it is back; see docs/runbook.md#hub-gone"),
+        ],
+        Err(Asking::Exchange(error)) => vec![Finding::loses(
+            "hub",
+            format!("{}: {error}", hub.url),
+            "nothing here; but nothing is told and no lease comes until it is set right",
+        )],
+    }
+}
+
+enum Asking {
+    Store(String),
+    Exchange(ExchangeError),
+}
+
+async fn ask(config: &Config, hub: &HubConfig, clock: &Clock) -> Result<Vec<Finding>, Asking> {
+    let store = |error: &dyn std::fmt::Display| Asking::Store(error.to_string());
+    if !config.device.key_file.exists() {
+        return Err(Asking::Store(format!("there is no key at {} yet", config.device.key_file.display())));
+    }
+    let key = key::load_or_make(&config.device.key_file).map_err(|error| store(&error))?;
+    let cursor = Reader::open(&config.store_path).and_then(|reader| reader.cursor()).map_err(|error| store(&error))?;
+    let line = Line::new(hub.url.clone(), hub.public_key, config.device.id.clone(), key, clock.clone())
+        .map_err(|error| store(&error))?;
+    let Some(pull) = DeviceSession::resume(cursor, 1).next_pull(0) else {
+        return Err(Asking::Store("no question could be made".to_owned()));
+    };
+    line.exchange::<_, PullReply>(PULL_PATH, &pull, 0).await.map_err(Asking::Exchange)?;
+    Ok(vec![match line.hub_time().await {
+        None => Finding::unknown("clock", "the hub does not tell its time"),
+        Some(time) => difference(time, clock.wall()),
+    }])
+}
+
+fn difference(hub: UtcMs, ours: UtcMs) -> Finding {
+    let ms = ours.since(hub);
+    let what = format!(
+        "the clock is {:.1} s {} the hub's",
+        ms.abs() as f64 / 1000.0,
+        if ms < 0 { "behind" } else { "ahead of" }
+    );
+    if ms.abs() <= DIFFERENCE_MS {
+        return Finding::fine("clock", what);
+    }
+    Finding::note("clock", what)
+        .remedy("set the clock, see docs/runbook.md#clock-wrong; the hub does not confirm it as it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    #[test]
+    fn a_clock_that_the_hub_would_not_confirm_is_told_with_its_direction() {
+        let found = difference(UtcMs(100_000), UtcMs(40_000));
+        assert_eq!((found.severity, found.what.as_str()), (Severity::Note, "the clock is 60.0 s behind the hub's"));
+        assert_eq!(difference(UtcMs(100_000), UtcMs(101_000)).severity, Severity::Fine);
+    }
+}
