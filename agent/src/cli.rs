@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    audit::{self, AuditCommand},
     clock::Clock,
     config::{self, Config, ConfigError},
     page,
@@ -59,6 +60,11 @@ enum Command {
         /// As JSON, for programs.
         #[arg(long)]
         json: bool,
+    },
+    /// Proves the chain of decisions, offline; exports it; lists the hub's receipts for it.
+    Audit {
+        #[command(subcommand)]
+        what: AuditCommand,
     },
     /// Reads a PIN from standard input and prints its argon2 hash for `pin_argon2` of [[operators]].
     ///
@@ -125,6 +131,10 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Run { config, clock } => run(&config.config, &clock.clock()),
         Command::CheckConfig { config } => check_config(&config.config),
         Command::Status { config, json } => status(&config.config, json),
+        Command::Audit { what } => audit::run(&what).and_then(|(text, whole)| {
+            say(&text)?;
+            if whole { Ok(()) } else { Err(anyhow::anyhow!("the chain of decisions is not whole")) }
+        }),
         Command::HashPin => hash_pin(),
         Command::PublicKey { config } => public_key(&config.config),
     };

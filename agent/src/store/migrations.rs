@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0002_blocks.sql"),
         then: Some(old_rows::move_into_blocks),
     },
+    Migration { name: "0003_anchors", sql: include_str!("migrations/0003_anchors.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.
