@@ -14,6 +14,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    audit::{self, AuditCommand},
     clock::Clock,
     config::{self, Config, ConfigError},
     doctor::{self, Asked, Severity},
@@ -83,6 +84,11 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
         listen: u64,
     },
+    /// Proves the chain of decisions, offline; exports it; lists the hub's receipts for it.
+    Audit {
+        #[command(subcommand)]
+        what: AuditCommand,
+    },
     /// Reads a PIN from standard input and prints its argon2 hash for `pin_argon2` of [[operators]].
     ///
     /// For example: `printf 2468 | gatehouse-agent hash-pin`
@@ -151,6 +157,10 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Doctor { config, json, broker_config, listen } => {
             doctor(&config.config, json, &Asked { broker_config, listen: Duration::from_secs(listen) })
         }
+        Command::Audit { what } => audit::run(&what).and_then(|(text, whole)| {
+            say(&text)?;
+            if whole { Ok(()) } else { Err(anyhow::anyhow!("the chain of decisions is not whole")) }
+        }),
         Command::HashPin => hash_pin(),
         Command::PublicKey { config } => public_key(&config.config),
     };

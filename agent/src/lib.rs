@@ -2,8 +2,10 @@
 //!
 //! The rooms: `intake` takes messages in, `driver` hands them to `core`, `core` decides without
 //! touching clock, disk or network, `store` commits what it decided, `sync` tells the hub, `page`
-//! shows people. `meters` counts, `supervisor` tells systemd. `wiring` puts them together; `config` says how.
+//! shows people. `meters` counts, `supervisor` tells systemd. `audit` proves the chain of decisions, offline.
+//! `wiring` puts them together; `config` says how.
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

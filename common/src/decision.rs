@@ -29,6 +29,9 @@ pub enum DecisionKind {
     Recall,
     /// A lease was closed; its use stands in [`DecisionRecord::lease`]. The statement that frees the rest.
     LeaseClosed,
+    /// The store was found to be older than what the hub knows of this device: a new epoch of the chain begins.
+    /// What came before stands in [`DecisionRecord::begins`].
+    EpochBegun,
 }
 
 /// How a release came about.
@@ -90,6 +93,16 @@ pub struct LeaseCharge {
     pub used: LeaseUse,
 }
 
+/// What came before an epoch of a chain. The first record of every epoch but the first holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// The last record that the store held when it was found to be too old; position 0 if it held none.
+    pub held: ChainHead,
+    /// The newest [`ChainHead`] that the hub knew of this device, signed by the hub; none if it knew none. Records
+    /// between the two are at the hub only.
+    pub known: Option<Sealed>,
+}
+
 /// One decision with all it was based on. It travels as [`Sealed`], signed by the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecisionRecord {
@@ -129,6 +142,18 @@ pub struct DecisionRecord {
     pub reason: String,
     /// When, with the clock's uncertainty.
     pub at: Moment,
+    /// What came before the epoch that this record begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Beginning>,
+}
+
+impl DecisionRecord {
+    /// Whether it says what came before its epoch exactly if it has to: as the first of any epoch but the first.
+    #[must_use]
+    pub fn is_founded(&self) -> bool {
+        let has_to = self.epoch > 1 && self.position == 1;
+        has_to == self.begins.is_some() && has_to == (self.kind == DecisionKind::EpochBegun)
+    }
 }
 
 /// What is wrong with a chain, and where.
@@ -155,6 +180,14 @@ pub enum ChainError {
         expected: u64,
         /// The place it says.
         found: u64,
+    },
+    /// The first record of a later epoch does not say what came before it, or another record does.
+    #[error("record {position} of epoch {epoch} does not say what came before the epoch, or says it out of place")]
+    Unfounded {
+        /// Which epoch.
+        epoch: u32,
+        /// Which record.
+        position: u64,
     },
     /// A record belongs to another device or epoch.
     #[error("record {position} belongs to another chain")]
@@ -199,6 +232,9 @@ impl ChainHead {
         }
         if record.previous != self.hash {
             return Err(ChainError::Broken { position: expected });
+        }
+        if !record.is_founded() {
+            return Err(ChainError::Unfounded { epoch: self.epoch, position: expected });
         }
         self.position = expected;
         self.hash = sealed.hash();

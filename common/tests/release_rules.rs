@@ -177,6 +177,7 @@ fn chain(length: u64) -> (PrivateKey, DeviceId, Vec<Sealed>) {
             by: DecidedBy::Rule { rule: "test".into() },
             reason: format!("hold {position}"),
             at: at("a", 1),
+            begins: None,
         };
         let sealed = Sealed::new(&record, &key).unwrap();
         head.follow(&sealed, &key.public()).unwrap();

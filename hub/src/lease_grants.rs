@@ -144,7 +144,8 @@ pub async fn look_after(
             let needed = needed_at(r, &of)?;
             let leases = r.leases_of(&of)?;
             // Most looks end here, without a word to the ERP: no offer could be better than all that is needed.
-            let may_be_due = is_due(held(&leases), &needed, &needed, renew_after_ms, now);
+            let held = held(&leases, r.epoch_begun_at(&of)?);
+            let may_be_due = is_due(held, &needed, &needed, renew_after_ms, now);
             Ok(may_be_due.then_some(needed))
         })
         .await?;
@@ -194,7 +195,7 @@ fn grant(
     let needed = needed_at(tx, site)?;
     add_own_orders(tx, site, caps, &mut figures)?;
     let offer = slices(&book(tx)?, site, &needed, &figures, &grantor.policy, now);
-    if !is_due(held(&tx.leases_of(site)?), &needed, &offer, grantor.renew_after_ms, now) {
+    if !is_due(held(&tx.leases_of(site)?, tx.epoch_begun_at(site)?), &needed, &offer, grantor.renew_after_ms, now) {
         return Ok(None);
     }
     let id = LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?;
@@ -239,10 +240,12 @@ fn add_own_orders(reader: &Reader<'_>, site: &SiteId, caps: Caps, figures: &mut 
     Ok(())
 }
 
-/// The lease that a depot holds, as far as the hub knows: the newest that it has not closed.
-fn held(leases: &[LeaseRow]) -> Option<(&Lease, &LeaseUse)> {
-    let open = leases.iter().rev().find(|row| row.state == LeaseState::Outstanding);
-    open.map(|row| (&row.lease, &row.used))
+/// The lease that a depot holds, as far as the hub knows: the newest that it has not closed. A depot whose store
+/// was restored at `restored` has set aside those of before; they count all the same.
+fn held(leases: &[LeaseRow], restored: Option<UtcMs>) -> Option<(&Lease, &LeaseUse)> {
+    let is_held =
+        |row: &&LeaseRow| row.state == LeaseState::Outstanding && restored.is_none_or(|at| row.lease.granted_at > at);
+    leases.iter().rev().find(is_held).map(|row| (&row.lease, &row.used))
 }
 
 /// What the orders of a depot need that neither left nor stand released.

@@ -128,6 +128,20 @@ def check_chain(run, name, key, records):
     return whole
 
 
+def check_anchors(run, name, records):
+    """What the hub receipted of one device's whole chain: its signature, and the hash of the record here."""
+    hub_key = base64.b64decode(run.plan["hub_public_key"])
+    hashes = {(row["epoch"], row["position"]): hashlib.sha256(row["body"].encode("utf-8")).hexdigest() for row in records}
+    for row in run.data[name]["anchors"]:
+        head = json.loads(row["body"])
+        place = (head["epoch"], head["position"])
+        what = f"{name} has a receipt for record {place[1]} of epoch {place[0]}"
+        if not ed25519.verify(hub_key, row["body"].encode("utf-8"), base64.b64decode(row["signature"])):
+            run.wrong("decisions", f"{what} that the hub did not sign")
+        elif head["device"] != name or hashes.get(place, head["hash"]) != head["hash"]:
+            run.wrong("decisions", f"{what}, and the record is another one")
+
+
 def check_decisions(run):
     listed = {row["device"]: row["public_key"] for row in run.hub["devices"]}
     chain_ok = True
@@ -136,7 +150,11 @@ def check_decisions(run):
         key_text = run.data[name]["identity"].get("public_key", "")
         if listed.get(name) != key_text:
             run.wrong("decisions", f"the hub lists another key for {name}")
-        chain_ok &= check_chain(run, name, base64.b64decode(key_text), own)
+        whole = check_chain(run, name, base64.b64decode(key_text), own)
+        chain_ok &= whole
+        # A record that was altered does not match its receipt either; once is enough.
+        if whole:
+            check_anchors(run, name, own)
         at_hub = [row for row in run.hub["decisions"] if row["device"] == name]
         parts = ("id", "hash", "body", "signature")
         mine = {(r["epoch"], r["position"]): tuple(r[p] for p in parts) for r in own}

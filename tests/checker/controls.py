@@ -179,6 +179,13 @@ def decision_altered(copy):
     ]
 
 
+def receipt_altered(copy):
+    row = copy.ask(copy.one, "SELECT * FROM anchors ORDER BY n DESC LIMIT 1")[0]
+    copy.change(copy.one, "UPDATE anchors SET signature = ? WHERE n = ?", base64.b64encode(bytes(64)).decode(), row["n"])
+    what = f"{copy.one} has a receipt for record {row['position']} of epoch {row['epoch']}"
+    return [f"decisions: {what} that the hub did not sign"]
+
+
 def decision_moved_to_another_depot(copy):
     row = copy.ask(copy.one, "SELECT * FROM decisions ORDER BY epoch DESC, position DESC LIMIT 1")[0]
     last = copy.ask(copy.other, "SELECT max(position) AS n FROM decisions")[0]["n"]
@@ -343,6 +350,7 @@ CONTROLS = [
     decision_removed_at_both,
     decision_doubled,
     decision_altered,
+    receipt_altered,
     decision_moved_to_another_depot,
     release_above_its_lease,
     posting_removed,

@@ -64,6 +64,7 @@ class Run:
             "decisions": rows(
                 path, "SELECT epoch, position, id, hash, body, signature FROM decisions ORDER BY epoch, position"
             ),
+            "anchors": rows(path, "SELECT body, signature FROM anchors ORDER BY n"),
             "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
             "changes": rows(path, "SELECT document, hash, bytes FROM chunks"),
             "identity": {row["name"]: row["value"] for row in rows(path, "SELECT name, value FROM identity")},

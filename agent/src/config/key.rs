@@ -53,7 +53,10 @@ pub fn load_or_make(path: &Path) -> Result<PrivateKey, KeyError> {
     }
 }
 
-fn load(path: &Path) -> Result<PrivateKey, KeyError> {
+/// The key in `path`, if there is one.
+/// # Errors
+/// [`KeyError`].
+pub fn load(path: &Path) -> Result<PrivateKey, KeyError> {
     let fail = |source| KeyError::File { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(fail)?;
     let mode = std::fs::metadata(path).map_err(fail)?.permissions().mode();

@@ -1,6 +1,7 @@
 //! What goes out of the core: records to be written in one transaction, then effects.
 
 use gatehouse_common::{
+    decision::ChainHead,
     document::Chunk,
     fact::{Fact, FactKey},
     gate::GateResult,
@@ -126,8 +127,20 @@ pub enum Record {
     },
     /// How far the hub's feed is taken.
     Cursor(Cursor),
-    /// A receipt of the hub for the head of the decision chain.
-    Anchor(Sealed),
+    /// A receipt of the hub for a head of the decision chain, checked against the chain: ground.
+    Anchor {
+        /// The head that it receipts.
+        head: ChainHead,
+        /// Its text and the hub's signature.
+        sealed: Sealed,
+        /// When it came in.
+        received: Moment,
+    },
+    /// The store is older than what the hub knows: chain, changes and outbox begin a new life under this number.
+    Epoch {
+        /// The number of chain and changes, and of the outbox.
+        epoch: u32,
+    },
     /// The hub has taken the outbox this far.
     OutboxTaken {
         /// The last number taken or rejected.

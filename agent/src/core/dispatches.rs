@@ -85,6 +85,7 @@ impl Core {
             by: ruling.by,
             reason: ruling.reason,
             at: ruling.now.clone(),
+            begins: None,
         })
     }
 

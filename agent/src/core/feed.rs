@@ -30,7 +30,7 @@ impl Core {
                     DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
                     DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
                 },
-                Downward::Anchor(sealed) => self.out.records.push(Record::Anchor(sealed)),
+                Downward::Anchor(sealed) => self.take_anchor(now, sealed),
                 Downward::Sources(json) => self.take_sources(now, &json),
             }
         }

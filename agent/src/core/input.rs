@@ -4,7 +4,7 @@ use gatehouse_common::{
     case::CaseState,
     id::{ActorName, DocumentId, Hash32},
     reading::{ProofLine, Reading},
-    sync::{Cursor, FeedItem, Rejection},
+    sync::{Cursor, FeedItem, Rejection, Standing},
 };
 
 /// A message that waits for its acknowledgement, as the intake numbers it. Opaque to the core.
@@ -37,6 +37,8 @@ pub enum Input {
         /// The start of the new life.
         cursor: Cursor,
     },
+    /// The hub knows more of this device than its store does: the store is an older copy.
+    Outlived(Standing),
     /// The hub has taken the outbox this far.
     Pushed {
         /// The last number taken or rejected.

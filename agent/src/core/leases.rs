@@ -8,7 +8,8 @@ use gatehouse_common::{
     lease::{HeldLease, Lease, LeaseRefusal, LeaseUse, within},
     order::{LineQuantity, Order},
     seal::Sealed,
-    time::Moment,
+    sync::Standing,
+    time::{Moment, UtcMs},
 };
 
 use super::{
@@ -35,6 +36,10 @@ impl Core {
         {
             return;
         }
+        if lease.granted_at <= self.leases_after {
+            tracing::info!(lease.id = %lease.id, "lease {} was held before and is not taken again", lease.id);
+            return;
+        }
         self.close_lease(now, "a newer lease took its place");
         let id = lease.id.clone();
         self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: now.clone() });
@@ -54,6 +59,8 @@ impl Core {
     /// States what was used; the rest is the hub's again.
     fn close_lease(&mut self, now: &Moment, why: &str) {
         let Some(held) = self.lease.take() else { return };
+        // The hub's feed may bring it again; its use would then be counted from nothing.
+        self.no_leases_through(held.lease.granted_at);
         let charge = LeaseCharge { lease: held.lease.id.clone(), used: held.used.clone() };
         let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
         self.decide(|id| DecisionRecord {
@@ -75,9 +82,27 @@ impl Core {
             by: DecidedBy::Rule { rule: "lease".to_owned() },
             reason: format!("lease {} closed: {why}", held.lease.id),
             at: now.clone(),
+            begins: None,
         });
         self.out.records.push(Record::LeaseUsed { id: held.lease.id, used: held.used, closed: true });
         self.changed(Change::Status);
+    }
+
+    /// What the forgotten life of this device used of its leases nobody here knows: none of them is used any more,
+    /// and no statement is made. The hub counts them whole until a person writes them off.
+    pub(super) fn forget_lease(&mut self, known: &Standing) {
+        if let Some(held) = self.lease.take() {
+            self.out.records.push(Record::LeaseUsed { id: held.lease.id, used: held.used, closed: true });
+        }
+        self.no_leases_through(known.at);
+    }
+
+    /// No lease granted at `at` or before is taken any more.
+    pub(super) fn no_leases_through(&mut self, at: UtcMs) {
+        if at > self.leases_after {
+            self.leases_after = at;
+            self.write_rule("leases_after", &at);
+        }
     }
 
     /// How old facts may be under the lease.

@@ -6,6 +6,7 @@
 //! the core is loaded anew from the store between any two of them.
 
 mod cases;
+mod chain;
 pub mod decision;
 mod dispatches;
 mod feed;
@@ -30,21 +31,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use gatehouse_common::{
     bundle::Bundle,
     case::CaseView,
-    decision::{ChainHead, DecisionRecord},
     dispatch::DispatchView,
     document::{Actor, ActorKind, Document},
     fact::Facts,
     gate::GateResult,
     geo::Geofence,
-    id::{DecisionId, DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
     lease::HeldLease,
     order::Order,
-    seal::{PrivateKey, PublicKey, Sealed},
+    seal::{PrivateKey, PublicKey},
     sync::Cursor,
     telemetry::Track,
     time::{Hlc, Moment, UtcMs},
 };
 
+use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
 use input::Input;
 use signals::{
@@ -106,13 +107,15 @@ struct Case {
 pub struct Core {
     profile: Profile,
     actor: Actor,
-    chain: ChainHead,
+    chain: Chain,
     hlc: Hlc,
     facts: Facts,
     orders: BTreeMap<OrderId, Order>,
     dispatches: BTreeMap<DocumentId, Dispatch>,
     cases: BTreeMap<DocumentId, Case>,
     lease: Option<HeldLease>,
+    /// A lease granted no later than this was held before, or used by a life of this device that is forgotten.
+    leases_after: UtcMs,
     doors: Table<DoorState>,
     vehicles: Table<VehicleState>,
     counts: Table<Counts>,
@@ -150,13 +153,14 @@ impl Core {
             Actor { kind, site: profile.site.clone(), device: profile.device.clone(), epoch: snapshot.actor_epoch };
         let mut core = Self {
             actor,
-            chain: snapshot.chain,
+            chain: Chain::resume(snapshot.chain),
             hlc: Hlc::default(),
             facts: Facts::default(),
             orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
             dispatches: BTreeMap::new(),
             cases: BTreeMap::new(),
             lease: None,
+            leases_after: UtcMs(i64::MIN),
             doors: Table::new("door"),
             vehicles: Table::new("vehicle"),
             counts: Table::new("counts"),
@@ -226,6 +230,7 @@ impl Core {
         let read = match key {
             "line" => serde_json::from_str(body).map(|line| self.line = line),
             "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
+            "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
@@ -287,6 +292,7 @@ impl Core {
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
             }
+            Input::Outlived(known) => self.begin_epoch(now, &known),
             Input::Pushed { through, rejected, kept_through } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
@@ -411,31 +417,6 @@ impl Core {
 
     fn view(&self, dispatch: DocumentId) -> Option<&DispatchView> {
         self.dispatches.get(&dispatch)?.view.as_ref()
-    }
-
-    /// Puts a decision at the end of the chain and signs it.
-    fn decide(&mut self, record: impl FnOnce(DecisionId) -> DecisionRecord) -> Option<DecisionId> {
-        let position = self.chain.position + 1;
-        let id = DecisionId::of(&self.profile.device, self.chain.epoch, position);
-        let mut record = record(id.clone());
-        record.device = self.profile.device.clone();
-        record.site = self.profile.site.clone();
-        record.epoch = self.chain.epoch;
-        record.position = position;
-        record.previous = self.chain.hash;
-        record.bundle = self.profile.bundle.hash;
-        let sealed = match Sealed::new(&record, &self.profile.key) {
-            Ok(sealed) => sealed,
-            Err(e) => {
-                tracing::error!(decision.id = %id, "decision {id} cannot be written and is not made: {e}");
-                return None;
-            }
-        };
-        self.chain.position = position;
-        self.chain.hash = sealed.hash();
-        self.out.records.push(Record::Decision { position, epoch: self.chain.epoch, id: id.clone(), sealed });
-        self.out.effects.push(Effect::PushNow);
-        Some(id)
     }
 }
 

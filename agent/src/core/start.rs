@@ -4,7 +4,7 @@ use gatehouse_common::{
     decision::ChainHead,
     fact::Fact,
     gate::GateResult,
-    id::{DocumentId, DocumentKind, LeaseId},
+    id::{DocumentId, DocumentKind, Hash32, LeaseId},
     lease::LeaseUse,
     order::Order,
     seal::Sealed,
@@ -17,8 +17,8 @@ use gatehouse_common::{
 pub struct Snapshot {
     /// Which install of the device writes.
     pub actor_epoch: u32,
-    /// Where the chain of decisions has got to.
-    pub chain: ChainHead,
+    /// Where the chain of decisions has got to, and how far the hub has receipted it.
+    pub chain: ChainTail,
     /// State of rules: key and JSON.
     pub rules: Vec<(String, String)>,
     /// The facts held.
@@ -33,6 +33,17 @@ pub struct Snapshot {
     pub gates: Vec<(DocumentId, Vec<GateResult>)>,
     /// How far the hub's feed is taken.
     pub cursor: Cursor,
+}
+
+/// Where the chain of decisions has got to.
+#[derive(Debug, Clone)]
+pub struct ChainTail {
+    /// Its end.
+    pub head: ChainHead,
+    /// The newest head that the hub has receipted, in the running epoch.
+    pub anchored: Option<ChainHead>,
+    /// Hashes of the records after it, by place.
+    pub unanchored: Vec<(u64, Hash32)>,
 }
 
 /// A document as stored.

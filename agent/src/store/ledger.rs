@@ -1,11 +1,10 @@
-//! Ground rows: decisions, leases; and the way from a [`Record`] to its table.
+//! Ground rows: leases; and the way from a [`Record`] to its table.
 
 use std::path::Path;
 
 use gatehouse_common::{
-    decision::ChainHead,
     geo::Point,
-    id::{DecisionId, DeviceId, LeaseId},
+    id::LeaseId,
     lease::LeaseUse,
     reading::ReadingValue,
     seal::Sealed,
@@ -15,23 +14,8 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, checksum, cursors, documents, facts, outbox, quarantine, readings};
+use super::{Store, StoreError, chain, checksum, cursors, documents, facts, outbox, quarantine, readings};
 use crate::core::{decision::Record, start::StoredLease};
-
-/// One decision as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DecisionRow {
-    /// Its place in the chain.
-    pub position: u64,
-    /// Epoch of the chain.
-    pub epoch: u32,
-    /// Its name.
-    pub id: String,
-    /// SHA-256 of its text, in hexadecimal.
-    pub hash: String,
-    /// Its text and signature.
-    pub sealed: Sealed,
-}
 
 /// Says what the caller can do about what SQLite said.
 pub fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
@@ -99,14 +83,15 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             }
             Ok(())
         }
-        Record::Decision { position, epoch, id, sealed } => write_decision(conn, *position, *epoch, id, sealed),
+        Record::Decision { position, epoch, id, sealed } => chain::write_decision(conn, *position, *epoch, id, sealed),
         Record::LeaseReceived { id, sealed, received } => write_lease(conn, id, sealed, received),
         Record::LeaseUsed { id, used, closed } => use_lease(conn, id, used, *closed),
         Record::Rule { key, body } => facts::put_rule(conn, key, body),
         Record::RuleGone { key } => facts::forget_rule(conn, key),
         Record::Gates { dispatch, gates } => documents::write_gates(conn, *dispatch, gates),
         Record::Cursor(cursor) => cursors::set_cursor(conn, cursor),
-        Record::Anchor(sealed) => cursors::set(conn, "anchor", &json(sealed)?),
+        Record::Anchor { head, sealed, received } => chain::write_anchor(conn, head, sealed, received),
+        Record::Epoch { epoch } => chain::begin_epoch(conn, *epoch),
         Record::OutboxTaken { through, rejected, kept_through } => {
             outbox::taken(conn, *through, rejected, *kept_through)
         }
@@ -168,48 +153,6 @@ pub fn kind_of(value: &ReadingValue) -> &'static str {
         ReadingValue::Crossing { .. } => "crossing",
         ReadingValue::Proof { .. } => "proof",
     }
-}
-
-fn write_decision(conn: &Connection, position: u64, epoch: u32, id: &DecisionId, sealed: &Sealed) -> Result<()> {
-    let hash = sealed.hash().to_string();
-    let sum = checksum::of(&[hash.as_bytes(), sealed.body.as_bytes(), sealed.signature.as_bytes()]);
-    conn.prepare_cached(
-        "INSERT INTO decisions (epoch, position, id, hash, body, signature, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![epoch, int(position), id.as_str(), hash, sealed.body, sealed.signature, sum])?;
-    outbox::put(conn, &Upward::Decision(sealed.clone()))
-}
-
-/// Where the chain has got to, after checking the checksum of its last row.
-pub fn chain(store: &Store, device: DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
-    let last = decisions(store.conn(), epoch, 1).map_err(|e| store.explain(&e))?;
-    let Some((row, sum)) = last.into_iter().next() else { return Ok(ChainHead::start(device, epoch)) };
-    let expected = checksum::of(&[row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()]);
-    match row.hash.parse() {
-        Ok(hash) if sum == expected && row.sealed.hash() == hash => {
-            Ok(ChainHead { device, epoch, position: row.position, hash })
-        }
-        _ => Err(store.damaged(format!("decision {} does not match its checksum", row.id))),
-    }
-}
-
-/// The newest `limit` decisions of an epoch, newest first, with their checksums.
-pub fn decisions(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<(DecisionRow, Vec<u8>)>> {
-    conn.prepare_cached(
-        "SELECT position, epoch, id, hash, body, signature, checksum FROM decisions
-         WHERE epoch = ?1 ORDER BY position DESC LIMIT ?2",
-    )?
-    .query_map(params![epoch, limit], |row| {
-        let sealed = Sealed { body: row.get(4)?, signature: row.get(5)? };
-        let decision =
-            DecisionRow { position: uint(row, 0)?, epoch: row.get(1)?, id: row.get(2)?, hash: row.get(3)?, sealed };
-        let sum: Vec<u8> = row.get(6)?;
-        let parts = [decision.hash.as_bytes(), decision.sealed.body.as_bytes(), decision.sealed.signature.as_bytes()];
-        checksum::check(format!("decision {}", decision.id), &parts, &sum)?;
-        Ok((decision, sum))
-    })?
-    .collect()
 }
 
 fn write_lease(conn: &Connection, id: &LeaseId, sealed: &Sealed, received: &Moment) -> Result<()> {

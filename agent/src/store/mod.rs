@@ -5,6 +5,7 @@
 //! start). Never decides anything.
 
 mod alone;
+mod chain;
 mod checksum;
 mod cursors;
 mod documents;
@@ -34,7 +35,8 @@ use rusqlite::Connection;
 
 use crate::core::{decision::Record, start::Snapshot};
 
-pub use ledger::{DecisionRow, kind_of};
+pub use chain::{AnchorRow, DecisionRow};
+pub use ledger::kind_of;
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
@@ -258,7 +260,7 @@ impl Store {
         let device = device.ok_or_else(|| self.damaged("identity has no device"))?;
         Ok(Snapshot {
             actor_epoch,
-            chain: ledger::chain(self, device, actor_epoch)?,
+            chain: chain::tail(self, device, actor_epoch)?,
             rules: facts::rules(self)?,
             facts: facts::facts(self)?,
             orders: facts::orders(self)?,

@@ -87,3 +87,9 @@ pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
 pub fn count(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM outbox WHERE taken = 0")?.query_row([], |row| uint(row, 0))
 }
+
+/// The last number ever given; 0 before the first.
+pub fn last(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'")?
+        .query_row([], |row| uint(row, 0))
+}

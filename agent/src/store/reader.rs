@@ -7,7 +7,7 @@ use std::{
 
 use gatehouse_common::{
     gate::GateResult,
-    id::{DocumentId, OrderId},
+    id::{DocumentId, Hash32, OrderId},
     lease::{Lease, LeaseUse},
     order::Order,
     sync::Cursor,
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting, cursors, ledger,
+    AnchorRow, DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting, chain,
+    cursors,
     ledger::{explain, from_json, uint},
     outbox, quarantine, readings, room, scrub,
 };
@@ -305,6 +306,13 @@ impl Reader {
         Ok(self.identity()?.get("outbox_epoch").and_then(|e| e.parse().ok()).unwrap_or(1))
     }
 
+    /// The last number that a record of the outbox was given; 0 before the first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_last(&self) -> Result<u64, StoreError> {
+        self.ask(outbox::last)
+    }
+
     /// How far the hub's feed is taken.
     /// # Errors
     /// [`StoreError`].
@@ -317,7 +325,28 @@ impl Reader {
     /// [`StoreError`].
     pub fn decisions(&self, limit: u32) -> Result<Vec<DecisionRow>, StoreError> {
         let epoch = self.identity()?.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
-        Ok(self.ask(|conn| ledger::decisions(conn, epoch, limit))?.into_iter().map(|(row, _)| row).collect())
+        self.ask(|conn| chain::newest(conn, epoch, limit))
+    }
+
+    /// Hands every decision of every epoch to `each`, in order, with whether its row matches its checksum.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn each_decision(&self, each: impl FnMut(DecisionRow, bool)) -> Result<(), StoreError> {
+        self.ask(|conn| chain::each(conn, each))
+    }
+
+    /// The hub's receipts of the chain, in the order in which they came.
+    /// # Errors
+    /// [`StoreError`]; also of a store that no program of this version has opened yet.
+    pub fn anchors(&self) -> Result<Vec<AnchorRow>, StoreError> {
+        self.ask(chain::anchors)
+    }
+
+    /// The hash of the decision at a place of the chain.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn decision_hash_at(&self, epoch: u32, position: u64) -> Result<Option<Hash32>, StoreError> {
+        self.ask(|conn| chain::hash_at(conn, epoch, position))
     }
 
     /// The newest readings, newest first.

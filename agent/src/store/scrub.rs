@@ -35,7 +35,7 @@ struct Ground {
 /// One value, as the checksums take it.
 type Cell = Option<Vec<u8>>;
 
-const GROUND: [Ground; 11] = [
+const GROUND: [Ground; 12] = [
     Ground {
         table: "blocks",
         sql: "SELECT rowid, body, first, count, checksum FROM blocks",
@@ -71,6 +71,11 @@ const GROUND: [Ground; 11] = [
     Ground {
         table: "decisions",
         sql: "SELECT rowid, hash, body, signature, checksum FROM decisions",
+        matches: |row| summed(row, 3),
+    },
+    Ground {
+        table: "anchors",
+        sql: "SELECT rowid, hash, body, signature, checksum FROM anchors",
         matches: |row| summed(row, 3),
     },
     Ground {

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use super::{
     Backoff,
     line::{ExchangeError, Line},
+    standing,
 };
 use crate::{
     clock::Clock,
@@ -71,13 +72,17 @@ pub struct Sync {
     state: Arc<watch::Sender<HubState>>,
     /// A push could not reach the hub: the pull that waits there may wait for nothing.
     in_doubt: Arc<Notify>,
+    device: DeviceId,
+    hub: PublicKey,
+    /// Whether the hub was asked how this device stands. Until then nothing is told and nothing learnt.
+    stands: Arc<watch::Sender<bool>>,
 }
 
 /// Looks at the store. A reader may be used by one at a time only.
-struct Looks(Mutex<Reader>);
+pub(super) struct Looks(Mutex<Reader>);
 
 impl Looks {
-    fn reader(&self) -> MutexGuard<'_, Reader> {
+    pub(super) fn reader(&self) -> MutexGuard<'_, Reader> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,11 +110,12 @@ impl Sync {
         let reader = Reader::open(&store)?;
         let session = DeviceSession::resume(reader.cursor()?, reader.outbox_epoch()?);
         let public: PublicKey = hub.public_key;
-        let line = Line::new(hub.url.clone(), public, device, key, clock.clone())?;
+        let line = Line::new(hub.url.clone(), public, device.clone(), key, clock.clone())?;
         let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), ..HubState::default() };
         let (state, seen) = watch::channel(start);
         let (session, state, in_doubt) = (Arc::new(Mutex::new(session)), Arc::new(state), Arc::default());
-        let sync = Self { line, session, store, clock, driver, state, in_doubt };
+        let stands = Arc::new(watch::channel(false).0);
+        let sync = Self { line, session, store, clock, driver, state, in_doubt, device, hub: public, stands };
         Ok((sync, seen))
     }
 
@@ -143,6 +149,9 @@ impl Sync {
         let store = Looks(Mutex::new(Reader::open(&self.store)?));
         let mut grew = self.driver.outbox_grew();
         let mut backoff = Backoff::new();
+        let mut stands = self.stands.subscribe();
+        // The sender lives as long as this.
+        let _ = stands.wait_for(|known| *known).await;
         self.session().push_failed();
         loop {
             let waiting = store.outbox(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX))?;
@@ -204,6 +213,13 @@ impl Sync {
     async fn pull_loop(&self) -> Result<(), TaskError> {
         let store = Looks(Mutex::new(Reader::open(&self.store)?));
         let mut backoff = Backoff::new();
+        while !*self.stands.borrow() {
+            if let Err(error) = self.stand(&store).await? {
+                self.failed(&error);
+                self.lost().await?;
+                self.clock.sleep(backoff.next_ms()).await;
+            }
+        }
         loop {
             let pull = self.session().next_pull(LONG_POLL_MS);
             let Some(pull) = pull else {
@@ -252,6 +268,32 @@ impl Sync {
                 }
             }
         }
+    }
+
+    /// Asks the hub how this device stands. A store that was restored begins a new life before anything is told.
+    async fn stand(&self, store: &Looks) -> Result<Result<(), ExchangeError>, TaskError> {
+        let epoch = store.reader().outbox_epoch()?;
+        let standing = match standing::ask(&self.line, epoch).await {
+            Ok(standing) => standing,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(standing) = standing
+            && standing::outlived(store, &self.device, &self.hub, &standing)?
+        {
+            warn!("the hub knows more of this device than its store holds: the store was restored from an older copy");
+            self.driver.send(Input::Outlived(standing)).await?;
+            let started = tokio::time::Instant::now();
+            while store.reader().outbox_epoch()? == epoch {
+                if started.elapsed() > COMMIT_MAX {
+                    return Ok(Ok(()));
+                }
+                tokio::time::sleep(COMMIT_LOOK).await;
+            }
+            let (cursor, epoch) = (store.cursor()?, store.reader().outbox_epoch()?);
+            *self.session() = DeviceSession::resume(cursor, epoch);
+        }
+        self.stands.send_replace(true);
+        Ok(Ok(()))
     }
 
     /// Waits until the store shows `cursor`. Only then is the page known here.

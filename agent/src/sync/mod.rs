@@ -3,6 +3,7 @@
 mod backoff;
 mod client;
 mod line;
+mod standing;
 
 #[cfg(test)]
 mod tests;

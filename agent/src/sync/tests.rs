@@ -21,10 +21,11 @@ use gatehouse_common::{
     id::{DeviceId, OrderId, SiteId, VehicleId},
     seal::PrivateKey,
     sync::{
-        Cursor, Downward, FeedItem, Lane, LedgerEpoch, Pull, PullReply, Push, PushReply, Upward, decode, encode,
+        Cursor, Downward, FeedItem, Lane, LedgerEpoch, Pull, PullReply, Push, PushReply, Standing, Upward, decode,
+        encode,
         exchange::{
-            HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, reply_text,
-            request_text,
+            HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, STANDING_PATH, TIME_HEADER,
+            reply_text, request_text,
         },
     },
     time::UtcMs,
@@ -48,6 +49,9 @@ struct Hub {
     fail_next: AtomicU32,
     /// Pulls hang but for those of recalls alone, and pushes break off.
     hangs: bool,
+    /// What it knows of the device; `None` for a hub that cannot say.
+    standing: Option<Standing>,
+    outbox_epochs: Mutex<Vec<u64>>,
     pushed: Mutex<Vec<(u64, Upward)>>,
     pulls: Mutex<Vec<Pull>>,
 }
@@ -67,6 +71,8 @@ impl Hub {
             clock_ahead_ms: clock_ahead_ms.into(),
             fail_next: fail_next.into(),
             hangs: false,
+            standing: None,
+            outbox_epochs: Mutex::default(),
             pushed: Mutex::default(),
             pulls: Mutex::default(),
         }
@@ -106,12 +112,19 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     if hub.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    if uri.path() == STANDING_PATH {
+        return match &hub.standing {
+            Some(standing) => hub.answer(nonce, standing),
+            None => StatusCode::NOT_FOUND.into_response(),
+        };
+    }
     if uri.path() == PUSH_PATH {
         if hub.hangs {
             hub.until_a_pull_hangs().await;
             panic!("this breaks the connection off, as is meant");
         }
         let push: Push = decode(&body).unwrap();
+        hub.outbox_epochs.lock().unwrap().push(push.outbox_epoch);
         let taken_through = push.records.last().unwrap().0;
         hub.pushed.lock().unwrap().extend(push.records);
         return hub.answer(nonce, &PushReply { taken_through, rejected: Vec::new(), kept_through: 0 });
@@ -164,6 +177,7 @@ impl Depot {
         let router = Router::new()
             .route(PUSH_PATH, post(exchange))
             .route(PULL_PATH, post(exchange))
+            .route(STANDING_PATH, post(exchange))
             .route(
                 HELLO_PATH,
                 get(|State(hub): State<Arc<Hub>>| async move { Json(serde_json::json!({ "time": hub.now() })) }),
@@ -267,4 +281,26 @@ async fn a_push_that_breaks_off_ends_the_pull_that_hangs_and_recalls_are_asked_f
 
 fn recalls_only(depot: &Depot) -> usize {
     depot.hub.pulls.lock().unwrap().iter().filter(|pull| pull.recalls_only).count()
+}
+
+fn knows(taken_through: u64) -> Hub {
+    let standing = Standing { at: UtcMs(1), taken_through, outbox_epochs: vec![1], heads: Vec::new() };
+    Hub { standing: Some(standing), ..Hub::new(0, 0) }
+}
+
+#[tokio::test]
+async fn a_store_older_than_what_the_hub_took_from_it_begins_a_new_life_before_it_tells_anything() {
+    let depot = Depot::with(9, knows(900)).await;
+    depot.until("something is pushed", |d| !d.hub.pushed.lock().unwrap().is_empty()).await;
+    assert!(depot.hub.outbox_epochs.lock().unwrap().iter().all(|epoch| *epoch == 2));
+    let store = Reader::open(&depot.store.path().join("agent.db")).unwrap();
+    assert_eq!(store.identity().unwrap()["actor_epoch"], "2");
+    assert!(depot.hub.pulls.lock().unwrap()[0].recalls_only);
+}
+
+#[tokio::test]
+async fn a_store_that_the_hub_knows_nothing_beyond_goes_on_as_it_was() {
+    let depot = Depot::with(9, knows(0)).await;
+    depot.until("something is pushed", |d| !d.hub.pushed.lock().unwrap().is_empty()).await;
+    assert_eq!(*depot.hub.outbox_epochs.lock().unwrap(), [1]);
 }

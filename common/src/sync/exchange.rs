@@ -22,6 +22,8 @@ pub const SIGNATURE_HEADER: &str = "gatehouse-signature";
 pub const PUSH_PATH: &str = "/sync/v1/push";
 /// Path of a pull.
 pub const PULL_PATH: &str = "/sync/v1/pull";
+/// Path of the question how a device stands: a [`super::Stand`], answered by a [`super::Standing`].
+pub const STANDING_PATH: &str = "/sync/v1/standing";
 /// Path where the hub tells its name, public key and time; not signed by the asker.
 pub const HELLO_PATH: &str = "/sync/v1/hello";
 

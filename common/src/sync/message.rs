@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{Cursor, Lane, LedgerEpoch};
 use crate::{
-    id::{DocumentId, DocumentKind, Hash32},
-    seal::Sealed,
+    decision::ChainHead,
+    id::{DeviceId, DocumentId, DocumentKind, Hash32},
+    seal::{PublicKey, Sealed},
 };
 
 /// Something a device tells the hub.
@@ -79,6 +80,42 @@ pub struct Rejection {
     pub number: u64,
     /// Why, for people.
     pub reason: String,
+}
+
+/// How does this device stand with the hub? Asked once after each start, before anything else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Which life of the device's outbox goes on.
+    pub outbox_epoch: u64,
+}
+
+/// What the hub knows of a device. A store that holds less is an older copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// When, by the hub's clock.
+    pub at: crate::time::UtcMs,
+    /// The last number taken in the life of the outbox that was asked for; 0 if none was.
+    pub taken_through: u64,
+    /// Every life of the outbox of which something was taken.
+    pub outbox_epochs: Vec<u64>,
+    /// Where each epoch of the device's chain has got to: a [`crate::decision::ChainHead`] each, signed by the hub.
+    pub heads: Vec<Sealed>,
+}
+
+impl Standing {
+    /// The head of the newest epoch, with its signed text. With a key, one that the hub did not sign is left out.
+    #[must_use]
+    pub fn newest_head(&self, device: &DeviceId, hub: Option<&PublicKey>) -> Option<(ChainHead, Sealed)> {
+        let read = |sealed: &Sealed| hub.map_or_else(|| sealed.peek(), |key| sealed.open::<ChainHead>(key)).ok();
+        let heads = self.heads.iter().filter_map(|sealed| Some((read(sealed)?, sealed.clone())));
+        heads.filter(|(head, _)| head.device == *device).max_by_key(|(head, _)| head.epoch)
+    }
+
+    /// The newest life of the outbox that the hub knows; 0 if it knows none.
+    #[must_use]
+    pub fn newest_outbox_epoch(&self) -> u64 {
+        self.outbox_epochs.iter().copied().max().unwrap_or(0)
+    }
 }
 
 /// What is new for this device?

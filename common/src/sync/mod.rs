@@ -11,6 +11,6 @@ pub mod session;
 pub mod version;
 
 pub use cursor::{Cursor, Lane, LedgerEpoch};
-pub use message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Rejection, Upward};
+pub use message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Rejection, Stand, Standing, Upward};
 pub use session::{DeviceSession, HubPage};
 pub use version::{FrameError, PROTOCOL, decode, encode};

@@ -85,7 +85,7 @@ pub struct FactShort {
 pub struct DecisionShort {
     #[schema(value_type = String)]
     id: DecisionId,
-    /// `release`, `hold`, `override`, `recall` or `lease_closed`.
+    /// `release`, `hold`, `override`, `recall`, `lease_closed` or `epoch_begun`.
     #[schema(value_type = String)]
     kind: DecisionKind,
     /// `normal`, `degraded`, `offline` or `override`, for releases.

@@ -1,8 +1,8 @@
 //! Decisions as their devices signed them.
 
 use gatehouse_common::{
-    decision::{DecisionKind, DecisionRecord},
-    id::{DecisionId, DeviceId, DocumentId, Hash32, LeaseId, OrderId},
+    decision::{ChainHead, DecisionKind, DecisionRecord},
+    id::{DecisionId, DeviceId, DocumentId, Hash32, LeaseId, OrderId, SiteId},
     seal::Sealed,
     time::UtcMs,
 };
@@ -65,6 +65,7 @@ fn kind_word(kind: DecisionKind) -> &'static str {
         DecisionKind::Override => "override",
         DecisionKind::Recall => "recall",
         DecisionKind::LeaseClosed => "lease_closed",
+        DecisionKind::EpochBegun => "epoch_begun",
     }
 }
 
@@ -120,6 +121,46 @@ impl Reader<'_> {
         Ok(statement.query_row([device.as_str(), lease.as_str()], |r| r.get(0))?)
     }
 
+    /// Second records for places that were taken, of one device, in the order they came in.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one of them is.
+    pub fn forks_of(&self, device: &DeviceId) -> Result<Vec<Sealed>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT body, signature, checksum FROM forks WHERE device = ?1 ORDER BY n")?;
+        let rows = statement.query_map([device.as_str()], |r| {
+            let sealed = Sealed { body: r.get("body")?, signature: r.get("signature")? };
+            Ok((sealed, r.get::<_, Vec<u8>>("checksum")?))
+        })?;
+        rows.map(|row| {
+            let (sealed, sum) = row?;
+            row::verify("forks", device.as_str(), &[sealed.body.as_bytes(), sealed.signature.as_bytes()], &sum)?;
+            Ok(sealed)
+        })
+        .collect()
+    }
+
+    /// When a gateway of a depot last began a new epoch, by the hub's clock: what it held before is forgotten.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn epoch_begun_at(&self, site: &SiteId) -> Result<Option<UtcMs>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT max(received_ms) FROM decisions WHERE site = ?1 AND kind = 'epoch_begun'")?;
+        let at: Option<i64> = statement.query_row([site.as_str()], |r| r.get(0))?;
+        Ok(at.map(UtcMs))
+    }
+
+    /// Where each epoch of a device's chain has got to, the oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a hash cannot be read.
+    pub fn chains_of(&self, device: &DeviceId) -> Result<Vec<ChainHead>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT epoch FROM chains WHERE device = ?1 ORDER BY epoch")?;
+        let epochs: Vec<u32> = statement.query_map([device.as_str()], |r| r.get("epoch"))?.collect::<Result<_, _>>()?;
+        epochs.into_iter().map(|epoch| self.chain(device, epoch)).collect()
+    }
+
     /// How many decisions there are.
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -145,6 +186,32 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
+    /// Keeps a second record for a place that is taken. False if this one was kept before.
+    pub(crate) fn put_fork(
+        &mut self,
+        record: &DecisionRecord,
+        sealed: &Sealed,
+        now: UtcMs,
+    ) -> Result<bool, StoreError> {
+        let kept = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO forks (device, epoch, position, hash, body, signature, received_ms, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (device, epoch, position, hash) DO NOTHING",
+            )?
+            .execute(params![
+                record.device.as_str(),
+                record.epoch,
+                row::to_sql(record.position),
+                sealed.hash().to_string(),
+                sealed.body,
+                sealed.signature,
+                now.0,
+                row::checksum(&[sealed.body.as_bytes(), sealed.signature.as_bytes()]),
+            ])?;
+        Ok(kept > 0)
+    }
+
     /// Keeps a decision whose signature and place in its chain were checked.
     pub(crate) fn put_decision(
         &mut self,

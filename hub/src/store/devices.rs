@@ -156,6 +156,14 @@ impl Reader<'_> {
         Ok(taken.map_or(0, row::from_sql))
     }
 
+    /// Every life of a device's outbox of which something was taken.
+    pub(crate) fn outbox_epochs(&self, device: &DeviceId) -> Result<Vec<u64>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT outbox_epoch FROM outboxes WHERE device = ?1")?;
+        let epochs: Vec<String> =
+            statement.query_map([device.as_str()], |r| r.get("outbox_epoch"))?.collect::<Result<_, _>>()?;
+        epochs.iter().map(|text| row::parse("outboxes", text)).collect()
+    }
+
     /// What was rejected of these numbers.
     pub(crate) fn rejections(
         &self,

@@ -19,8 +19,8 @@ use gatehouse_common::{
     id::DeviceId,
     seal::PrivateKey,
     sync::{
-        Pull, Push, decode, encode,
-        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH},
+        Pull, Push, Stand, decode, encode,
+        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, STANDING_PATH},
         session::BATCH_MAX,
         version::FRAME_MAX_BYTES,
     },
@@ -35,6 +35,7 @@ use super::{
     pull,
     push::handle_push,
     signed::{Claim, Nonces, sign_reply},
+    standing,
 };
 use crate::{
     clock::Clock,
@@ -75,6 +76,7 @@ pub fn router(state: SyncState) -> Router {
     Router::new()
         .route(PUSH_PATH, post(push_route))
         .route(PULL_PATH, post(pull_route))
+        .route(STANDING_PATH, post(standing_route))
         .route(HELLO_PATH, get(hello_route))
         .layer(DefaultBodyLimit::max(FRAME_MAX_BYTES))
         .with_state(state)
@@ -147,6 +149,12 @@ impl Shared {
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
 
+    async fn standing(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Stand = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.wall());
+        self.store.read(move |r| standing::standing(r, &key, &name, &asked, now)).await.map_err(Refusal::Later)
+    }
+
     /// A depot where nothing happens has nothing to push, and yet it is there.
     async fn note_heard(&self, device: &DeviceId) {
         let now = self.clock.wall();
@@ -213,6 +221,14 @@ async fn pull_route(State(state): State<SyncState>, headers: HeaderMap, body: By
     let shared = &state.shared;
     match shared.authenticate(PULL_PATH, &headers, &body).await {
         Ok((device, claim)) => shared.answer(&claim, shared.pull(&device, &body).await),
+        Err(refusal) => unsigned(refusal),
+    }
+}
+
+async fn standing_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.authenticate(STANDING_PATH, &headers, &body).await {
+        Ok((device, claim)) => shared.answer(&claim, shared.standing(&device, &body).await),
         Err(refusal) => unsigned(refusal),
     }
 }

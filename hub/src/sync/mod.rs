@@ -9,6 +9,7 @@ mod gate;
 pub mod pull;
 pub mod push;
 mod signed;
+pub mod standing;
 
 pub use endpoint::{SyncState, router};
 pub use pull::handle_pull;

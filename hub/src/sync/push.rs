@@ -15,7 +15,7 @@ use gatehouse_common::{
 };
 use tracing::warn;
 
-use super::gate;
+use super::{gate, standing};
 use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, quarantine::Refused};
 
 /// How many taken records a device keeps for the day that the hub's disk is lost.
@@ -34,7 +34,7 @@ pub fn handle_push(
 ) -> Result<PushReply, StoreError> {
     let known = tx.device(device)?;
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
-    let mut taking = Taking { device: &device, now, heads: BTreeMap::new(), status: None };
+    let mut taking = Taking { device: &device, key, now, heads: BTreeMap::new(), status: None };
     let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
     for (number, record) in &push.records {
         // Taken before, or out of order: an outbox only rises.
@@ -74,6 +74,7 @@ fn anchor(tx: &mut Tx<'_>, key: &PrivateKey, site: &SiteId, head: &ChainHead, no
 
 struct Taking<'a> {
     device: &'a Device,
+    key: &'a PrivateKey,
     now: &'a Moment,
     /// Chains that went on in this push, by epoch.
     heads: BTreeMap<u32, (SiteId, ChainHead)>,
@@ -163,6 +164,13 @@ impl Taking<'_> {
                 return Ok(Ok(()));
             }
             let reason = format!("a second record for position {} of chain {}", said.position, said.epoch);
+            if tx.put_fork(&said, sealed, self.now.wall)? {
+                let summary = format!(
+                    "{} sent {reason}: two copies of it are or were at work; the second record is kept and not obeyed",
+                    said.device
+                );
+                standing::raise(tx, &said, summary, self.now.wall)?;
+            }
             tx.audit(&AuditEntry {
                 at: self.now.wall,
                 actor: said.device.to_string(),
@@ -176,6 +184,9 @@ impl Taking<'_> {
             Ok(record) => record,
             Err(e) => return Ok(Err(e.to_string())),
         };
+        if let Some(why) = standing::unfounded(tx, self.key, &record)? {
+            standing::raise(tx, &record, format!("{}: {why}", record.device), self.now.wall)?;
+        }
         tx.put_decision(&record, sealed, self.now.wall)?;
         self.heads.insert(record.epoch, (record.site, head));
         Ok(Ok(()))

@@ -385,6 +385,16 @@ impl Depot {
         self.tell(Downward::Lease(Sealed::new(&lease, &PrivateKey::from_seed([9; 32])).unwrap()))
     }
 
+    /// A lease that was told before, as the hub's feed would bring it again.
+    pub fn told_lease(&self, id: &str) -> Downward {
+        let leases = self.store.snapshot().unwrap().leases;
+        Downward::Lease(leases.into_iter().find(|l| l.id.as_str() == id).unwrap().sealed)
+    }
+
+    pub fn wall(&self) -> UtcMs {
+        self.now.wall
+    }
+
     /// The hub hears everything that waits in the outbox, then writes into the dispatch and tells the depot.
     pub fn hub_says(&mut self, order: &str, says: Says) -> &mut Self {
         self.hub_hears();

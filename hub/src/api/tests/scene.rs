@@ -106,6 +106,7 @@ fn decision(device: &DeviceId, dispatch: DocumentId, order: &Order, clock: &Cloc
         by: DecidedBy::Rule { rule: "auto".into() },
         reason: "all gates met under the lease".into(),
         at: clock.now(),
+        begins: None,
     }
 }
 

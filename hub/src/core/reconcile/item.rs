@@ -106,7 +106,9 @@ impl ReconItem {
         });
         let state = match record.kind {
             DecisionKind::Release | DecisionKind::Override => DispatchState::Released,
-            DecisionKind::Hold | DecisionKind::Recall | DecisionKind::LeaseClosed => DispatchState::Held,
+            DecisionKind::Hold | DecisionKind::Recall | DecisionKind::LeaseClosed | DecisionKind::EpochBegun => {
+                DispatchState::Held
+            }
         };
         Self {
             decision: record.id.clone(),

@@ -40,8 +40,8 @@ pub fn settle(situation: &Situation<'_>) -> Vec<Step> {
     let mut run = Run { s: situation, item: situation.item.clone(), steps: Vec::new(), needed: Vec::new() };
     match situation.decision.kind {
         DecisionKind::Release | DecisionKind::Override => run.release(),
-        // A hold, a recall or a closed lease asks nothing of the ERP.
-        DecisionKind::Hold | DecisionKind::Recall | DecisionKind::LeaseClosed => {
+        // A hold, a recall, a closed lease or a new epoch asks nothing of the ERP.
+        DecisionKind::Hold | DecisionKind::Recall | DecisionKind::LeaseClosed | DecisionKind::EpochBegun => {
             if run.item.outcome.is_none() {
                 run.close(Outcome::Matched);
             }

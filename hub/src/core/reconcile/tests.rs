@@ -92,6 +92,7 @@ impl Desk {
             by: DecidedBy::Rule { rule: "auto".into() },
             reason: "all gates met".into(),
             at: Moment { wall: UtcMs(500), uncertainty_ms: 0, boot: Default::default(), boottime_ms: 0, trusted: true },
+            begins: None,
         };
         let view = DispatchView {
             state: DispatchState::Released,
