@@ -10,7 +10,10 @@ mod ends;
 pub mod key;
 mod people;
 mod read;
+mod tls;
 mod topics;
+mod units;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,9 @@ pub use device::{DeviceConfig, DeviceKind, SiteConfig};
 pub use ends::{HubConfig, MqttConfig, PageConfig};
 pub use people::Operator;
 pub use read::Problem;
-pub use topics::{Decoder, Place, ReadingKind, TimeUnit, TopicConfig, scan_step};
+pub use topics::{Decoder, MetricConfig, TopicConfig};
+pub use units::{SpeedUnit, TimeUnit, Unit};
+pub use values::{Place, ReadingKind, ValueMap, scan_step};
 
 use read::Section;
 

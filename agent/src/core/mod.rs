@@ -16,6 +16,7 @@ mod physical;
 mod readiness;
 mod readings;
 mod recalls;
+pub mod senders;
 pub mod signals;
 pub mod start;
 pub mod state;
@@ -47,6 +48,7 @@ use gatehouse_common::{
 
 use decision::{Change, Decision, Effect, Record};
 use input::Input;
+use senders::SenderState;
 use signals::watch::{Watch, Watched};
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
@@ -122,6 +124,7 @@ pub struct Core {
     track_book: TrackBook,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
+    senders: Table<SenderState>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -164,6 +167,7 @@ impl Core {
             track_book: TrackBook::default(),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
+            senders: Table::new("sender"),
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -209,7 +213,8 @@ impl Core {
             || self.motions.take(key, body)
             || self.trips.take(key, body)
             || self.learnt.take(key, body)
-            || self.tracks.take(key, body);
+            || self.tracks.take(key, body)
+            || self.senders.take(key, body);
         if taken {
             return;
         }
@@ -260,6 +265,13 @@ impl Core {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
                 self.take_reading(now, reading);
+            }
+            Input::Shown(shown) => {
+                self.acknowledge(shown.receipt);
+                self.take_shown(shown);
+            }
+            Input::Counted(counts) => {
+                self.out.records.extend(counts.into_iter().map(|(name, by)| Record::Counted { name, by }));
             }
             Input::Unreadable(message) => {
                 self.acknowledge(message.receipt);
@@ -356,6 +368,7 @@ impl Core {
         self.trips.flush(&mut self.out.records);
         self.learnt.flush(&mut self.out.records);
         self.tracks.flush(&mut self.out.records);
+        self.senders.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }
