@@ -306,6 +306,12 @@ impl Intake {
                 "{broker} closed the connection; if it does so again and again, another agent may use the client id {}",
                 self.config.client_id
             ),
+            // In TLS 1.3 a broker's refusal of our certificate comes with the first answer.
+            other if self.config.tls.is_some() => {
+                format!(
+                    "{broker}: {other}; if it speaks of an alert, check mqtt.client_cert_file against its authority"
+                )
+            }
             other => format!("{broker}: {other}"),
         }
     }
