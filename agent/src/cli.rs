@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config, ConfigError},
     doctor::{self, Asked, Severity},
     logs, page,
-    store::{Reader, Status},
+    store::{Reader, SourceAge, Status},
     wiring,
 };
 
@@ -242,6 +242,24 @@ fn in_words(status: &Status) -> String {
             count("quarantined"),
             count("conflicts"),
         ),
+        format!(
+            "messages    {} unreadable, {} oversized, {} empty, {} sent again, {} retained, {} of no concern, \
+             {} values refused, {} readings out of order",
+            count("messages_unreadable"),
+            count("messages_oversized"),
+            count("messages_empty"),
+            count("messages_again"),
+            count("messages_retained"),
+            count("messages_of_no_concern"),
+            count("values_refused"),
+            count("readings_late"),
+        ),
+        format!(
+            "broker      {} connections, {} lost, {} times it had forgotten our session",
+            count("connections"),
+            count("connections_lost"),
+            count("sessions_gone"),
+        ),
         format!("decisions   {}", status.decisions),
         format!(
             "store       {} MiB of {} used{}",
@@ -258,8 +276,19 @@ fn in_words(status: &Status) -> String {
             ),
         },
     ];
-    lines.extend(status.sources.iter().map(|s| format!("source      {} last heard {}", s.source, s.heard)));
+    lines.extend(status.sources.iter().map(source_in_words));
     lines.join("\n")
+}
+
+fn source_in_words(source: &SourceAge) -> String {
+    let mut line = format!("source      {} last heard {}", source.source, source.heard);
+    if source.gaps > 0 {
+        line.push_str(&format!(", {} messages missing in {} gaps", source.missing, source.gaps));
+    }
+    if let Some(behind_ms) = source.clock_behind_ms {
+        line.push_str(&format!(", clock {} ms {}", behind_ms.abs(), if behind_ms < 0 { "ahead" } else { "behind" }));
+    }
+    line
 }
 
 fn hash_pin() -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use crate::{
         input::{Input, Line},
     },
     driver::Driver,
-    intake::mqtt::Intake,
+    intake::{mqtt::Intake, payload::Births, read::MessageReader},
     page::{self, Page},
     scrub,
     store::{Identity, Store},
@@ -68,6 +68,9 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     let mut store = Store::open(&store_path, &identity)?;
     store.keep_within(store_limits)?;
     let snapshot = store.snapshot().context("the store cannot be read")?;
+    let births = Births::restored(snapshot.rules.iter().map(|(key, body)| (key.as_str(), body.as_str())));
+    let status = store.look().status().context("the store cannot be read")?;
+    let had_session = status.counters.get("connections").is_some_and(|connections| *connections > 0);
     let profile = Profile {
         device: device.id.clone(),
         site: device.site.clone(),
@@ -88,7 +91,9 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     // The driver ends when nobody can send to it any more: after all others.
     tasks.spawn_once("driver", |_| async { driver.ended().await.map_err(TaskError::from) });
 
-    let (intake, broker) = Intake::new(mqtt, topics, site.doors, clock.clone(), handle.clone(), to_acknowledge);
+    let reader = MessageReader::new(topics.clone(), site.doors, mqtt.payload_max_bytes, births);
+    let (intake, broker) =
+        Intake::new(mqtt, topics, reader, had_session, clock.clone(), handle.clone(), to_acknowledge);
     tasks.spawn_once("intake", |stop| intake.run(stop));
 
     let hub_state = match hub {

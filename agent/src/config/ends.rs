@@ -3,19 +3,26 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use gatehouse_common::seal::PublicKey;
 
-use super::read::{Problem, Section};
+use super::{
+    read::{Problem, Section},
+    tls,
+};
 
 /// `[mqtt]`
 #[derive(Clone)]
 pub struct MqttConfig {
     /// `host`: the broker's name or address.
     pub host: String,
-    /// `port`: default 1883.
+    /// `port`: default 1883, with `ca_file` 8883.
     pub port: u16,
+    /// Made of `ca_file` (the certificates, in PEM, by which the broker is trusted; without it the line is not
+    /// encrypted), `client_cert_file` and `client_key_file` (who we are, in PEM, where the broker asks for it).
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// `client_id`: the broker keeps the session under it, so it must stay the same over restarts
     /// and belong to one agent only. Default `gatehouse-` and the device's id.
     pub client_id: String,
@@ -63,7 +70,10 @@ const PACKET_CEILING_BYTES: usize = 268_435_455;
 impl MqttConfig {
     pub(super) fn read(section: &mut Section, device: Option<&str>, problems: &mut Vec<Problem>) -> Option<Self> {
         let host: Option<String> = section.required("host", "name the broker, such as \"127.0.0.1\"", problems);
-        let port = section.optional("port", "give a number from 1 to 65535", problems).unwrap_or(1883);
+        let has_tls = section.has("ca_file");
+        let default_port = if has_tls { 8883 } else { 1883 };
+        let port = section.optional("port", "give a number from 1 to 65535", problems).unwrap_or(default_port);
+        let tls = tls::read(section, problems);
         let client_id: Option<String> = section.optional("client_id", "give a name as text", problems);
         let username = section.optional("username", "give a name as text", problems);
         let password_file = section.optional_path("password_file", problems);
@@ -99,7 +109,16 @@ impl MqttConfig {
         if password.is_some() && username.is_none() {
             problems.push(section.problem("username", "is missing", "a password needs a user name"));
         }
-        Some(Self { host: host?, port, client_id: client_id?, username, password, payload_max_bytes, packet_max_bytes })
+        Some(Self {
+            host: host?,
+            port,
+            tls,
+            client_id: client_id?,
+            username,
+            password,
+            payload_max_bytes,
+            packet_max_bytes,
+        })
     }
 }
 

@@ -11,7 +11,10 @@ pub mod key;
 mod people;
 mod read;
 mod store;
+mod tls;
 mod topics;
+mod units;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,9 @@ pub use device::{DeviceConfig, DeviceKind, SiteConfig};
 pub use ends::{HubConfig, MqttConfig, PageConfig};
 pub use people::Operator;
 pub use read::Problem;
-pub use topics::{Decoder, Place, ReadingKind, TimeUnit, TopicConfig, scan_step};
+pub use topics::{Decoder, MetricConfig, TopicConfig};
+pub use units::{SpeedUnit, TimeUnit, Unit};
+pub use values::{Place, ReadingKind, ValueMap, scan_step};
 
 use crate::store::Limits;
 use read::Section;

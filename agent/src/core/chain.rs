@@ -150,7 +150,7 @@ impl Core {
         self.cursor = Cursor::start(self.cursor.epoch);
         self.out.records.push(Record::Cursor(self.cursor));
         self.line.recalls_known = false;
-        self.hub_speaks();
+        self.hub_speaks(now);
         self.write_line();
         self.out.effects.push(Effect::PushNow);
         self.changed(Change::Status);

@@ -41,6 +41,13 @@ pub enum Record {
     },
     /// A reading came again, byte for byte. Counted, not kept.
     Duplicate,
+    /// Something that only counts.
+    Counted {
+        /// The counter.
+        name: &'static str,
+        /// By how much it rises.
+        by: u64,
+    },
     /// Something that could not be used: ground.
     Quarantine {
         /// Where it came from: a topic, or `hub/...` for items of the feed.

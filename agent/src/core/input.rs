@@ -5,6 +5,7 @@ use gatehouse_common::{
     id::{ActorName, DocumentId, Hash32},
     reading::{ProofLine, Reading},
     sync::{Cursor, FeedItem, Rejection, Standing},
+    time::UtcMs,
 };
 
 /// A message that waits for its acknowledgement, as the intake numbers it. Opaque to the core.
@@ -21,8 +22,12 @@ pub enum Input {
         /// Acknowledged after the commit.
         receipt: Option<Receipt>,
     },
+    /// A message shows something beside its readings. Give it before them: a crash in between must not look like a gap.
+    Shown(Shown),
     /// A message came that cannot be read.
     Unreadable(Unreadable),
+    /// The intake counted something: names of counters and by how much each rises.
+    Counted(Vec<(&'static str, u64)>),
     /// The hub told what is new. Items and cursor are committed together.
     Feed {
         /// What is new, in order.
@@ -54,6 +59,52 @@ pub enum Input {
     Tap(Tap),
     /// Time has passed.
     Tick,
+}
+
+/// What a message shows beside its readings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// What shows gaps and wrong clocks, sender by sender.
+    pub marks: Vec<Mark>,
+    /// What the intake must remember to read later messages.
+    pub learned: Option<Learned>,
+    /// When the message came in.
+    pub received: UtcMs,
+    /// Whether it came as it was sent: not kept by the broker, not sent a second time.
+    pub live: bool,
+    /// Acknowledged after the commit; none where readings follow, which bring it.
+    pub receipt: Option<Receipt>,
+}
+
+/// What a message shows of its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The sender.
+    pub source: String,
+    /// Its number, where it has one.
+    pub sequence: Option<Sequence>,
+    /// When it was sent, by the sender's clock.
+    pub sent: Option<UtcMs>,
+}
+
+/// A number that rises by one from message to message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sequence {
+    /// The number.
+    pub number: u64,
+    /// After how many it begins at 0 again; `None` if never.
+    pub modulus: Option<u64>,
+    /// Whether the sender says that it begins anew with this one.
+    pub begins: bool,
+}
+
+/// What the intake must remember to read later messages; opaque to the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learned {
+    /// Under which key of the rule state.
+    pub key: String,
+    /// What, as JSON.
+    pub body: String,
 }
 
 /// A message that cannot be read: kept by its hash, size and head.

@@ -17,6 +17,7 @@ mod physical;
 mod readiness;
 mod readings;
 mod recalls;
+pub mod senders;
 pub mod signals;
 pub mod start;
 pub mod state;
@@ -48,6 +49,7 @@ use gatehouse_common::{
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
 use input::Input;
+use senders::SenderState;
 use signals::{
     clocks::ClockState,
     temperature::ProbeState,
@@ -131,6 +133,7 @@ pub struct Core {
     clocks: Table<ClockState>,
     line: LineSeen,
     sources: BTreeMap<String, UtcMs>,
+    senders: Table<SenderState>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -176,6 +179,7 @@ impl Core {
             clocks: Table::new("device_clock"),
             line: LineSeen::default(),
             sources: BTreeMap::new(),
+            senders: Table::new("sender"),
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -223,7 +227,8 @@ impl Core {
             || self.learnt.take(key, body)
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
-            || self.clocks.take(key, body);
+            || self.clocks.take(key, body)
+            || self.senders.take(key, body);
         if taken {
             return;
         }
@@ -275,6 +280,13 @@ impl Core {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
                 self.take_reading(now, reading);
+            }
+            Input::Shown(shown) => {
+                self.acknowledge(shown.receipt);
+                self.take_shown(shown);
+            }
+            Input::Counted(counts) => {
+                self.out.records.extend(counts.into_iter().map(|(name, by)| Record::Counted { name, by }));
             }
             Input::Unreadable(message) => {
                 self.acknowledge(message.receipt);
@@ -374,6 +386,7 @@ impl Core {
         self.tracks.flush(&mut self.out.records);
         self.probes.flush(&mut self.out.records);
         self.clocks.flush(&mut self.out.records);
+        self.senders.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }

@@ -35,6 +35,7 @@ impl Core {
             return;
         }
         self.track_reading(&reading);
+        self.count_if_late(&reading);
         match &reading.value {
             ReadingValue::Door { door, open } => {
                 let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));

@@ -1,38 +1,33 @@
 //! The line to the depot's or vehicle's broker.
 //!
-//! In: MQTT messages at QoS 1 on a session that the broker keeps. Out: inputs for the driver, one
-//! per message. Three loops share one task: one polls the connection and never waits for the store,
-//! so that keep-alive lives while the store is busy; one decodes and hands over, as fast as the
-//! driver takes; one acknowledges what is committed. Never acknowledges before the commit.
+//! In: MQTT messages at QoS 1 on a session that the broker keeps. Out: inputs for the driver. Four
+//! loops share one task: one polls the connection and never waits for the store, so that keep-alive
+//! lives while the store is busy; one decodes and hands over, as fast as the driver takes; one
+//! acknowledges what is committed; one tells what was counted. Never acknowledges before the commit.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use gatehouse_common::{
-    id::{DoorId, Hash32},
-    reading::ReadingValue,
-    time::UtcMs,
-};
+use gatehouse_common::time::UtcMs;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish, QoS, StateError, SubscribeFilter,
-    SubscribeReasonCode, mqttbytes,
+    SubscribeReasonCode, TlsConfiguration, Transport, mqttbytes,
 };
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use super::{
-    payload::{Decoded, Unreadable, decode},
+    read::{Arrived, MessageReader},
     receipts::Receipts,
-    topics::rule_for,
 };
 use crate::{
     clock::Clock,
     config::{MqttConfig, TopicConfig},
-    core::input::{Input, Receipt, Unreadable as UnreadableInput},
+    core::input::{Input, Receipt},
     driver::Handle,
     sync::Backoff,
     tasks::{Stop, TaskError},
@@ -49,8 +44,8 @@ const REQUESTS_MAX: usize = 70_000;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A connection that held this long, in real time, counts as good.
 const STEADY: Duration = Duration::from_secs(10);
-/// Bytes of a message that quarantine keeps.
-const HEAD_BYTES: usize = 256;
+/// How often what was counted is told to the driver, in real time. A crash loses counts of that long, no messages.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known of the line to the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -65,8 +60,12 @@ pub struct BrokerState {
     pub refused: Vec<String>,
     /// Messages that came in since the start.
     pub received: u64,
-    /// Messages of no concern, such as OwnTracks messages that are no location.
+    /// Messages since the start of which nothing is to be kept: empty ones, an OwnTracks card.
     pub ignored: u64,
+    /// Connections since the start.
+    pub connections: u64,
+    /// Whether the broker had forgotten our session when we last came: what it received meanwhile is lost.
+    pub session_gone: bool,
     /// When a message last came in.
     pub heard: Option<UtcMs>,
 }
@@ -76,7 +75,8 @@ pub struct Intake {
     options: MqttOptions,
     config: MqttConfig,
     topics: Vec<TopicConfig>,
-    doors: std::collections::BTreeSet<DoorId>,
+    reader: MessageReader,
+    had_session: bool,
     clock: Clock,
     driver: Handle,
     acknowledged: mpsc::UnboundedReceiver<Vec<Receipt>>,
@@ -86,9 +86,21 @@ pub struct Intake {
 struct Shared {
     receipts: Mutex<Receipts>,
     state: watch::Sender<BrokerState>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Shared {
+    fn count(&self, names: &[&'static str]) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+
+    fn counted(&self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+
     fn receipts(&self) -> MutexGuard<'_, Receipts> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +110,7 @@ impl Shared {
 struct Message {
     publish: Publish,
     receipt: Receipt,
+    received: UtcMs,
     _weight: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -113,24 +126,29 @@ pub fn options(config: &MqttConfig, client_id: &str) -> MqttOptions {
     if let Some(username) = &config.username {
         options.set_credentials(username, config.password.clone().unwrap_or_default());
     }
+    if let Some(tls) = &config.tls {
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())));
+    }
     options
 }
 
 impl Intake {
     /// Makes the task; nothing is connected before [`Intake::run`]. The receiver tells the page.
+    /// `had_session` says whether this agent was ever connected: then a broker without our session has lost it.
     #[must_use]
     pub fn new(
         config: MqttConfig,
         topics: Vec<TopicConfig>,
-        doors: std::collections::BTreeSet<DoorId>,
+        reader: MessageReader,
+        had_session: bool,
         clock: Clock,
         driver: Handle,
         acknowledged: mpsc::UnboundedReceiver<Vec<Receipt>>,
     ) -> (Self, watch::Receiver<BrokerState>) {
         let options = options(&config, &config.client_id);
         let (state, seen) = watch::channel(BrokerState { since: clock.wall(), ..BrokerState::default() });
-        let shared = Arc::new(Shared { receipts: Mutex::default(), state });
-        (Self { options, config, topics, doors, clock, driver, acknowledged, shared }, seen)
+        let shared = Arc::new(Shared { receipts: Mutex::default(), state, counts: Mutex::default() });
+        (Self { options, config, topics, reader, had_session, clock, driver, acknowledged, shared }, seen)
     }
 
     /// Runs until `stop`. A broker that is away, or was never there, is tried again for ever.
@@ -143,10 +161,12 @@ impl Intake {
         let (client, events) = AsyncClient::new(self.options.clone(), REQUESTS_MAX);
         let (to_deliver, deliveries) = mpsc::unbounded_channel();
         let acknowledged = std::mem::replace(&mut self.acknowledged, mpsc::unbounded_channel().1);
+        let mut reader = std::mem::take(&mut self.reader);
         let delivered = tokio::select! {
             () = self.poll(&client, events, to_deliver) => Ok(()),
-            ended = self.deliver(&client, deliveries) => ended,
+            ended = self.deliver(&client, deliveries, &mut reader) => ended,
             () = self.acknowledge(&client, acknowledged) => Ok(()),
+            ended = self.tell() => ended,
             () = stop.stopped() => Ok(()),
         };
         // A clean goodbye keeps the session at the broker just the same.
@@ -159,11 +179,13 @@ impl Intake {
         let budget = Arc::new(Semaphore::new(WAITING_MAX_BYTES as usize));
         let mut backoff = Backoff::new();
         let mut subscribed = false;
+        let mut had_session = self.had_session;
         let mut since = tokio::time::Instant::now();
         loop {
             match events.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(ack))) => {
-                    self.connected(ack.session_present);
+                    self.connected(ack.session_present, had_session);
+                    had_session = true;
                     since = tokio::time::Instant::now();
                     // The first time in any case: the configuration may have new filters.
                     if !subscribed || !ack.session_present {
@@ -185,7 +207,7 @@ impl Intake {
                         state.heard = Some(heard);
                         false
                     });
-                    if to_deliver.send(Message { publish, receipt, _weight: permit }).is_err() {
+                    if to_deliver.send(Message { publish, receipt, received: heard, _weight: permit }).is_err() {
                         return;
                     }
                 }
@@ -226,17 +248,28 @@ impl Intake {
         self.shared.state.send_modify(|state| state.refused = refused);
     }
 
-    fn connected(&self, session_present: bool) {
+    fn connected(&self, session_present: bool, had_session: bool) {
         info!(session_present, "connected to the broker at {}:{}", self.config.host, self.config.port);
+        let gone = had_session && !session_present;
+        if gone {
+            warn!("the broker has forgotten our session: what it received while we were away did not reach us");
+            self.shared.count(&["sessions_gone"]);
+        }
+        self.shared.count(&["connections"]);
         let since = self.clock.wall();
         self.shared.state.send_modify(|state| {
             state.connected = true;
+            state.connections += 1;
+            state.session_gone = gone;
             state.since = since;
             state.trouble = None;
         });
     }
 
     fn lost(&self, error: &ConnectionError) {
+        if self.shared.state.borrow().connected {
+            self.shared.count(&["connections_lost"]);
+        }
         let trouble = self.explain(error);
         let since = self.clock.wall();
         let told_before = self.shared.state.borrow().trouble.as_deref() == Some(&trouble);
@@ -270,12 +303,22 @@ impl Intake {
             ConnectionError::ConnectionRefused(code) => {
                 format!("{broker} refuses us: {code:?}; check mqtt.username, mqtt.password_file and mqtt.client_id")
             }
+            ConnectionError::Tls(error) => format!(
+                "{broker} cannot be trusted or does not trust us: {error}; check mqtt.ca_file, that mqtt.host is a name \
+                 in the broker's certificate, and mqtt.client_cert_file"
+            ),
             ConnectionError::Io(io) => format!("{broker} cannot be reached: {io}; is the broker running?"),
             ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => format!("{broker} does not answer"),
             ConnectionError::MqttState(StateError::ConnectionAborted) => format!(
                 "{broker} closed the connection; if it does so again and again, another agent may use the client id {}",
                 self.config.client_id
             ),
+            // In TLS 1.3 a broker's refusal of our certificate comes with the first answer.
+            other if self.config.tls.is_some() => {
+                format!(
+                    "{broker}: {other}; if it speaks of an alert, check mqtt.client_cert_file against its authority"
+                )
+            }
             other => format!("{broker}: {other}"),
         }
     }
@@ -285,68 +328,55 @@ impl Intake {
         &self,
         client: &AsyncClient,
         mut deliveries: mpsc::UnboundedReceiver<Message>,
+        reader: &mut MessageReader,
     ) -> Result<(), TaskError> {
-        // Each reason is logged once per topic, then counted: garbage may come a thousand times a second.
-        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        // Garbage may come a thousand times a second: each topic is logged once, then counted.
+        let mut told: BTreeSet<String> = BTreeSet::new();
         while let Some(message) = deliveries.recv().await {
-            let topic = message.publish.topic.as_str();
-            let payload = message.publish.payload.as_ref();
-            let receipt = message.receipt;
-            let input = match self.read(topic, payload) {
-                Ok(Decoded::Reading(reading)) => Input::Reading { reading, receipt: Some(receipt) },
-                Ok(Decoded::Ignored) => {
-                    self.shared.state.send_if_modified(|state| {
-                        state.ignored += 1;
-                        false
-                    });
-                    // Nothing is to be kept of it, so it counts as done; its turn comes after those before it.
-                    self.acknowledge_done(client, &[receipt]);
-                    continue;
-                }
-                Err(reason) => {
-                    self.driver.meters().could_not_read(reason.class());
-                    let count = told.entry(topic.to_owned()).or_default();
-                    *count += 1;
-                    if *count == 1 {
-                        warn!(topic, %reason, "a message on {topic} cannot be read and goes to quarantine");
-                    }
-                    if told.len() > 1000 {
-                        told.clear();
-                    }
-                    Input::Unreadable(UnreadableInput {
-                        topic: topic.to_owned(),
-                        reason: reason.to_string(),
-                        payload_hash: Hash32::of(payload),
-                        size: payload.len() as u64,
-                        head: payload[..payload.len().min(HEAD_BYTES)].to_vec(),
-                        receipt: Some(receipt),
-                    })
-                }
+            let publish = &message.publish;
+            let topic = publish.topic.as_str();
+            let arrived = Arrived {
+                topic,
+                payload: publish.payload.as_ref(),
+                retained: publish.retain,
+                again: publish.dup,
+                received: message.received,
             };
-            self.driver.send(input).await?;
+            let became = reader.read(&arrived, message.receipt);
+            self.shared.count(&became.counted);
+            if let Some(reason) = became.unreadable {
+                self.driver.meters().could_not_read(reason.class());
+                if told.len() >= 1000 {
+                    told.clear();
+                }
+                if told.insert(topic.to_owned()) {
+                    warn!(topic, %reason, "a message on {topic} cannot be read and goes to quarantine");
+                }
+            }
+            if became.inputs.is_empty() {
+                self.shared.state.send_if_modified(|state| {
+                    state.ignored += 1;
+                    false
+                });
+                // Nothing is to be kept of it, so it counts as done; its turn comes after those before it.
+                self.acknowledge_done(client, &[message.receipt]);
+            }
+            for input in became.inputs {
+                self.driver.send(input).await?;
+            }
         }
         Ok(())
     }
 
-    fn read(&self, topic: &str, payload: &[u8]) -> Result<Decoded, Unreadable> {
-        if payload.len() > self.config.payload_max_bytes {
-            return Err(Unreadable::TooLong { size: payload.len(), limit: self.config.payload_max_bytes });
+    /// Tells the driver what was counted.
+    async fn tell(&self) -> Result<(), TaskError> {
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            let counted = self.shared.counted();
+            if !counted.is_empty() {
+                self.driver.send(Input::Counted(counted)).await?;
+            }
         }
-        let rule = rule_for(&self.topics, topic).ok_or(Unreadable::NoRule)?;
-        let decoded = decode(rule, topic, payload, self.clock.wall())?;
-        if let Decoded::Reading(reading) = &decoded
-            && let ReadingValue::Door { door, .. } | ReadingValue::Occupancy { door, .. } = &reading.value
-            && !self.doors.is_empty()
-            && !self.doors.contains(door)
-        {
-            return Err(Unreadable::Wrong {
-                what: "door",
-                place: "the subject".to_owned(),
-                found: door.to_string(),
-                expected: "one of site.doors".to_owned(),
-            });
-        }
-        Ok(decoded)
     }
 
     /// Acknowledges what is committed. The queue holds more than MQTT has numbers, so it never fills.

@@ -147,6 +147,27 @@ fn readings(text: &mut Text, app: &App, status: &Status) {
     ] {
         text.one(name, "counter", help, status.counters.get(counter).copied().unwrap_or(0) as f64);
     }
+    let mut noticed = text.metric(
+        "gatehouse_intake_noticed_total",
+        "counter",
+        "What befell messages and the line to the broker since the store was made.",
+    );
+    for name in [
+        "messages_empty",
+        "messages_oversized",
+        "messages_unreadable",
+        "messages_again",
+        "messages_retained",
+        "messages_of_no_concern",
+        "values_refused",
+        "readings_late",
+        "stale_wills",
+        "connections",
+        "connections_lost",
+        "sessions_gone",
+    ] {
+        noticed.value(&[("what", name)], status.counters.get(name).copied().unwrap_or(0) as f64);
+    }
     let mut unreadable = text.metric(
         "gatehouse_messages_unreadable_total",
         "counter",

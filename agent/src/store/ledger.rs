@@ -67,6 +67,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         // Written together, before everything else of the transaction.
         Record::Reading { .. } => Ok(()),
         Record::Duplicate => count(conn, "duplicates_dropped", 1),
+        Record::Counted { name, by } => count(conn, name, int(*by)),
         Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {
             if *conflict {
                 count(conn, "conflicts", 1)?;

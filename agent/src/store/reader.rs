@@ -24,6 +24,7 @@ use super::{
     outbox, quarantine, readings, room, scrub,
 };
 use crate::core::{
+    senders::SenderState,
     state::{LineSeen, RecallAlarm},
     trips::Trip,
 };
@@ -82,6 +83,12 @@ pub struct SourceAge {
     pub heard: UtcMs,
     /// Readings it sent, for devices.
     pub readings: Option<u64>,
+    /// How often numbers of its messages were passed over.
+    pub gaps: u64,
+    /// How many numbers were passed over in all.
+    pub missing: u64,
+    /// How far its clock is behind ours, in milliseconds, once that is known; below zero if it is ahead.
+    pub clock_behind_ms: Option<i64>,
 }
 
 /// One lease that is not closed.
@@ -230,15 +237,43 @@ impl Reader {
     /// [`StoreError`].
     pub fn sources(&self) -> Result<Vec<SourceAge>, StoreError> {
         let told: BTreeMap<String, UtcMs> = self.rule("sources")?.unwrap_or_default();
-        let mut sources: Vec<SourceAge> =
-            told.into_iter().map(|(source, heard)| SourceAge { source, heard, readings: None }).collect();
+        let mut sources: Vec<SourceAge> = told
+            .into_iter()
+            .map(|(source, heard)| SourceAge {
+                source,
+                heard,
+                readings: None,
+                gaps: 0,
+                missing: 0,
+                clock_behind_ms: None,
+            })
+            .collect();
+        let senders = self.senders()?;
         let devices = self.ask(readings::heard)?;
-        sources.extend(devices.into_iter().map(|(source, heard)| SourceAge {
-            source,
-            heard: heard.at,
-            readings: Some(heard.readings),
+        sources.extend(devices.into_iter().map(|(source, heard)| {
+            let sender = senders.get(&source);
+            SourceAge {
+                heard: heard.at,
+                readings: Some(heard.readings),
+                gaps: sender.map_or(0, |sender| sender.gaps),
+                missing: sender.map_or(0, |sender| sender.missing),
+                clock_behind_ms: sender.and_then(SenderState::clock_behind_ms),
+                source,
+            }
         }));
         Ok(sources)
+    }
+
+    /// What senders' numbers and clocks show, by source.
+    fn senders(&self) -> Result<BTreeMap<String, SenderState>, StoreError> {
+        // '0' follows '/' in ASCII: every key that begins with the prefix.
+        let rows = self.ask(|conn| {
+            conn.prepare_cached("SELECT substr(key, 8), body FROM rules WHERE key > 'sender/' AND key < 'sender0'")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<Vec<(String, String)>>>()
+        })?;
+        // One that cannot be read begins anew, in the core as here.
+        Ok(rows.into_iter().filter_map(|(source, body)| Some((source, serde_json::from_str(&body).ok()?))).collect())
     }
 
     /// How the agent is.

@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a panic is how a target fails")]
 
+mod forms;
 pub mod mutate;
 mod samples;
 mod targets;
@@ -22,8 +23,15 @@ pub struct Target {
 }
 
 /// Every reader that is tried.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "payload", run: targets::payload, seeds: samples::payloads },
+    Target { name: "owntracks", run: targets::owntracks, seeds: forms::owntracks },
+    Target { name: "traccar", run: targets::traccar, seeds: forms::traccar },
+    Target { name: "osmand", run: targets::osmand, seeds: forms::osmand },
+    Target { name: "nmea", run: targets::nmea, seeds: forms::nmea },
+    Target { name: "cloudevents", run: targets::cloudevents, seeds: forms::cloudevents },
+    Target { name: "thin-edge", run: targets::thin_edge, seeds: forms::thin_edge },
+    Target { name: "sparkplug", run: targets::sparkplug, seeds: forms::sparkplug },
     Target { name: "agent-config", run: targets::agent_config, seeds: samples::agent_configs },
     Target { name: "hub-config", run: targets::hub_config, seeds: samples::hub_configs },
     Target { name: "bundle", run: targets::bundle, seeds: samples::bundles },

@@ -1,8 +1,11 @@
 //! The readers themselves, each given all the bytes.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use gatehouse_agent::{config::TopicConfig, intake::payload};
+use gatehouse_agent::{
+    config::TopicConfig,
+    intake::payload::{self, Births, Decoded, Unreadable},
+};
 use gatehouse_common::{
     bundle::Bundle,
     case,
@@ -13,6 +16,7 @@ use gatehouse_common::{
     id::Hash32,
     lease::Lease,
     order::Order,
+    reading::ReadingValue,
     seal::Sealed,
     sync::{Downward, PROTOCOL, Pull, PullReply, Push, PushReply, Upward, decode},
     time::UtcMs,
@@ -20,7 +24,10 @@ use gatehouse_common::{
 use gatehouse_hub::partners::events::Event;
 use serde_json::Value;
 
-use super::samples::{CASE, DISPATCH, RULES};
+use super::{
+    forms::{self, Form},
+    samples::{CASE, DISPATCH, RULES},
+};
 
 /// Nothing is ever found here, so that a path in a mutated configuration leads nowhere.
 const NOWHERE: &str = "/nonexistent/gatehouse";
@@ -31,8 +38,72 @@ pub(super) fn payload(bytes: &[u8]) {
     let Some((pick, message)) = bytes.split_first() else { return };
     let rule: &TopicConfig = &RULES[usize::from(*pick) % RULES.len()];
     let topic = rule.filter.replace(['+', '#'], "7");
-    // A reason is all that is asked for.
-    let _ = payload::decode(rule, &topic, message, NOW);
+    promised(payload::decode(&mut Births::default(), rule, &topic, message, NOW));
+}
+
+/// What is read can be stored and told apart; what is not has a reason.
+fn promised(read: Result<Decoded, Unreadable>) {
+    let decoded = match read {
+        Ok(decoded) => decoded,
+        Err(reason) => return assert!(!reason.to_string().is_empty(), "a message is refused without a reason"),
+    };
+    for reading in &decoded.readings {
+        let Ok(text) = serde_json::to_string(&reading.value) else { panic!("a reading cannot be written") };
+        // A number that is none becomes null when it is written, and is not that number when it is read.
+        let same = serde_json::from_str::<ReadingValue>(&text).is_ok_and(|again| again == reading.value);
+        assert!(same, "a reading does not come back as it was: {text}");
+        assert!(jiff::Timestamp::from_millisecond(reading.at.0).is_ok(), "a time that no calendar has");
+    }
+}
+
+fn form(form: Form, topic: &str, bytes: &[u8]) {
+    let read = payload::decode(&mut Births::default(), forms::rule(form), topic, bytes, NOW);
+    // Events bring their own ids, and a batch may hold one twice.
+    if let (Ok(decoded), false) = (&read, matches!(form, Form::Cloudevents)) {
+        let ids: BTreeSet<_> = decoded.readings.iter().map(|reading| (&reading.source, &reading.id)).collect();
+        assert_eq!(ids.len(), decoded.readings.len(), "two readings of a message share an id");
+    }
+    promised(read);
+}
+
+pub(super) fn owntracks(bytes: &[u8]) {
+    form(Form::Owntracks, "owntracks/cap/7", bytes);
+}
+
+pub(super) fn traccar(bytes: &[u8]) {
+    form(Form::Traccar, "t", bytes);
+}
+
+pub(super) fn osmand(bytes: &[u8]) {
+    form(Form::Osmand, "o", bytes);
+}
+
+pub(super) fn nmea(bytes: &[u8]) {
+    form(Form::Nmea, "n/7", bytes);
+}
+
+pub(super) fn cloudevents(bytes: &[u8]) {
+    form(Form::Cloudevents, "e", bytes);
+}
+
+pub(super) fn thin_edge(bytes: &[u8]) {
+    form(Form::ThinEdge, "te/device/7///m/env", bytes);
+}
+
+/// The bytes as data of a node that was born, as a birth of its device, as its death, and as its next birth. What is
+/// kept of births comes back from its text as it was.
+pub(super) fn sparkplug(bytes: &[u8]) {
+    let (rule, mut births) = (forms::rule(Form::Sparkplug), Births::default());
+    let born = payload::decode(&mut births, rule, "spBv1.0/D1/NBIRTH/gate", forms::BIRTH, NOW);
+    assert!(born.is_ok_and(|born| born.readings.len() == 2), "the birth to begin with is not read");
+    for topic in ["NDATA/gate", "DBIRTH/gate/7", "DDATA/gate/7", "DDEATH/gate/7", "NDEATH/gate", "NBIRTH/gate"] {
+        let read = payload::decode(&mut births, rule, &format!("spBv1.0/D1/{topic}"), bytes, NOW);
+        if let Ok(Decoded { learned: Some(learned), .. }) = &read {
+            let restored = Births::restored([(learned.key.as_str(), learned.body.as_str())]);
+            assert_eq!(restored, births, "a birth does not come back as it was");
+        }
+        promised(read);
+    }
 }
 
 pub(super) fn agent_config(bytes: &[u8]) {

@@ -13,7 +13,7 @@ use gatehouse_agent::{
     },
     driver::{Outcome, step},
     intake::{
-        payload::{Decoded, decode},
+        payload::{Births, Decoded, decode},
         topics::rule_for,
     },
     store::{Identity, Store, StoreError},
@@ -182,12 +182,14 @@ impl Agent {
         let (topic, payload) = (message.topic.as_str(), message.payload.as_slice());
         let wall = self.machine.at(now).wall;
         let decoded = match rule_for(&self.topics, topic) {
-            Some(rule) => decode(rule, topic, payload, wall).map_err(|e| e.to_string()),
+            Some(rule) => decode(&mut Births::default(), rule, topic, payload, wall).map_err(|e| e.to_string()),
             None => Err("no filter of the configuration matches the topic".to_owned()),
         };
         let (number, receipt) = (receipt, Some(Receipt(receipt)));
         match decoded {
-            Ok(Decoded::Reading(mut reading)) => {
+            Ok(Decoded { readings, .. }) => {
+                // The sensors of this world say one thing in a message.
+                let mut reading = readings.into_iter().next()?;
                 if self.bug == Bug::DedupeDropped
                     && let Ok(id) = ReadingId::new(format!("delivery-{number}"))
                 {
@@ -195,7 +197,6 @@ impl Agent {
                 }
                 Some(Input::Reading { reading, receipt })
             }
-            Ok(Decoded::Ignored) => None,
             Err(reason) => Some(Input::Unreadable(Unreadable {
                 topic: topic.to_owned(),
                 reason,

@@ -186,10 +186,6 @@ impl Depot {
         self.core.next_wake(&self.now).unwrap()
     }
 
-    pub fn now(&self) -> UtcMs {
-        self.now.wall
-    }
-
     pub fn door_at(&mut self, clock: &str, door: &str, open: bool) -> &mut Self {
         self.door_reads(time(clock), door, open)
     }

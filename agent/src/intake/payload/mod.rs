@@ -1,30 +1,86 @@
 //! Reads payloads.
 //!
-//! In: topic, payload, the rule of the topic map. Out: a [`Reading`], or the exact reason why there
-//! is none. Never panics, whatever the bytes.
+//! In: topic, payload, the rule of the topic map. Out: [`Decoded`]: readings and what else the message shows, or the
+//! exact reason why there are none. Never panics, whatever the bytes. Only Sparkplug needs a memory ([`Births`]); all
+//! else is read by the message alone.
 
+mod cloudevents;
 mod json;
+mod message;
+mod nmea;
+mod osmand;
 mod owntracks;
+pub mod sparkplug;
+mod thin_edge;
+mod traccar;
 
 #[cfg(test)]
 mod tests;
 
 use gatehouse_common::{
-    id::{Hash32, IdError, ReadingId},
+    id::{Hash32, ReadingId},
     reading::{Reading, ReadingValue},
     time::UtcMs,
 };
 use serde_json::Value;
 
-use crate::config::{Decoder, Place, TimeUnit, TopicConfig};
+use crate::{
+    config::{Decoder, TopicConfig},
+    core::input::{Learned, Mark, Sequence},
+};
+use message::{Message, optional};
+
+pub use sparkplug::Births;
 
 /// A payload as it was read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Decoded {
-    /// It says something.
-    Reading(Reading),
-    /// It is well formed and of no concern, such as an OwnTracks message that is no location.
-    Ignored,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decoded {
+    /// What it says, in the order in which it says it. Empty for a message of no concern, such as an OwnTracks card.
+    pub readings: Vec<Reading>,
+    /// What shows gaps and wrong clocks.
+    pub marks: Vec<Mark>,
+    /// What later messages need to be read.
+    pub learned: Option<Learned>,
+    /// Counters to raise by one each.
+    pub noticed: Vec<&'static str>,
+}
+
+impl Decoded {
+    /// Adds what one device says. Ids are the message's own, with a number from the second reading on: the same message
+    /// gives the same ids however often it comes.
+    /// # Errors
+    /// The first reason, where nothing of it makes sense; what else makes no sense is counted.
+    fn add(&mut self, id: &str, source: &str, payload_hash: Hash32, says: Says) -> Result<(), Unreadable> {
+        let mut refused = says.refused.into_iter();
+        if says.values.is_empty()
+            && let Some(reason) = refused.next()
+        {
+            return Err(reason);
+        }
+        self.noticed.extend(refused.map(|_| "values_refused"));
+        for (n, (value, at)) in says.values.into_iter().enumerate() {
+            let id = if n == 0 { id.to_owned() } else { format!("{id}.{n}") };
+            let id = ReadingId::new(id).map_err(|error| Unreadable::Wrong {
+                what: "id",
+                place: "the message".to_owned(),
+                found: "no name".to_owned(),
+                expected: error.to_string(),
+            })?;
+            self.readings.push(Reading { source: source.to_owned(), id, at, payload_hash, value });
+        }
+        Ok(())
+    }
+}
+
+/// What one device says in one message.
+#[derive(Debug, Default)]
+struct Says {
+    /// Each value with its time.
+    values: Vec<(ReadingValue, UtcMs)>,
+    /// When the message was sent, by the device's clock.
+    sent: Option<UtcMs>,
+    /// Why parts of it are no values.
+    refused: Vec<Unreadable>,
 }
 
 /// Why a payload cannot be read. The text goes to quarantine as it is.
@@ -36,6 +92,18 @@ pub enum Unreadable {
     /// Not JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
+    /// Not text.
+    #[error("not text: {0}")]
+    NotText(String),
+    /// Not a Sparkplug payload.
+    #[error("not a Sparkplug payload: {0}")]
+    NotSparkplug(&'static str),
+    /// Data that refer to a birth that was not seen.
+    #[error("{who} was not born here; let its node send a rebirth (NCMD Node Control/Rebirth)")]
+    Unborn {
+        /// Which node or device.
+        who: String,
+    },
     /// A value that must be there is not.
     #[error("{what} is missing at {place}")]
     Missing {
@@ -73,6 +141,9 @@ impl Unreadable {
         match self {
             Self::NoRule => "no_rule",
             Self::NotJson(_) => "not_json",
+            Self::NotText(_) => "not_text",
+            Self::NotSparkplug(_) => "not_sparkplug",
+            Self::Unborn { .. } => "unborn",
             Self::Missing { .. } => "missing",
             Self::Wrong { .. } => "wrong",
             Self::TooLong { .. } => "too_long",
@@ -80,169 +151,85 @@ impl Unreadable {
     }
 }
 
-/// Reads `payload`, which came on `topic` at `received`.
+/// Reads `payload`, which came on `topic` at `received`. What a Sparkplug birth declares is kept in `births`.
 /// # Errors
-/// [`Unreadable`] names the pointer and what was found there.
-pub fn decode(rule: &TopicConfig, topic: &str, payload: &[u8], received: UtcMs) -> Result<Decoded, Unreadable> {
-    let json: Value = serde_json::from_slice(payload).map_err(|error| Unreadable::NotJson(error.to_string()))?;
-    let message = Message { rule, topic, json: &json };
-    let (value, at) = match rule.decoder {
-        Decoder::Json => (json::value(&message)?, message.time(received)?),
-        Decoder::Owntracks => match owntracks::value(&message)? {
-            None => return Ok(Decoded::Ignored),
-            Some(position) => position,
-        },
+/// [`Unreadable`] names the place and what was found there.
+pub fn decode(
+    births: &mut Births,
+    rule: &TopicConfig,
+    topic: &str,
+    payload: &[u8],
+    received: UtcMs,
+) -> Result<Decoded, Unreadable> {
+    let json: Value = match rule.decoder {
+        Decoder::Sparkplug => return sparkplug::read(births, rule, topic, payload, received),
+        Decoder::Nmea => Value::Null,
+        Decoder::Osmand => osmand::as_json(payload)?,
+        _ => serde_json::from_slice(payload).map_err(|error| Unreadable::NotJson(error.to_string()))?,
     };
-    message.reading(payload, value, at).map(Decoded::Reading)
-}
-
-/// One message while it is read.
-struct Message<'a> {
-    rule: &'a TopicConfig,
-    topic: &'a str,
-    json: &'a Value,
-}
-
-impl Message<'_> {
-    fn reading(&self, payload: &[u8], value: ReadingValue, at: UtcMs) -> Result<Reading, Unreadable> {
-        let id = match &self.rule.id {
-            Some(place) => self.name("id", place, ReadingId::new)?,
-            None => {
-                let mut named = self.topic.as_bytes().to_vec();
-                named.push(0);
-                named.extend_from_slice(payload);
-                ReadingId::new(Hash32::of(&named).to_string()).map_err(|error| self.odd("id", "topic", &error))?
-            }
-        };
-        let source = match &self.rule.source {
-            Some(place) => self.text("source", place)?,
-            None => self.topic.to_owned(),
-        };
-        Ok(Reading { source, id, at, payload_hash: Hash32::of(payload), value })
-    }
-
-    fn odd(&self, what: &'static str, place: &str, error: &IdError) -> Unreadable {
-        Unreadable::Wrong { what, place: place.to_owned(), found: "no name".to_owned(), expected: error.to_string() }
-    }
-
-    /// The text or number at `place`, as text.
-    fn text(&self, what: &'static str, place: &Place) -> Result<String, Unreadable> {
-        let shown = shown(place);
-        match place {
-            Place::Fixed(text) => Ok(text.clone()),
-            Place::Segment(n) => match self.topic.split('/').nth(n - 1) {
-                Some(level) if !level.is_empty() => Ok(level.to_owned()),
-                _ => Err(Unreadable::Missing { what, place: shown }),
-            },
-            Place::Pointer(pointer) => match self.json.pointer(pointer) {
-                None | Some(Value::Null) => Err(Unreadable::Missing { what, place: shown }),
-                Some(Value::String(text)) => Ok(text.clone()),
-                Some(Value::Number(number)) => Ok(number.to_string()),
-                Some(other) => Err(wrong(what, shown, other, "text or a number")),
-            },
+    let message = Message { map: &rule.map, topic, json: &json };
+    let (says, sequence) = match rule.decoder {
+        Decoder::Cloudevents => return cloudevents::read(rule, topic, &json, received),
+        // Returned above.
+        Decoder::Sparkplug => return Ok(Decoded::default()),
+        Decoder::Json => plain(rule, &message, received)?,
+        Decoder::Owntracks => (owntracks::read(&message, received)?, None),
+        Decoder::Traccar => (traccar::read(&message, rule.lock_is_seal)?, None),
+        Decoder::Osmand => {
+            let values = osmand::read(&message, received)?.into_iter().collect();
+            (Says { values, ..Says::default() }, None)
         }
-    }
-
-    /// The value at `place`, made a name by `make`.
-    fn name<T>(
-        &self,
-        what: &'static str,
-        place: &Place,
-        make: impl Fn(String) -> Result<T, IdError>,
-    ) -> Result<T, Unreadable> {
-        let text = self.text(what, place)?;
-        make(text.clone()).map_err(|error| Unreadable::Wrong {
-            what,
-            place: shown(place),
-            found: clipped(&format!("{text:?}")),
-            expected: format!("a name ({error})"),
-        })
-    }
-
-    /// [`Self::name`] where the rule has a place and the message a value.
-    fn optional_name<T>(
-        &self,
-        what: &'static str,
-        place: Option<&Place>,
-        make: impl Fn(String) -> Result<T, IdError>,
-    ) -> Result<Option<T>, Unreadable> {
-        let Some(place) = place else { return Ok(None) };
-        match self.name(what, place, make) {
-            Ok(name) => Ok(Some(name)),
-            Err(Unreadable::Missing { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// The JSON value at `place`; a level of the topic counts as text.
-    fn value(&self, what: &'static str, place: &Place) -> Result<Value, Unreadable> {
-        match place {
-            Place::Pointer(pointer) => match self.json.pointer(pointer) {
-                None | Some(Value::Null) => Err(Unreadable::Missing { what, place: shown(place) }),
-                Some(value) => Ok(value.clone()),
-            },
-            _ => self.text(what, place).map(Value::String),
-        }
-    }
-
-    /// A whole number at `place`, as a number or as text.
-    fn whole<T: TryFrom<u64>>(&self, what: &'static str, place: &Place, expected: &str) -> Result<T, Unreadable> {
-        let value = self.value(what, place)?;
-        let number = match &value {
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        };
-        number.and_then(|n| T::try_from(n).ok()).ok_or_else(|| wrong(what, shown(place), &value, expected))
-    }
-
-    /// When it was measured; `received` where the rule names no time.
-    fn time(&self, received: UtcMs) -> Result<UtcMs, Unreadable> {
-        let Some(place) = &self.rule.time else { return Ok(received) };
-        let value = self.value("time", place)?;
-        let expected = match self.rule.time_unit {
-            TimeUnit::Ms => "milliseconds since 1970",
-            TimeUnit::S => "seconds since 1970",
-            TimeUnit::Rfc3339 => "a time such as 2015-03-10T08:00:00Z",
-        };
-        to_time(&value, self.rule.time_unit).ok_or_else(|| wrong("time", shown(place), &value, expected))
-    }
-}
-
-/// The time that `value` stands for, if it stands for one between the years 1 and 9999.
-fn to_time(value: &Value, unit: TimeUnit) -> Option<UtcMs> {
-    let number = || match value {
-        Value::String(text) => text.parse::<f64>().ok(),
-        other => other.as_f64(),
+        Decoder::Nmea => (nmea::read(&message, payload, received)?, None),
+        Decoder::ThinEdge => (thin_edge::read(rule, topic, &json, received)?, None),
     };
-    let at = match unit {
-        TimeUnit::Rfc3339 => value.as_str()?.parse().ok()?,
-        TimeUnit::Ms => UtcMs(to_i64(number()?)?),
-        TimeUnit::S => UtcMs(to_i64(number()? * 1000.0)?),
+    let source = source(rule, &message)?;
+    let mut decoded = Decoded { marks: marks(&source, sequence, says.sent), ..Decoded::default() };
+    decoded.add(&id(rule, &message, payload)?, &source, Hash32::of(payload), says)?;
+    Ok(decoded)
+}
+
+fn plain(rule: &TopicConfig, message: &Message<'_>, received: UtcMs) -> Result<(Says, Option<u64>), Unreadable> {
+    let value = json::value(message)?;
+    let at = match &rule.time {
+        Some(place) => message.time("time", place, rule.time_unit)?,
+        None => received,
     };
-    jiff::Timestamp::from_millisecond(at.0).ok().map(|_| at)
+    let sent = optional(rule.sent.as_ref(), |place| message.time("sent", place, rule.time_unit))?;
+    let sequence = optional(rule.sequence.as_ref(), |place| message.whole("sequence", place, "a whole number"))?;
+    Ok((Says { values: vec![(value, at)], sent, ..Says::default() }, sequence))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-fn to_i64(number: f64) -> Option<i64> {
-    (number.is_finite() && number.abs() < 9.0e15).then(|| number.round() as i64)
-}
-
-fn shown(place: &Place) -> String {
-    match place {
-        Place::Pointer(pointer) => format!("{pointer:?}"),
-        Place::Segment(n) => format!("level {n} of the topic"),
-        Place::Fixed(_) => "the configuration".to_owned(),
+/// What a message shows of its sender, if it shows anything.
+fn marks(source: &str, sequence: Option<u64>, sent: Option<UtcMs>) -> Vec<Mark> {
+    if sequence.is_none() && sent.is_none() {
+        return Vec::new();
     }
+    let sequence = sequence.map(|number| Sequence { number, modulus: None, begins: false });
+    vec![Mark { source: source.to_owned(), sequence, sent }]
 }
 
-fn wrong(what: &'static str, place: String, found: &Value, expected: impl Into<String>) -> Unreadable {
-    Unreadable::Wrong { what, place, found: clipped(&found.to_string()), expected: expected.into() }
-}
-
-/// At most 80 characters, so that a reason stays a line.
-fn clipped(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+/// Who sent it: as the rule says, else as the form does, else the topic.
+fn source(rule: &TopicConfig, message: &Message<'_>) -> Result<String, Unreadable> {
+    if let Some(place) = &rule.source {
+        return message.text("source", place);
     }
+    let by_form = match rule.decoder {
+        Decoder::Owntracks => Some(owntracks::source(message.topic)),
+        Decoder::Traccar => traccar::source(message.json),
+        Decoder::Osmand => osmand::source(message.json),
+        Decoder::ThinEdge => Some(thin_edge::source(message.topic)),
+        _ => None,
+    };
+    Ok(by_form.unwrap_or_else(|| message.topic.to_owned()))
+}
+
+/// The sender's own id, else a hash of topic and payload.
+fn id(rule: &TopicConfig, message: &Message<'_>, payload: &[u8]) -> Result<String, Unreadable> {
+    if let Some(place) = &rule.id {
+        return message.name("id", place, ReadingId::new).map(|id| id.to_string());
+    }
+    let mut named = message.topic.as_bytes().to_vec();
+    named.push(0);
+    named.extend_from_slice(payload);
+    Ok(Hash32::of(&named).to_string())
 }

@@ -84,6 +84,7 @@ function paintLines(board) {
   if (board.damaged.length) items.unshift(make("li", "bad", `The store is damaged: ${board.damaged.join(", ")}. Copy it and replace the disk.`));
   if (board.stuck) items.unshift(make("li", "bad", `NOTHING IS TAKEN IN: ${board.stuck}. What devices send waits at the broker.`));
   else if (room.is_full) items.unshift(make("li", "bad", `The store is nearly full: ${room.used_bytes >> 20} MiB used.`));
+  if (board.broker.session_gone) items.push(make("li", "bad", "Broker: it had forgotten our session; what it received while we were away did not reach us. Set persistence and keep sessions."));
   if (board.broker.refused.length) items.push(make("li", "bad", `Broker refuses: ${board.broker.refused.join(", ")}`));
   if (board.hub.url) {
     items.push(line("Hub", board.hub, board.hub.heard ? ` - last answer ${age(board.now - board.hub.heard)}` : " - no answer yet"));
@@ -181,10 +182,13 @@ function caseCard(c, board) {
 function paintSources(board) {
   const s = board.status;
   const count = (name) => s.counters[name] ?? 0;
-  const rows = s.sources.map((x) => [x.source, age(board.now - x.heard), x.readings ?? ""]);
+  const rows = s.sources.map((x) => [x.source, age(board.now - x.heard), x.readings ?? "",
+    x.gaps ? `${x.missing} in ${x.gaps} gaps` : "",
+    x.clock_behind_ms === null ? "" : `${Math.abs(x.clock_behind_ms)} ms ${x.clock_behind_ms < 0 ? "ahead" : "behind"}`]);
   fill("source-list", [
-    make("p", "", `${count("readings_stored")} readings stored, ${count("duplicates_dropped")} repeats dropped, ${count("quarantined")} in quarantine, ${count("conflicts")} conflicts, ${s.decisions} decisions, ${board.broker.ignored} messages of no concern.`),
-    rows.length ? table(["Source", "Last heard", "Readings"], rows) : make("p", "soft", "No source has been heard."),
+    make("p", "", `${count("readings_stored")} readings stored, ${count("duplicates_dropped")} repeats dropped, ${count("quarantined")} in quarantine, ${count("conflicts")} conflicts, ${s.decisions} decisions.`),
+    make("p", "soft", `Messages: ${count("messages_unreadable")} unreadable, ${count("messages_oversized")} oversized, ${count("messages_empty")} empty, ${count("messages_again")} sent again, ${count("messages_retained")} retained, ${count("messages_of_no_concern")} of no concern, ${count("readings_late")} readings out of order; ${count("connections_lost")} connections lost, ${count("sessions_gone")} times the broker had forgotten our session.`),
+    rows.length ? table(["Source", "Last heard", "Readings", "Missing", "Clock"], rows) : make("p", "soft", "No source has been heard."),
   ], "");
 }
 

@@ -14,7 +14,7 @@ impl Core {
     /// DETENTION: it has stood in the yard for longer than is free, while it has something to fetch here.
     pub(super) fn watch_detention(&mut self, now: &Moment, watched: &Watched, vehicle: &VehicleId) {
         let Some(state) = self.vehicles.get(vehicle.as_str()) else { return };
-        let rules = &self.profile.bundle.rules.detectors.detention;
+        let rules = self.profile.bundle.rules.detectors.detention.clone();
         let fetches = self.dispatches.values().filter_map(|d| d.view.as_ref()).any(|v| {
             v.vehicle == *vehicle
                 && v.site == self.profile.site
