@@ -11,6 +11,7 @@ pub mod core;
 pub mod driver;
 pub mod intake;
 pub mod meters;
+mod pace;
 pub mod page;
 pub mod store;
 pub mod supervisor;
