@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gatehouse_common::id::{Hash32, ReadingId};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tracing::{error, warn};
 
 use crate::{
@@ -17,16 +17,13 @@ use crate::{
         input::{Input, Receipt, Tap},
     },
     meters::{Holdup, Meters},
+    pace::{Pace, QUIET, is_urgent},
     store::{Before, Store, StoreError, kind_of},
 };
 use gatehouse_common::time::Moment;
 
 /// Most inputs in one transaction.
 const BATCH_MAX: usize = 512;
-/// Longest that the first input of a batch waits for others, in real time.
-const BATCH_WAIT: Duration = Duration::from_millis(20);
-/// A batch ends when nothing more has come for this long, in real time.
-const QUIET: Duration = Duration::from_millis(1);
 /// How soon a batch that the store refused is tried again, in real time.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time between two looks for what the store may let go of, by the boot clock.
@@ -63,6 +60,8 @@ pub struct Handle {
     changes: broadcast::Sender<Change>,
     push: tokio::sync::watch::Sender<u64>,
     meters: Arc<Meters>,
+    /// Told when a batch that waits for more should not.
+    hurry: Arc<Notify>,
 }
 
 impl Handle {
@@ -70,7 +69,12 @@ impl Handle {
     /// # Errors
     /// [`Ended`].
     pub async fn send(&self, input: Input) -> Result<(), Ended> {
-        self.queue.send(input.into()).await.map_err(|_| Ended)
+        let urgent = is_urgent(&input);
+        self.queue.send(input.into()).await.map_err(|_| Ended)?;
+        if urgent || self.queue.capacity() <= QUEUE_MAX - BATCH_MAX {
+            self.hurry.notify_one();
+        }
+        Ok(())
     }
 
     /// Hands over a tap and waits until what came of it is on disk.
@@ -80,6 +84,7 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let queued = Queued { answer: Some(answer), ..Input::Tap(tap).into() };
         self.queue.send(queued).await.map_err(|_| TapRefused::NotCommitted)?;
+        self.hurry.notify_one();
         answered.await.map_err(|_| TapRefused::NotCommitted)?
     }
 
@@ -227,10 +232,30 @@ impl Driver {
         let (changes, _) = broadcast::channel(1024);
         let (push, _) = tokio::sync::watch::channel(0);
         let meters = Arc::<Meters>::default();
-        let handle = Handle { queue, changes: changes.clone(), push: push.clone(), meters: meters.clone() };
+        let hurry = Arc::<Notify>::default();
+        let handle = Handle {
+            queue,
+            changes: changes.clone(),
+            push: push.clone(),
+            meters: meters.clone(),
+            hurry: hurry.clone(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (end, ended) = oneshot::channel();
-        let running = Running { core, store, clock, acknowledged, waiting, changes, push, meters, tidy_at_ms: 0 };
+        let running = Running {
+            core,
+            store,
+            clock,
+            acknowledged,
+            waiting,
+            changes,
+            push,
+            meters,
+            hurry,
+            pace: Pace::default(),
+            look_at: None,
+            tidy_at_ms: 0,
+        };
         let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
             // Nobody may be left to hear how it ended.
             let _ = end.send(runtime.block_on(running.run()));
@@ -261,43 +286,71 @@ struct Running {
     push: tokio::sync::watch::Sender<u64>,
     meters: Arc<Meters>,
     tidy_at_ms: u64,
+    hurry: Arc<Notify>,
+    pace: Pace,
+    /// When something may follow from time alone.
+    look_at: Option<tokio::time::Instant>,
 }
 
 impl Running {
     async fn run(mut self) -> Result<(), StoreError> {
         self.commit(vec![Input::Line(crate::core::input::Line::Starting).into()]).await?;
         loop {
-            let wake = self.core.next_wake(&self.clock.now()).unwrap_or(30_000).max(1);
-            let first = tokio::time::timeout(self.clock.real(wake), self.waiting.recv()).await;
+            let committed = tokio::time::Instant::now();
+            let first = match self.look_at {
+                Some(look_at) => tokio::time::timeout_at(look_at, self.waiting.recv()).await,
+                None => Ok(self.waiting.recv().await),
+            };
             let batch = match first {
                 Ok(None) => return Ok(()),
-                Ok(Some(first)) => self.gather(first).await,
+                Ok(Some(first)) => self.gather(first, committed.elapsed()).await,
                 Err(_) => vec![Input::Tick.into()],
             };
             self.commit(batch).await?;
         }
     }
 
-    /// Takes what else is waiting: a commit costs the same for one and for many.
-    async fn gather(&mut self, first: Queued) -> Vec<Queued> {
+    /// Takes what else is waiting and what comes soon: a commit costs the same for one and for many. The thread
+    /// sleeps meanwhile, rather than wake up for each.
+    async fn gather(&mut self, first: Queued, after_commit: Duration) -> Vec<Queued> {
         let mut batch = vec![first];
-        let started = tokio::time::Instant::now();
-        while batch.len() < BATCH_MAX && !matches!(batch.last(), Some(Queued { input: Input::Tap(_), .. })) {
-            let quiet = QUIET.min(BATCH_WAIT.saturating_sub(started.elapsed()));
-            match tokio::time::timeout(quiet, self.waiting.recv()).await {
-                Ok(Some(next)) => batch.push(next),
-                Ok(None) | Err(_) => break,
+        if !self.drain(&mut batch) && self.pause(QUIET, &mut batch).await {
+            let (wait, before) = (self.pace.wait(), batch.len());
+            if wait > Duration::ZERO {
+                let ended = self.pause(wait, &mut batch).await;
+                self.pace.waited(after_commit, batch.len() > before || !ended);
             }
         }
         batch
     }
 
+    /// Waits, then takes what has come; false if the batch must not wait any longer.
+    async fn pause(&mut self, wait: Duration, batch: &mut Vec<Queued>) -> bool {
+        let hurried = tokio::time::timeout(wait, self.hurry.notified()).await.is_ok();
+        !self.drain(batch) && !hurried
+    }
+
+    /// Takes what is waiting; says whether the batch must not wait any longer.
+    fn drain(&mut self, batch: &mut Vec<Queued>) -> bool {
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            batch.push(next);
+        }
+        batch.len() == BATCH_MAX || batch.iter().any(|queued| queued.answer.is_some() || is_urgent(&queued.input))
+    }
+
     async fn commit(&mut self, mut batch: Vec<Queued>) -> Result<(), StoreError> {
         let proofs: Vec<oneshot::Sender<()>> = batch.iter_mut().filter_map(|q| q.proof.take()).collect();
         let (mut inputs, mut answers): (Vec<Input>, Vec<_>) = batch.into_iter().map(|q| (q.input, q.answer)).unzip();
-        // Time passes with every batch, not only in quiet ones; else a busy depot would never be late.
-        inputs.push(Input::Tick);
-        answers.push(None);
+        // Time passes in busy times too; else a busy depot would never be late. What is no reading comes seldom, and
+        // much may follow from it; readings come by the thousand.
+        let of_devices = |input: &Input| matches!(input, Input::Reading { .. } | Input::Unreadable(_));
+        if self.look_at.is_none_or(|at| at <= tokio::time::Instant::now()) || !inputs.iter().all(of_devices) {
+            inputs.push(Input::Tick);
+            answers.push(None);
+            self.look_at = None;
+        }
         loop {
             let now = self.clock.now();
             let started = std::time::Instant::now();
@@ -307,6 +360,10 @@ impl Running {
                     self.meters.took_readings(inputs.iter().filter_map(reading_kind));
                     self.perform(outcome, &mut answers);
                     self.tidy(&now)?;
+                    // The batch may have brought nearer what follows from time alone; it never makes it later.
+                    let wake = self.core.next_wake(&now).unwrap_or(30_000).max(1);
+                    let wake = tokio::time::Instant::now() + self.clock.real(wake);
+                    self.look_at = Some(self.look_at.map_or(wake, |at| at.min(wake)));
                     return if proofs.is_empty() { Ok(()) } else { self.prove(proofs).await };
                 }
                 Err(refused) => {

@@ -15,6 +15,7 @@ pub mod driver;
 pub mod intake;
 pub mod logs;
 pub mod meters;
+mod pace;
 pub mod page;
 pub mod scrub;
 pub mod store;

@@ -23,7 +23,10 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use gatehouse_common::{
     id::{DeviceId, Hash32, ReadingId, SiteId},
@@ -210,7 +213,8 @@ impl Store {
             .collect();
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let written = (!readings.is_empty()).then(|| self.readings.write(&tx, &readings)).transpose().map_err(fail)?;
-        for record in records {
+        let last = last_words(records);
+        for (record, _) in records.iter().zip(last).filter(|(_, last)| *last) {
             ledger::write(&tx, record).map_err(fail)?;
         }
         tx.commit().map_err(fail)?;
@@ -316,6 +320,24 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Which records still count at the end of their transaction: of states under one key only the last does.
+fn last_words(records: &[Record]) -> Vec<bool> {
+    let (mut rules, mut facts, mut gates) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut last: Vec<bool> = records
+        .iter()
+        .rev()
+        .map(|record| match record {
+            Record::Rule { key, .. } | Record::RuleGone { key } => rules.insert(key),
+            Record::Fact(fact) => facts.insert(&fact.report.key),
+            Record::FactGone(key) => facts.insert(key),
+            Record::Gates { dispatch, .. } => gates.insert(dispatch),
+            _ => true,
+        })
+        .collect();
+    last.reverse();
+    last
 }
 
 /// Runs a pragma until it has no more to say. SQLite answers before it commits: a caller that reads only the answer
