@@ -44,11 +44,11 @@ fn a_dispatch_not_gone_a_quarter_of_an_hour_after_plan_is_late_until_it_leaves()
         depot.released("O1", 10).until("10:14");
         assert!(depot.cases().is_empty());
         depot.until("10:15");
-        assert_eq!(depot.cases(), ["DEPARTURE_DELAY O1 open"]);
+        assert_eq!(depot.cases(), ["DEPARTURE_DELAY O1 open", "MISSED_PICKUP O1 open"]);
         depot.drives_off_with("O1", 10).wait_minutes(5);
         assert_eq!(
             (depot.state("O1").as_str(), depot.cases().as_slice()),
-            ("departed", ["DEPARTURE_DELAY O1 resolved".to_owned()].as_slice())
+            ("departed", ["DEPARTURE_DELAY O1 resolved".to_owned(), "MISSED_PICKUP O1 resolved".to_owned()].as_slice())
         );
     });
 }

@@ -26,6 +26,14 @@ struct Matter {
 
 fn nothing(_: &mut Depot) {}
 
+fn released(depot: &mut Depot) {
+    depot.released("O1", 10);
+}
+
+fn dock_door(depot: &mut Depot, at: UtcMs, open: bool) {
+    depot.door_reads(at, "3", open);
+}
+
 fn loading(depot: &mut Depot) {
     depot.released("O1", 10).at_door("3", Some("V1")).wait_minutes(1);
 }
@@ -95,16 +103,10 @@ fn matters() -> Vec<Matter> {
     let matter = |code, prepare, wrong, right, lasts_s| Matter { code, prepare, wrong, right, lasts_s, ends: true };
     vec![
         matter("DOCK_BLOCKED", nothing, |d, at| fault(d, at, Some("leveller")), |d, at| fault(d, at, None), 60),
-        matter(
-            "DOCK_BLOCKED",
-            nothing,
-            |d, at| drop(d.door_reads(at, "3", true)),
-            |d, at| drop(d.door_reads(at, "3", false)),
-            600,
-        ),
+        matter("DOCK_BLOCKED", nothing, |d, at| dock_door(d, at, true), |d, at| dock_door(d, at, false), 601),
         matter(
             "DOCK_CONFLICT",
-            |d| drop(d.released("O1", 10)),
+            released,
             |d, at| occupied(d, at, "7", Some("V1")),
             |d, at| occupied(d, at, "7", None),
             180,

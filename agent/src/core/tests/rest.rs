@@ -56,7 +56,7 @@ fn a_delay_that_someone_has_dealt_with_does_not_come_back_while_the_dispatch_wai
     both(|depot| {
         depot.released("O1", 10).until("10:15");
         depot.moves(depot.case("DEPARTURE_DELAY"), CaseState::Resolved).wait_minutes(30);
-        assert_eq!(depot.cases(), ["DEPARTURE_DELAY O1 resolved"]);
+        assert_eq!(depot.cases(), ["DEPARTURE_DELAY O1 resolved", "MISSED_PICKUP O1 open"]);
     });
 }
 

@@ -54,7 +54,9 @@ impl Core {
                 format!("order {} line {line}: {scanned} units are in the vehicle, {wanted} were planned", view.order);
             return Condition::Holds(Sighting::since(since, summary).lasting(rules.after_ms).about(&view.order));
         }
-        let weighed = counts.weight.filter(|(_, at)| counts.moved_at.is_none_or(|moved| *at >= moved));
+        // Before all is in, a weight says nothing; where nobody scans, the seal says that it is.
+        let all_in = counts.moved_at.or(sealed);
+        let weighed = counts.weight.filter(|(_, at)| all_in.is_some_and(|since| *at >= since));
         let Some((grams, at)) = weighed else { return Condition::Absent };
         let Some(plan) = self.orders.get(&view.order).and_then(|o| o.weight_grams(&view.load)) else {
             return Condition::Absent;
@@ -70,14 +72,15 @@ impl Core {
 
     /// DOC_HOLD: sealed though its papers are not complete.
     fn papers_missing(&self, view: &DispatchView, sealed: Option<UtcMs>) -> Condition {
-        let papers = self.facts.get(&FactKey::Documents { order: view.order.clone() }).map(|f| &f.report.value);
+        let papers = self.facts.get(&FactKey::Documents { order: view.order.clone() }).map(|f| &f.report);
         match sealed {
-            Some(at) if papers != Some(&FactValue::Documents { complete: true }) => {
+            Some(at) if papers.is_none_or(|p| p.value != FactValue::Documents { complete: true }) => {
+                let since = papers.map_or(at, |p| p.at.max(at));
                 let summary = format!(
                     "vehicle {} is sealed and the papers of order {} are not complete",
                     view.vehicle, view.order
                 );
-                Condition::Holds(Sighting::since(at, summary).about(&view.order))
+                Condition::Holds(Sighting::since(since, summary).about(&view.order))
             }
             _ => Condition::Absent,
         }

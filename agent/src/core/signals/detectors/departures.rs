@@ -3,7 +3,7 @@
 use gatehouse_common::{
     case::CaseType,
     dispatch::{DispatchState, DispatchView},
-    id::DocumentId,
+    id::{DocumentId, DoorId},
     time::{Moment, UtcMs},
 };
 
@@ -13,14 +13,28 @@ use crate::core::{
 };
 
 impl Core {
-    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, id: DocumentId, view: &DispatchView) {
+    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, view: &DispatchView) {
         let (late, missed) = (self.late_to_leave(view), self.missed_pickup(now, view));
-        let overlap = self.overlap(now, id, view);
         let (order, leg) = (&view.order, view.leg());
         self.found(now, watched, MatterKey::new(CaseType::DepartureDelay, order, &leg), late);
         self.found(now, watched, MatterKey::new(CaseType::MissedPickup, order, &leg), missed);
-        // The dock gate has a case of its own under the leg alone.
-        self.found(now, watched, MatterKey::new(CaseType::DockConflict, order, format!("{leg}/slot")), overlap);
+        if !self.waits(view) {
+            self.found(now, watched, slot_key(view), Condition::Absent);
+        }
+    }
+
+    /// Looks at every dispatch that waits for a door: a plan that changes concerns the others at its door too.
+    pub(super) fn watch_slots(&mut self, now: &Moment, watched: &Watched, door: &DoorId) {
+        let views = self.dispatches.iter().filter_map(|(id, d)| Some((*id, d.view.as_ref()?)));
+        let mut waiting: Vec<(DocumentId, &DispatchView)> =
+            views.filter(|(_, v)| v.door == *door && v.site == self.profile.site && self.waits(v)).collect();
+        waiting.sort_by_key(|(id, v)| (v.planned_departure, *id));
+        let found: Vec<(MatterKey, Condition)> = (0..waiting.len())
+            .map(|n| (slot_key(waiting[n].1), self.overlap(now, waiting[n].1, &waiting[..n])))
+            .collect();
+        for (key, condition) in found {
+            self.found(now, watched, key, condition);
+        }
     }
 
     fn waits(&self, view: &DispatchView) -> bool {
@@ -68,7 +82,9 @@ impl Core {
         // A vehicle whose positions lie in the future has a wrong clock; where it is cannot be known.
         let unreadable = vehicle.is_some_and(|v| v.refused_at.is_some_and(|at| v.fix.is_none_or(|(fix, _)| at > fix)));
         // One fix in the yard is no visit, but it is not nothing either.
-        let glimpsed = vehicle.and_then(|v| v.glimpsed).is_some_and(|at| at >= planned.plus(-ms(rules.early_ms)));
+        let drove_past = |at| vehicle.and_then(|v| v.visit).is_some_and(|(from, to)| from <= at && at <= to);
+        let about_then = |at: UtcMs| at >= planned.plus(-ms(rules.early_ms)) && !drove_past(at);
+        let glimpsed = vehicle.and_then(|v| v.glimpsed).is_some_and(about_then);
         if taken_by_someone || unreadable || glimpsed || !(door_free || elsewhere) {
             return Condition::Unknown;
         }
@@ -78,27 +94,21 @@ impl Core {
     }
 
     /// DOCK_CONFLICT: an earlier dispatch with another vehicle wants the same door at the same time.
-    fn overlap(&self, now: &Moment, id: DocumentId, view: &DispatchView) -> Condition {
-        if !self.waits(view) {
-            return Condition::Absent;
-        }
+    fn overlap(&self, now: &Moment, view: &DispatchView, earlier: &[(DocumentId, &DispatchView)]) -> Condition {
         let rules = &self.profile.bundle.rules.detectors.dock_conflict;
         let slot_ms = ms(rules.slot_ms);
-        let place = |id: DocumentId, v: &DispatchView| (v.planned_departure, id);
-        let earlier = self
-            .dispatches
-            .iter()
-            .filter_map(|(other, d)| Some((*other, d.view.as_ref()?)))
-            .filter(|(other, v)| v.site == view.site && v.door == view.door && place(*other, v) < place(id, view))
-            .filter(|(_, v)| v.vehicle != view.vehicle && self.waits(v))
-            .find(|(_, v)| view.planned_departure.since(v.planned_departure) < slot_ms);
-        let Some((_, earlier)) = earlier else { return Condition::Absent };
+        let overlaps = |v: &DispatchView| view.planned_departure.since(v.planned_departure) < slot_ms;
+        let other = earlier.iter().map(|(_, v)| *v).find(|v| v.vehicle != view.vehicle && overlaps(v));
+        let Some(other) = other else { return Condition::Absent };
         let starts = view.planned_departure.plus(-slot_ms);
-        let (door, other) = (&view.door, &earlier.order);
-        let summary = format!("orders {other} and {} both want door {door} from {starts}", view.order);
-        let told_from = starts.plus(-ms(rules.horizon_ms));
+        let summary = format!("orders {} and {} both want door {} from {starts}", other.order, view.order, view.door);
         // Planned for long, it is news only once it is near.
-        let since = told_from.max(now.wall);
+        let since = starts.plus(-ms(rules.horizon_ms)).max(now.wall);
         Condition::Holds(Sighting::since(since, summary).about(&view.order))
     }
+}
+
+fn slot_key(view: &DispatchView) -> MatterKey {
+    // The dock gate has a case of its own under the leg alone.
+    MatterKey::new(CaseType::DockConflict, &view.order, format!("{}/slot", view.leg()))
 }

@@ -33,7 +33,7 @@ impl Core {
             let what = if state.occupied == Some(true) { "is occupied" } else { "stands open" };
             let planned_end = self.planned_end(door, state).map_or(since, |end| end.max(since));
             Sighting::since(since, format!("door {door} {what} since {since}"))
-                .counting_from(planned_end.plus(ms(rules.dock_blocked_after_ms)))
+                .counting_from(planned_end.plus(ms(rules.dock_blocked_after_ms) + 1))
         });
         fault.into_iter().chain(in_use).min_by_key(Sighting::counts_from).map_or(Condition::Absent, Condition::Holds)
     }

@@ -21,10 +21,13 @@ impl Core {
     pub(in crate::core) fn detect(&mut self, now: &Moment, watched: &Watched) {
         let gateway = self.profile.is_gateway();
         match watched {
-            Watched::Door(door) if gateway => self.watch_door(now, watched, door),
+            Watched::Door(door) if gateway => {
+                self.watch_door(now, watched, door);
+                self.watch_slots(now, watched, door);
+            }
             Watched::Dispatch(id) if gateway => {
                 let Some(view) = self.view(*id).filter(|v| v.site == self.profile.site).cloned() else { return };
-                self.watch_departure(now, watched, *id, &view);
+                self.watch_departure(now, watched, &view);
                 self.watch_load(now, watched, *id, &view);
             }
             Watched::Vehicle(vehicle) if gateway || self.profile.vehicle.as_ref() == Some(vehicle) => {

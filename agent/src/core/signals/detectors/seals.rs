@@ -71,8 +71,9 @@ impl Core {
     fn was_at_stop(&self, now: &Moment, state: &VehicleState, at: UtcMs, stops: &[Point]) -> Option<bool> {
         let detectors = &self.profile.bundle.rules.detectors;
         let rules = &detectors.seal_broken;
-        // Without positions nobody can say that it was where it may be opened.
-        let Some((fix_at, place)) = state.fix else { return Some(false) };
+        // Without a position of about that time nobody can say that it was where it may be opened.
+        let near_in_time = |(fix_at, _): &(UtcMs, Point)| at.since(*fix_at) <= ms(rules.place_wait_ms);
+        let Some((fix_at, place)) = state.fix.filter(near_in_time) else { return Some(false) };
         let fence = |centre: &Point| Geofence { centre: *centre, radius_m: rules.stop_radius_m };
         let away_m =
             stops.iter().map(|stop| stop.distance_m(&place) - fence(stop).radius_m).fold(f64::INFINITY, f64::min);
