@@ -3,6 +3,8 @@
 //! Ends with 0 when all went well, 1 when something failed, 2 when configuration or command line
 //! must be corrected.
 
+mod rules;
+
 use std::{
     io::{IsTerminal, Read, Write},
     path::{Path, PathBuf},
@@ -93,6 +95,14 @@ enum Command {
     ///
     /// For example: `printf 2468 | gatehouse-agent hash-pin`
     HashPin,
+    /// Looks over, tests, explains and changes the rules that this agent decides by.
+    ///
+    /// Rules are a bundle: a TOML file with thresholds, gates, conditions in CEL, and scenarios that test them. A file
+    /// that does not check is never in force.
+    Rules {
+        #[command(subcommand)]
+        command: rules::Command,
+    },
     /// Prints the device's public key, for `gatehouse-hub devices add`. Makes the key at first use.
     PublicKey {
         #[command(flatten)]
@@ -162,13 +172,15 @@ pub fn main(cli: Cli) -> ExitCode {
             if whole { Ok(()) } else { Err(anyhow::anyhow!("the chain of decisions is not whole")) }
         }),
         Command::HashPin => hash_pin(),
+        Command::Rules { command } => rules::main(command),
         Command::PublicKey { config } => public_key(&config.config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gatehouse-agent: {error:#}");
-            let by_configuration = error.downcast_ref::<ConfigError>().is_some();
+            let by_configuration =
+                error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<rules::Wrong>().is_some();
             ExitCode::from(if by_configuration { 2 } else { 1 })
         }
     }

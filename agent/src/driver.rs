@@ -141,10 +141,13 @@ pub struct Outcome {
 pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) -> Result<Outcome, StoreError> {
     let mut records = Vec::new();
     let mut outcome = Outcome::default();
+    let changes_rules = |input: &Input| matches!(input, Input::Tap(tap) if tap.act.changes_rules());
+    let before = inputs.iter().any(changes_rules).then(|| core.profile().clone());
     let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
     let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
     if let Err(refused) = committed {
-        *core = Core::load(core.profile().clone(), store.snapshot().map_err(StoreError::lasting)?);
+        let profile = before.unwrap_or_else(|| core.profile().clone());
+        *core = Core::load(profile, store.snapshot().map_err(StoreError::lasting)?);
         return Err(refused);
     }
     Ok(outcome)

@@ -60,13 +60,25 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 
 /// Opens the store and the page's port and starts every task.
 async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> anyhow::Result<Tasks> {
-    let Config { device, store_path, store_limits, mqtt, topics, site, hub, page: page_config, operators, bundle } =
-        config;
+    let Config {
+        device,
+        store_path,
+        store_limits,
+        mqtt,
+        topics,
+        site,
+        hub,
+        page: page_config,
+        operators,
+        bundle,
+        bundle_text,
+    } = config;
     let key = key::load_or_make(&device.key_file)?;
     let listener = page::bind(page_config.listen).await?;
     let identity = Identity { device: device.id.clone(), site: device.site.clone(), public_key: key.public() };
     let mut store = Store::open(&store_path, &identity)?;
     store.keep_within(store_limits)?;
+    let bundle = store.rules_at_start(bundle, &bundle_text, clock.now().wall).context("the rules cannot be kept")?;
     let snapshot = store.snapshot().context("the store cannot be read")?;
     let births = Births::restored(snapshot.rules.iter().map(|(key, body)| (key.as_str(), body.as_str())));
     let status = store.look().status().context("the store cannot be read")?;

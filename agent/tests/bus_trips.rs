@@ -165,6 +165,8 @@ fn order(trip: &str, vehicle: &str, stops: Vec<PlannedStop>) -> Order {
         destination: Some(last.point),
         route: Some(Route { path: Vec::new(), stops }),
         status: OrderStatus::Released,
+        cut_off: None,
+        dangerous_goods: false,
     }
 }
 

@@ -76,12 +76,24 @@ pub enum DecidedBy {
         name: ActorName,
         /// The role they acted in.
         role: String,
+        /// Who confirmed it, where policy asks for two persons.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<SecondPerson>,
     },
     /// The hub, through an entry that this device obeyed.
     Hub {
         /// The entry's key.
         entry: String,
     },
+}
+
+/// The second of two persons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondPerson {
+    /// Their login; never that of the first.
+    pub name: ActorName,
+    /// The role they acted in.
+    pub role: String,
 }
 
 /// The lease a decision used, and what of it.

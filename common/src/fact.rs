@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{CarrierId, CustomerId, DoorId, OrderId, VehicleId},
+    id::{CarrierId, CustomerId, DoorId, OrderId, SiteId, VehicleId},
     time::{Moment, UtcMs},
 };
 
@@ -51,6 +51,13 @@ pub enum FactKey {
         order: OrderId,
         /// Which line, from 1.
         line: u16,
+    },
+    /// Dock work of one slot of a depot, as the WMS or the roster says.
+    Labour {
+        /// Which depot.
+        site: SiteId,
+        /// When the slot begins.
+        slot_start: UtcMs,
     },
 }
 
@@ -104,6 +111,15 @@ pub enum FactValue {
         staged: u32,
         /// Units in the vehicle now (loaded less unloaded).
         loaded: u32,
+    },
+    /// Answers [`FactKey::Labour`].
+    Labour {
+        /// When the slot ends.
+        slot_end: UtcMs,
+        /// Work that the slot's dispatches need, in minutes of one person.
+        required_minutes: u32,
+        /// Work that is rostered in it, in minutes of one person.
+        rostered_minutes: u32,
     },
 }
 
@@ -183,6 +199,15 @@ impl Facts {
     #[must_use]
     pub fn get(&self, key: &FactKey) -> Option<&Fact> {
         self.by_key.get(key)
+    }
+
+    /// The labour fact of the slot of `site` that holds `at`.
+    #[must_use]
+    pub fn slot_at(&self, site: &SiteId, at: UtcMs) -> Option<&Fact> {
+        let last = FactKey::Labour { site: site.clone(), slot_start: at };
+        let first = FactKey::Labour { site: site.clone(), slot_start: UtcMs(i64::MIN) };
+        let (_, fact) = self.by_key.range(first..=last).next_back()?;
+        matches!(fact.report.value, FactValue::Labour { slot_end, .. } if at < slot_end).then_some(fact)
     }
 
     /// Takes `fact` unless one with a later own time is already held; says whether it was taken.

@@ -33,11 +33,17 @@ pub enum GateKind {
     Cargo,
     /// No open case blocks this dispatch.
     NoBlockingCase,
+    /// The promise to the customer can still be kept: the cut-off is not over.
+    Sla,
+    /// The slot of the departure has the dock hours that its work needs.
+    Labour,
+    /// A gate of the bundle's own; [`GateResult::rule`] names it.
+    Rule,
 }
 
 impl GateKind {
-    /// Every gate, in the order in which pages show them.
-    pub const ALL: [Self; 8] = [
+    /// The gates that a class of order waits for where its bundle names none, in the order in which pages show them.
+    pub const USUAL: [Self; 8] = [
         Self::Inventory,
         Self::Capacity,
         Self::Carrier,
@@ -48,14 +54,49 @@ impl GateKind {
         Self::NoBlockingCase,
     ];
 
+    /// Every gate that has a name of its own.
+    pub const ALL: [Self; 10] = [
+        Self::Inventory,
+        Self::Capacity,
+        Self::Carrier,
+        Self::Credit,
+        Self::Dock,
+        Self::Documents,
+        Self::Cargo,
+        Self::NoBlockingCase,
+        Self::Sla,
+        Self::Labour,
+    ];
+
+    /// The gate with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The gate that a fact answers.
+    #[must_use]
+    pub fn of_key(key: &FactKey) -> Option<Self> {
+        Some(match key {
+            FactKey::Inventory { .. } => Self::Inventory,
+            FactKey::Capacity { .. } => Self::Capacity,
+            FactKey::Carrier { .. } => Self::Carrier,
+            FactKey::Credit { .. } => Self::Credit,
+            FactKey::Dock { .. } => Self::Dock,
+            FactKey::Documents { .. } => Self::Documents,
+            FactKey::Cargo { .. } => Self::Cargo,
+            FactKey::Labour { .. } => Self::Labour,
+        })
+    }
+
     /// The system that answers it.
     #[must_use]
     pub fn source(self) -> Source {
         match self {
-            Self::Inventory => Source::Wms,
+            Self::Inventory | Self::Labour => Source::Wms,
             Self::Capacity | Self::Carrier => Source::Tms,
-            Self::Credit => Source::Erp,
-            Self::Dock | Self::Documents | Self::Cargo => Source::Depot,
+            Self::Credit | Self::Sla => Source::Erp,
+            Self::Rule | Self::Dock | Self::Documents | Self::Cargo => Source::Depot,
             Self::NoBlockingCase => Source::Hub,
         }
     }
@@ -72,6 +113,9 @@ impl GateKind {
             Self::Documents => "documents",
             Self::Cargo => "cargo",
             Self::NoBlockingCase => "no_blocking_case",
+            Self::Sla => "sla",
+            Self::Labour => "labour",
+            Self::Rule => "rule",
         }
     }
 }
@@ -136,6 +180,18 @@ pub enum UnknownWhy {
     Conflicting,
 }
 
+impl UnknownWhy {
+    /// The word for it in rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Stale => "stale",
+            Self::Conflicting => "conflicting",
+        }
+    }
+}
+
 /// One gate as it was weighed, with all it was based on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateResult {
@@ -148,6 +204,12 @@ pub struct GateResult {
     pub limit_ms: u64,
     /// The facts it rests on.
     pub inputs: Vec<GateInput>,
+    /// The bundle's name for it, where it is one of the bundle's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The fallback rule that said what follows from it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
 }
 
 /// One fact as a gate saw it.
@@ -172,20 +234,26 @@ impl GateResult {
         self.state == GateState::Pass
     }
 
+    /// Its name on pages, in logs and in the bundle.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.rule.as_deref().unwrap_or(self.gate.as_str())
+    }
+
     /// A short sentence for people: what is wrong, or that nothing is.
     #[must_use]
     pub fn explain(&self) -> String {
         match &self.state {
-            GateState::Pass => format!("{} is met", self.gate.as_str()),
+            GateState::Pass => format!("{} is met", self.name()),
             GateState::Fail { reason } => reason.clone(),
             GateState::Unknown { why: UnknownWhy::Missing } => {
-                format!("nothing known of {} from {}", self.gate.as_str(), self.gate.source().as_str())
+                format!("nothing known of {} from {}", self.name(), self.gate.source().as_str())
             }
             GateState::Unknown { why: UnknownWhy::Stale } => {
-                format!("what {} said of {} is too old", self.gate.source().as_str(), self.gate.as_str())
+                format!("what {} said of {} is too old", self.gate.source().as_str(), self.name())
             }
             GateState::Unknown { why: UnknownWhy::Conflicting } => {
-                format!("facts about {} contradict each other", self.gate.as_str())
+                format!("facts about {} contradict each other", self.name())
             }
         }
     }
@@ -202,8 +270,19 @@ pub struct Question<'a> {
     pub facts: &'a Facts,
     /// Open cases that block this dispatch.
     pub blocking_cases: &'a [DocumentId],
+    /// How long the way to the customer is reckoned where the order names no cut-off, in milliseconds.
+    pub transit_ms: u64,
     /// When it is asked.
     pub now: &'a Moment,
+}
+
+impl Question<'_> {
+    /// The latest departure that keeps the promise.
+    #[must_use]
+    pub fn latest_departure(&self) -> UtcMs {
+        let transit_ms = i64::try_from(self.transit_ms).unwrap_or(i64::MAX);
+        self.order.cut_off.unwrap_or_else(|| self.order.window_end.plus(transit_ms.saturating_neg()))
+    }
 }
 
 /// Weighs one gate under the age limit `limit_ms`.
@@ -275,6 +354,16 @@ pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResu
             FactValue::Documents { complete: false } => Says::No("papers are not complete".to_owned()),
             _ => Says::Yes,
         }),
+        GateKind::Sla => {
+            let latest = question.latest_departure();
+            (question.now.wall > latest).then(|| format!("to keep the promise it had to leave by {latest}"))
+        }
+        GateKind::Labour => scale.labour(),
+        // It is a condition, and weighed by the rules.
+        GateKind::Rule => {
+            scale.why = Some(UnknownWhy::Missing);
+            None
+        }
         GateKind::NoBlockingCase => match question.blocking_cases {
             [] => None,
             cases => Some(format!("{} open case(s) block it", cases.len())),
@@ -287,7 +376,7 @@ pub fn weigh(gate: GateKind, question: &Question<'_>, limit_ms: u64) -> GateResu
         (None, Some(why)) => GateState::Unknown { why },
         (None, None) => GateState::Pass,
     };
-    GateResult { gate, state, limit_ms, inputs: scale.inputs }
+    GateResult { gate, state, limit_ms, inputs: scale.inputs, rule: None, fallback: None }
 }
 
 /// What one fresh fact says to a gate.
@@ -329,6 +418,24 @@ impl Scale<'_> {
         }
     }
 
+    /// Whether the slot in which the order shall leave has the hours that it needs.
+    fn labour(&mut self) -> Option<String> {
+        let at = self.question.order.planned_departure;
+        let key = self.question.facts.slot_at(&self.question.order.site, at).map(|fact| fact.report.key.clone());
+        let Some(key) = key else {
+            self.why = Some(UnknownWhy::Missing);
+            return None;
+        };
+        self.one(key, |value| match value {
+            FactValue::Labour { required_minutes, rostered_minutes, .. } if required_minutes > rostered_minutes => {
+                Says::No(format!(
+                    "the slot needs {required_minutes} minutes of dock work and has {rostered_minutes} rostered"
+                ))
+            }
+            _ => Says::Yes,
+        })
+    }
+
     fn each_line(
         &mut self,
         key: impl Fn(u16) -> FactKey,
@@ -344,15 +451,24 @@ impl Scale<'_> {
     }
 
     fn note(&mut self, fact: &Fact) -> Option<u64> {
-        let age_ms = fact.age_ms(self.question.now);
-        self.inputs.push(GateInput {
+        let input = GateInput::of(fact, self.question.now);
+        let age_ms = input.age_ms;
+        self.inputs.push(input);
+        age_ms
+    }
+}
+
+impl GateInput {
+    /// A fact as it is seen at `now`.
+    #[must_use]
+    pub fn of(fact: &Fact, now: &Moment) -> Self {
+        Self {
             key: fact.report.key.clone(),
             value: fact.report.value.clone(),
             source: fact.report.source,
             at: fact.report.at,
-            age_ms,
-        });
-        age_ms
+            age_ms: fact.age_ms(now),
+        }
     }
 }
 
@@ -388,6 +504,8 @@ mod tests {
             destination: None,
             route: None,
             status: OrderStatus::Released,
+            cut_off: None,
+            dangerous_goods: false,
         }
     }
 
@@ -403,7 +521,8 @@ mod tests {
         let report = Report { key, value, source: gate.source(), at: now.wall, evidence: String::new() };
         facts.take(Fact { report, received: now.clone() });
         let (order, load) = (order(), order().quantities());
-        let question = Question { order: &order, load: &load, facts: &facts, blocking_cases: &[], now: &now };
+        let question =
+            Question { order: &order, load: &load, facts: &facts, blocking_cases: &[], transit_ms: 0, now: &now };
         weigh(gate, &question, 60_000).state
     }
 

@@ -17,6 +17,7 @@ pub mod lease;
 pub mod order;
 pub mod reading;
 pub mod route;
+pub mod rule;
 pub mod seal;
 pub mod sync;
 pub mod telemetry;

@@ -43,6 +43,12 @@ pub struct Order {
     pub route: Option<Route>,
     /// Whether the ERP still wants it to leave.
     pub status: OrderStatus,
+    /// The latest departure that keeps the promise, such as the carrier's cut-off, where the ERP names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<UtcMs>,
+    /// Whether it carries dangerous goods; without complete papers nobody may let it leave then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dangerous_goods: bool,
 }
 
 /// Who ordered.
@@ -61,10 +67,13 @@ pub struct Customer {
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Least urgent.
+    #[serde(alias = "C")]
     C,
     /// Between.
+    #[serde(alias = "B")]
     B,
     /// Most urgent of the ordinary ones.
+    #[serde(alias = "A")]
     A,
     /// A critical account.
     Critical,

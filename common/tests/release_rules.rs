@@ -48,6 +48,8 @@ fn order() -> Order {
         destination: None,
         route: None,
         status: OrderStatus::Released,
+        cut_off: None,
+        dangerous_goods: false,
     }
 }
 
@@ -64,7 +66,12 @@ fn state(gate: GateKind, facts: &Facts, now: i64, limit_ms: u64) -> GateState {
     let order = order();
     let load = order.quantities();
     let now = at("a", now);
-    weigh(gate, &Question { order: &order, load: &load, facts, blocking_cases: &[], now: &now }, limit_ms).state
+    weigh(
+        gate,
+        &Question { order: &order, load: &load, facts, blocking_cases: &[], transit_ms: 0, now: &now },
+        limit_ms,
+    )
+    .state
 }
 
 fn inventory(confirmed: u32, ms: i64) -> Facts {

@@ -57,6 +57,8 @@ pub struct Config {
     pub operators: Vec<Operator>,
     /// `[bundle]`: the rules in force.
     pub bundle: Bundle,
+    /// The text of [`Config::bundle`]; empty for the usual rules.
+    pub bundle_text: String,
 }
 
 /// The configuration cannot be used.
@@ -137,6 +139,7 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
     root.finish(&mut problems);
 
     let whole = (|| {
+        let (bundle, bundle_text) = bundle?;
         Some(Config {
             device: device?,
             store_path: store_path?,
@@ -150,7 +153,8 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
             },
             page: page?,
             operators: operators.into_iter().collect::<Option<_>>()?,
-            bundle: bundle?,
+            bundle,
+            bundle_text,
         })
     })();
     match whole {
@@ -176,7 +180,7 @@ fn read_store(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Path
     }
 }
 
-fn read_bundle(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Bundle> {
+fn read_bundle(section: &mut Section, problems: &mut Vec<Problem>) -> Option<(Bundle, String)> {
     let path = section.optional_path("path", problems);
     section.finish(problems);
     let text = match path {
@@ -193,8 +197,8 @@ fn read_bundle(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Bun
             }
         },
     };
-    match Bundle::parse(&text, |text| toml::from_str(text).map_err(|error| error.to_string())) {
-        Ok(bundle) => Some(bundle),
+    match Bundle::parse(&text) {
+        Ok(bundle) => Some((bundle, text)),
         Err(error) => {
             problems.push(section.problem("path", error.to_string(), "correct the bundle"));
             None

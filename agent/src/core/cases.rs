@@ -4,11 +4,13 @@
 //! while clears its case. Severity, owner, actions and due times are written with the opening.
 
 use gatehouse_common::{
-    bundle::Detectors,
-    case::{Axes, CaseState, CaseType, Says, dedup_key, document_id, fold},
+    bundle::{Detectors, Routed, response::route},
+    case::{Axes, CaseState, CaseType, Says, Severity, dedup_key, document_id, fold},
     document::Document,
+    gate::{Question, Strictness},
     id::{DocumentId, DocumentKind, OrderId},
-    order::LineQuantity,
+    order::{LineQuantity, Order},
+    rule::facts::{Around, Held},
     time::{Moment, UtcMs},
 };
 
@@ -246,26 +248,54 @@ impl Core {
     fn classify(&self, now: &Moment, matter: &Matter) -> Says {
         let order = matter.order.as_ref().and_then(|id| self.orders.get(id));
         let load: Option<&[LineQuantity]> = matter.blocks.and_then(|id| self.view(id)).map(|v| v.load.as_slice());
-        let axes = Axes {
-            time: order.map_or(0, |o| Axes::time_of(o.window_end.since(now.wall) / 60_000)),
-            customer: order.map_or(0, |o| Axes::customer_of(o.customer.tier)),
-            money: order.map_or(0, |o| {
-                let value = load.map_or_else(|| o.value_minor(&o.quantities()), |l| o.value_minor(l));
-                Axes::money_of(value, &self.profile.bundle.rules.money_axis_minor)
-            }),
-            safety: matter.gravity.safety,
-        };
+        let rules = &self.profile.bundle.rules;
+        let load = load
+            .map_or_else(|| order.map(gatehouse_common::order::Order::quantities).unwrap_or_default(), <[_]>::to_vec);
+        let mut axes = order
+            .map_or_else(Axes::default, |o| Axes::of(o, &load, matter.case_type, &rules.money_axis_minor, now.wall));
+        axes.safety = axes.safety.max(matter.gravity.safety);
         let severity = axes.severity(matter.case_type);
         let severity = matter.gravity.at_least.map_or(severity, |least| severity.max(least));
+        let routed = self.route(now, matter, severity, order, &load);
+        let (acknowledge_by, resolve_by) = rules.clocks.due(routed.severity, order, &rules.calendar, now.wall);
         Says::Classified {
-            severity,
+            severity: routed.severity,
             axes,
-            owner: matter.case_type.owner(),
+            owner: routed.owner,
             actions: matter.case_type.actions().iter().map(|a| (*a).to_owned()).collect(),
-            acknowledge_by: now.wall.plus(severity.acknowledge_minutes() * 60_000),
-            resolve_by: now.wall.plus(severity.resolve_minutes() * 60_000),
+            acknowledge_by,
+            resolve_by,
             bundle: self.profile.bundle.hash,
         }
+    }
+
+    /// Whose it is and how bad at least, by the bundle's routing rules.
+    fn route(
+        &self,
+        now: &Moment,
+        matter: &Matter,
+        severity: Severity,
+        order: Option<&Order>,
+        load: &[LineQuantity],
+    ) -> Routed {
+        let rules = &self.profile.bundle.rules;
+        let class = order.map(|order| self.class(order)).unwrap_or_default();
+        let question = order.map(|order| Question {
+            order,
+            load,
+            facts: &self.facts,
+            blocking_cases: &[],
+            transit_ms: class.transit_ms,
+            now,
+        });
+        let around = Around {
+            cut_off: self.is_cut_off(now),
+            case: Some((matter.case_type, matter.subject.clone(), severity)),
+            ..Around::default()
+        };
+        let limit_ms = |gate| class.limits(gate).limit_ms(Strictness::UnderLease);
+        let held = Held { question: question.as_ref(), limit_ms: &limit_ms, around: &around };
+        route(&rules.routing, matter.case_type, severity, &held)
     }
 
     /// Open cases that block a dispatch and that its own gates did not open.

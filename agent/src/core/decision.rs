@@ -132,6 +132,19 @@ pub enum Record {
         /// All of them.
         gates: Vec<GateResult>,
     },
+    /// Other rules are in force: ground.
+    Bundle {
+        /// Their text.
+        text: String,
+        /// The number that their writer gave them.
+        version: u64,
+        /// From when.
+        at: UtcMs,
+        /// Who put them in force.
+        by: String,
+        /// How: `start`, `activate` or `rollback`.
+        how: &'static str,
+    },
     /// How far the hub's feed is taken.
     Cursor(Cursor),
     /// A receipt of the hub for a head of the decision chain, checked against the chain: ground.
@@ -250,9 +263,6 @@ pub enum TapRefused {
         /// The least length.
         min_chars: usize,
     },
-    /// Policy asks for two persons.
-    #[error("{0} needs two people; not available yet")]
-    TwoPersons(String),
     /// It makes no sense as things stand.
     #[error("{0}")]
     State(String),

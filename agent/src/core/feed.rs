@@ -75,6 +75,12 @@ impl Core {
                     self.touch_order(&order);
                 }
             }
+            FactKey::Labour { site, .. } => {
+                if *site != self.profile.site {
+                    return;
+                }
+                self.look_at_all = true;
+            }
             // The depot's own sensors know its doors, papers and goods better than anyone.
             FactKey::Dock { .. } | FactKey::Documents { .. } | FactKey::Cargo { .. } => return,
         }

@@ -150,6 +150,14 @@ pub struct Tap {
     pub act: Act,
 }
 
+impl Act {
+    /// Whether other rules are in force after it.
+    #[must_use]
+    pub fn changes_rules(&self) -> bool {
+        matches!(self, Self::ActivateRules { .. } | Self::RollBackRules)
+    }
+}
+
 /// What a person can do at the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -160,6 +168,18 @@ pub enum Act {
         /// Why, for the record.
         reason: String,
     },
+    /// Confirms, as a second person, the override that another asked for.
+    Confirm {
+        /// Which dispatch.
+        dispatch: DocumentId,
+    },
+    /// Puts other rules in force.
+    ActivateRules {
+        /// The bundle's text.
+        text: String,
+    },
+    /// Puts the rules in force that were before.
+    RollBackRules,
     /// Holds a dispatch.
     Hold {
         /// Which dispatch.

@@ -17,6 +17,7 @@ mod physical;
 mod readiness;
 mod readings;
 mod recalls;
+pub mod rules;
 pub mod senders;
 pub mod signals;
 pub mod start;
@@ -138,6 +139,7 @@ pub struct Core {
     /// When the program last started.
     started: Option<Moment>,
     cursor: Cursor,
+    texts: rules::Texts,
     out: Decision,
     touched: BTreeSet<DocumentId>,
     to_watch: BTreeSet<Watched>,
@@ -183,6 +185,7 @@ impl Core {
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
+            texts: snapshot.texts,
             out: Decision::default(),
             touched: BTreeSet::new(),
             to_watch: BTreeSet::new(),

@@ -6,10 +6,11 @@ use gatehouse_common::{
     decision::{DecidedBy, DecisionKind, Mode},
     dispatch::{DispatchState, DispatchView, HoldReason, Says},
     document::EntryKey,
-    gate::{GateKind, GateResult, GateState, Question, Strictness, UnknownWhy, weigh},
+    gate::{GateResult, Question},
     id::{DecisionId, DocumentId},
     lease::LeaseRefusal,
     order::Order,
+    rule::judge::{GATE_CASES, Judgement, Situation, Verdict, Wrong, judge},
     time::Moment,
 };
 
@@ -24,32 +25,15 @@ use super::{
     signals::watch::Gravity,
 };
 
-/// Types of case that gates open, and clear by themselves.
-const GATE_CASES: [CaseType; 10] = [
-    CaseType::InvShortfall,
-    CaseType::InvUnconfirmed,
-    CaseType::InvMismatch,
-    CaseType::CapacityShort,
-    CaseType::CarrierReject,
-    CaseType::CarrierNoResponse,
-    CaseType::CreditHold,
-    CaseType::DockConflict,
-    CaseType::DocHold,
-    CaseType::FeedStale,
-];
-
-/// What the gates came to.
-pub(super) struct Weighed {
-    pub gates: Vec<GateResult>,
-    pub mode: Mode,
-}
-
-/// What is wrong enough for a hold.
-type Wrong = Vec<(CaseType, String)>;
-
 /// Whether the hub has told of a newer version of the order than the one that is here.
 pub(super) fn is_behind(order: &Order, view: &DispatchView) -> bool {
     order.version < view.order_version
+}
+
+/// The leg under which a gate's case stands. A promise that cannot be kept is a matter of its own beside what detectors
+/// say of the same trip.
+fn leg_of(case_type: CaseType, leg: &str) -> String {
+    if case_type == CaseType::EtaRisk { format!("{leg}/promise") } else { leg.to_owned() }
 }
 
 impl Core {
@@ -62,13 +46,11 @@ impl Core {
             self.clear_gate_cases(now, view);
             return false;
         }
-        let weighed = self.weigh_all(now, id, view, &order);
-        self.show_gates(id, &weighed.gates);
-        let wrong = self.wrong(now, view, &weighed.gates);
-        let passes = weighed.gates.iter().all(GateResult::passes);
-        if !passes {
-            self.sort_cases(now, id, view, &wrong);
-            return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
+        let judged = self.judge(now, id, view, &order);
+        self.show_gates(id, &judged.gates);
+        if judged.verdict != Verdict::Release {
+            self.sort_cases(now, id, view, &judged.wrong);
+            return !judged.wrong.is_empty() && self.hold(now, id, view, &order, judged);
         }
         // A hold that people or the hub placed is not the gates' to lift.
         if view.holds.iter().any(|h| h.reason != HoldReason::Gate) || !self.fits(id, view, &order) {
@@ -81,11 +63,11 @@ impl Core {
         if let Err(refusal) = self.lease_admits(now, id, &order, &view.load) {
             let wrong = self.refused(now, view, &refusal);
             self.sort_cases(now, id, view, &wrong);
-            return !wrong.is_empty() && self.hold(now, id, view, &order, weighed, &wrong);
+            return !wrong.is_empty() && self.hold(now, id, view, &order, Judgement { wrong, ..judged });
         }
         self.sort_cases(now, id, view, &[]);
         let (subject, leg) = (view.order.to_string(), view.leg());
-        if GATE_CASES.iter().any(|t| self.is_on(*t, &subject, &leg)) {
+        if GATE_CASES.iter().any(|t| self.is_on(*t, &subject, &leg_of(*t, &leg))) {
             // Met again, but not for long enough: gates that flap release nothing.
             return false;
         }
@@ -97,12 +79,15 @@ impl Core {
             return !ready;
         }
         let by = DecidedBy::Rule { rule: format!("gates of class {}", order.class) };
-        let reason = match weighed.mode {
+        let bridged: Vec<&str> = judged.gates.iter().filter_map(|g| g.fallback.as_deref()).collect();
+        let reason = match judged.mode {
+            _ if !bridged.is_empty() => &format!("released by fallback rule {}", bridged.join(", ")),
             Mode::Normal => "all gates are met",
             Mode::Degraded => "all gates are met, some on older facts that the lease allows",
             Mode::Offline | Mode::Override => "all gates are met under the lease while cut off from the hub",
         };
-        self.release(now, id, &order, weighed, Vec::new(), by, reason.to_owned()).is_some()
+        let reason = reason.to_owned();
+        self.release(now, id, &order, judged, Vec::new(), by, reason).is_some()
     }
 
     /// Whether the load of the dispatch is what the order asks for now, and no more is on board.
@@ -122,58 +107,35 @@ impl Core {
         self.profile.bundle.rules.class(&order.class)
     }
 
-    /// Weighs every gate in the mode that the connection allows.
-    pub(super) fn weigh_all(&self, now: &Moment, id: DocumentId, view: &DispatchView, order: &Order) -> Weighed {
+    /// Weighs every gate in the mode that the connection allows, and asks the rules what follows.
+    pub(super) fn judge(&self, now: &Moment, id: DocumentId, view: &DispatchView, order: &Order) -> Judgement {
         let class = self.class(order);
-        let (subject, leg) = (view.order.to_string(), view.leg());
-        let own: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
-        let blocking = self.blocking(id, &own);
-        let question = Question { order, load: &view.load, facts: &self.facts, blocking_cases: &blocking, now };
-        let under_lease = |gate| self.lease_limit_ms(gate, class.limits(gate).limit_ms(Strictness::UnderLease));
-        if self.is_cut_off(now) {
-            let gates = GateKind::ALL.into_iter().map(|gate| weigh(gate, &question, under_lease(gate))).collect();
-            return Weighed { gates, mode: Mode::Offline };
-        }
-        let mut gates: Vec<GateResult> = GateKind::ALL
-            .into_iter()
-            .map(|gate| weigh(gate, &question, class.limits(gate).limit_ms(Strictness::Normal)))
-            .collect();
-        let stale = GateState::Unknown { why: UnknownWhy::Stale };
-        let bridgeable = |g: &GateResult| g.passes() || (g.state == stale && class.degrade.contains(&g.gate));
-        if gates.iter().all(GateResult::passes) || !gates.iter().all(bridgeable) {
-            return Weighed { gates, mode: Mode::Normal };
-        }
-        for gate in gates.iter_mut().filter(|g| !g.passes()) {
-            *gate = weigh(gate.gate, &question, under_lease(gate.gate));
-        }
-        Weighed { gates, mode: Mode::Degraded }
+        let blocking = self.blocking(id, &self.own_cases(view));
+        let question = self.question(now, view, order, &blocking, class.transit_ms);
+        let lease_limit_ms = |gate, bundle_ms| self.lease_limit_ms(gate, bundle_ms);
+        let situation = Situation {
+            cut_off: self.is_cut_off(now),
+            planned_departure: view.planned_departure,
+            lease_limit_ms: &lease_limit_ms,
+        };
+        judge(&self.profile.bundle.rules, &class, &question, &situation)
     }
 
-    /// Which gates are wrong enough for a hold: those that fail, and those unknown past the deadline.
-    fn wrong(&self, now: &Moment, view: &DispatchView, gates: &[GateResult]) -> Wrong {
-        let late = self.past_deadline(now, view);
-        gates
-            .iter()
-            .filter_map(|gate| {
-                let case_type = match (&gate.state, gate.gate) {
-                    (GateState::Pass, _) | (_, GateKind::NoBlockingCase) => return None,
-                    (GateState::Fail { .. }, GateKind::Inventory) => CaseType::InvShortfall,
-                    (GateState::Fail { .. }, GateKind::Capacity) => CaseType::CapacityShort,
-                    (GateState::Fail { .. }, GateKind::Carrier) => CaseType::CarrierReject,
-                    (GateState::Fail { .. }, GateKind::Credit) => CaseType::CreditHold,
-                    // Doors are in turn, papers and goods on their way: that is no problem before the deadline.
-                    _ if !late => return None,
-                    (GateState::Fail { .. }, GateKind::Dock) => CaseType::DockConflict,
-                    (GateState::Fail { .. }, GateKind::Cargo) => CaseType::InvMismatch,
-                    (_, GateKind::Documents) => CaseType::DocHold,
-                    (GateState::Unknown { .. }, GateKind::Inventory) => CaseType::InvUnconfirmed,
-                    (GateState::Unknown { .. }, GateKind::Carrier) => CaseType::CarrierNoResponse,
-                    (GateState::Unknown { .. }, GateKind::Capacity) => CaseType::CapacityShort,
-                    (GateState::Unknown { .. }, _) => CaseType::FeedStale,
-                };
-                Some((case_type, gate.explain()))
-            })
-            .collect()
+    pub(super) fn question<'a>(
+        &'a self,
+        now: &'a Moment,
+        view: &'a DispatchView,
+        order: &'a Order,
+        blocking_cases: &'a [DocumentId],
+        transit_ms: u64,
+    ) -> Question<'a> {
+        Question { order, load: &view.load, facts: &self.facts, blocking_cases, transit_ms, now }
+    }
+
+    /// The cases that the gates of a dispatch have open.
+    pub(super) fn own_cases(&self, view: &DispatchView) -> Vec<DocumentId> {
+        let (subject, leg) = (view.order.to_string(), view.leg());
+        GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg_of(*t, &leg))).collect()
     }
 
     fn past_deadline(&self, now: &Moment, view: &DispatchView) -> bool {
@@ -181,21 +143,21 @@ impl Core {
     }
 
     /// What a refused lease comes to: cut off it holds at once; connected a new lease may come until the deadline.
-    fn refused(&self, now: &Moment, view: &DispatchView, refusal: &LeaseRefusal) -> Wrong {
+    fn refused(&self, now: &Moment, view: &DispatchView, refusal: &LeaseRefusal) -> Vec<Wrong> {
         if self.is_cut_off(now) || self.past_deadline(now, view) {
-            vec![(case_of(refusal), refusal.to_string())]
+            vec![Wrong { case_type: case_of(refusal), why: refusal.to_string() }]
         } else {
             Vec::new()
         }
     }
 
     /// Raises the cases of what is wrong and lets the others clear.
-    fn sort_cases(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, wrong: &[(CaseType, String)]) {
+    fn sort_cases(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, wrong: &[Wrong]) {
         let (subject, leg) = (view.order.to_string(), view.leg());
         for case_type in GATE_CASES {
-            let why: Vec<&str> = wrong.iter().filter(|(t, _)| *t == case_type).map(|(_, w)| w.as_str()).collect();
+            let why: Vec<&str> = wrong.iter().filter(|w| w.case_type == case_type).map(|w| w.why.as_str()).collect();
             if why.is_empty() {
-                self.clear(now, case_type, &subject, &leg);
+                self.clear(now, case_type, &subject, &leg_of(case_type, &leg));
                 continue;
             }
             self.raise(
@@ -203,7 +165,7 @@ impl Core {
                 Matter {
                     case_type,
                     subject: subject.clone(),
-                    leg: leg.clone(),
+                    leg: leg_of(case_type, &leg),
                     since: now.wall,
                     summary: format!("order {}: {}", view.order, why.join("; ")),
                     order: Some(view.order.clone()),
@@ -218,33 +180,25 @@ impl Core {
     fn clear_gate_cases(&mut self, now: &Moment, view: &DispatchView) {
         let (subject, leg) = (view.order.to_string(), view.leg());
         for case_type in GATE_CASES {
-            self.clear(now, case_type, &subject, &leg);
+            self.clear(now, case_type, &subject, &leg_of(case_type, &leg));
         }
     }
 
     /// Writes the hold, unless one of the gates stands already.
-    fn hold(
-        &mut self,
-        now: &Moment,
-        id: DocumentId,
-        view: &DispatchView,
-        order: &Order,
-        weighed: Weighed,
-        wrong: &[(CaseType, String)],
-    ) -> bool {
+    fn hold(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, order: &Order, judged: Judgement) -> bool {
         if view.holds.iter().any(|h| h.reason == HoldReason::Gate && !h.cases.is_empty()) {
             return false;
         }
-        let (subject, leg) = (view.order.to_string(), view.leg());
-        let cases: Vec<DocumentId> = GATE_CASES.iter().filter_map(|t| self.case_on(*t, &subject, &leg)).collect();
-        let why = wrong.iter().map(|(_, w)| w.as_str()).collect::<Vec<_>>().join("; ");
+        let cases = self.own_cases(view);
+        let why = judged.wrong.iter().map(|w| w.why.as_str()).collect::<Vec<_>>().join("; ");
+        let why = if judged.verdict == Verdict::Ask { format!("a person is asked: {why}") } else { why };
         let decision = self.rule_on(Ruling {
             kind: DecisionKind::Hold,
             mode: None,
             dispatch: id,
             order: Some((order.id.clone(), order.version)),
             load: view.load.clone(),
-            gates: weighed.gates,
+            gates: judged.gates,
             lease: None,
             by: DecidedBy::Rule { rule: format!("gates of class {}", order.class) },
             reason: why.clone(),
@@ -261,7 +215,7 @@ impl Core {
         now: &Moment,
         id: DocumentId,
         order: &Order,
-        weighed: Weighed,
+        judged: Judgement,
         overrides: Vec<EntryKey>,
         by: DecidedBy,
         reason: String,
@@ -271,7 +225,7 @@ impl Core {
             DecidedBy::Person { name, .. } => name.to_string(),
             _ => "rule gates".to_owned(),
         };
-        let (mode, overridden) = (weighed.mode, weighed.mode == Mode::Override);
+        let (mode, overridden) = (judged.mode, judged.mode == Mode::Override);
         let lease = self.charge(now, id, order, &load);
         let decision = self.rule_on(Ruling {
             kind: if overridden { DecisionKind::Override } else { DecisionKind::Release },
@@ -279,7 +233,7 @@ impl Core {
             dispatch: id,
             order: Some((order.id.clone(), order.version)),
             load: load.clone(),
-            gates: weighed.gates,
+            gates: judged.gates,
             lease,
             by,
             reason,

@@ -12,6 +12,8 @@ use gatehouse_common::{
     time::Moment,
 };
 
+use super::rules::Texts;
+
 /// What the core starts from.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub leases: Vec<StoredLease>,
     /// The gates of dispatches as last weighed.
     pub gates: Vec<(DocumentId, Vec<GateResult>)>,
+    /// The rules in force and those before.
+    pub texts: Texts,
     /// How far the hub's feed is taken.
     pub cursor: Cursor,
 }

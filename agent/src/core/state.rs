@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
     geo::Point,
-    id::{LeaseId, VehicleId},
+    id::{ActorName, LeaseId, VehicleId},
     lease::LeaseUse,
     reading::AlarmKind,
     time::{Moment, UtcMs},
@@ -207,6 +207,28 @@ pub struct DispatchRule {
     pub counted_out: bool,
     /// Inside or outside the place of delivery, for vehicles.
     pub destination: Crossing,
+    /// An override that waits for a second person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedOverride>,
+}
+
+/// The first person's word for an override that needs two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedOverride {
+    /// Who asked.
+    pub who: ActorName,
+    /// In which role.
+    pub role: String,
+    /// Their reason.
+    pub reason: String,
+    /// Why it needs two persons.
+    pub why: String,
+    /// When they asked.
+    pub at: Moment,
+    /// Until when someone may confirm, for the page; the boot clock decides.
+    pub until: UtcMs,
+    /// The version of the order that they saw.
+    pub order_version: u64,
 }
 
 /// One dedup key's current case.

@@ -1,21 +1,27 @@
 //! What people do at the page, checked against policy.
 
 use gatehouse_common::{
-    case::{CaseState, Says as CaseSays, lifecycle::lacks_authority as case_lacks},
-    decision::{DecidedBy, DecisionKind, Mode},
+    case::{CaseState, CaseType, Says as CaseSays, Severity, lifecycle::lacks_authority as case_lacks},
+    decision::{DecidedBy, DecisionKind, Mode, SecondPerson},
     dispatch::{DispatchView, HoldReason, Says},
-    gate::{GateKind, GateResult},
     id::DocumentId,
+    order::Order,
+    rule::{
+        judge::{Judgement, Verdict},
+        overriding::{Against, Needs, needs},
+    },
     time::Moment,
 };
 
 use super::{
     Core,
-    decision::{TapDone, TapRefused},
+    decision::{Change, TapDone, TapRefused},
     dispatches::Ruling,
     input::{Act, Tap},
+    ms,
     readiness::is_behind,
     recalls::{outgrown_by, released},
+    state::AskedOverride,
     trips::Signed,
 };
 
@@ -30,6 +36,9 @@ impl Core {
             }
             _ if !gateway => Err(TapRefused::State("a vehicle unit decides nothing; use the depot's page".to_owned())),
             Act::Override { dispatch, reason } => self.tap_override(now, tap, *dispatch, reason),
+            Act::Confirm { dispatch } => self.tap_confirm(now, tap, *dispatch),
+            Act::ActivateRules { text } => self.tap_activate(now, tap, text),
+            Act::RollBackRules => self.tap_roll_back(now, tap),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
             Act::MoveCase { case, to, reason } => self.tap_case(now, tap, *case, *to, reason),
@@ -47,63 +56,139 @@ impl Core {
 
     fn tap_override(&mut self, now: &Moment, tap: &Tap, id: DocumentId, reason: &str) -> Result<TapDone, TapRefused> {
         let view = self.known(id)?;
-        let policy = self.profile.bundle.rules.overrides.clone();
+        let policy = &self.profile.bundle.rules.overrides;
         if !policy.roles.contains(&tap.role) {
             return Err(TapRefused::Role { role: tap.role.clone(), allowed: policy.roles.join(" or ") });
         }
         self.needs_reason(reason)?;
+        let order = self.may_leave(id, &view)?;
+        let judged = self.judge(now, id, &view, &order);
+        match self.override_needs(now, id, &view, &order, &judged) {
+            Needs::One => {
+                let by = DecidedBy::Person { name: tap.who.clone(), role: tap.role.clone(), second: None };
+                self.let_leave(now, id, &view, &order, judged, by, reason)
+            }
+            Needs::Two(why) => Ok(self.ask_second(now, tap, id, &order, reason, why)),
+            Needs::Never(why) => Err(TapRefused::State(why)),
+        }
+    }
+
+    /// Keeps the first person's word until a second one confirms it.
+    fn ask_second(
+        &mut self,
+        now: &Moment,
+        tap: &Tap,
+        id: DocumentId,
+        order: &Order,
+        reason: &str,
+        why: String,
+    ) -> TapDone {
+        let minutes = self.profile.bundle.rules.overrides.second_within_minutes;
+        let asked = AskedOverride {
+            who: tap.who.clone(),
+            role: tap.role.clone(),
+            reason: reason.trim().to_owned(),
+            why: why.clone(),
+            at: now.clone(),
+            until: now.wall.plus(ms(minutes.saturating_mul(60_000))),
+            order_version: order.version,
+        };
+        self.rules.edit(&id.to_string(), |r| r.asked = Some(asked));
+        self.changed(Change::Dispatch { document: id });
+        let message = format!("{why}: a second person must confirm order {} within {minutes} minutes", order.id);
+        TapDone { decision: None, message }
+    }
+
+    fn tap_confirm(&mut self, now: &Moment, tap: &Tap, id: DocumentId) -> Result<TapDone, TapRefused> {
+        let view = self.known(id)?;
+        let policy = &self.profile.bundle.rules.overrides;
+        if !policy.may_confirm(&tap.role) {
+            let roles = if policy.second_roles.is_empty() { &policy.roles } else { &policy.second_roles };
+            return Err(TapRefused::Role { role: tap.role.clone(), allowed: roles.join(" or ") });
+        }
+        let within_ms = policy.second_within_minutes.saturating_mul(60_000);
+        let refused = |why: &str| Err(TapRefused::State(why.to_owned()));
+        let Some(asked) = self.rules.get(&id.to_string()).and_then(|r| r.asked.clone()) else {
+            return refused("nobody has asked for an override here");
+        };
+        if asked.who == tap.who {
+            return refused("you asked for it yourself; another person must confirm");
+        }
+        // By the boot clock; after a restart of the machine that cannot be known, and the first person asks again.
+        if now.since(&asked.at).is_none_or(|waited_ms| waited_ms > within_ms) {
+            self.rules.edit(&id.to_string(), |r| r.asked = None);
+            return refused("the time to confirm is over; the first person must ask again");
+        }
+        let order = self.may_leave(id, &view)?;
+        if order.version != asked.order_version {
+            return refused("the order has changed since; the first person must ask again");
+        }
+        let judged = self.judge(now, id, &view, &order);
+        if let Needs::Never(why) = self.override_needs(now, id, &view, &order, &judged) {
+            return Err(TapRefused::State(why));
+        }
+        let second = Some(SecondPerson { name: tap.who.clone(), role: tap.role.clone() });
+        let by = DecidedBy::Person { name: asked.who, role: asked.role, second };
+        let done = self.let_leave(now, id, &view, &order, judged, by, &asked.reason)?;
+        self.rules.edit(&id.to_string(), |r| r.asked = None);
+        Ok(done)
+    }
+
+    /// The order of a dispatch that a person may let leave, as far as its own state goes.
+    fn may_leave(&self, id: DocumentId, view: &DispatchView) -> Result<Order, TapRefused> {
         let order = self.orders.get(&view.order).cloned().ok_or(TapRefused::NotFound(id))?;
+        let refused = |why: String| Err(TapRefused::State(why));
         if view.cancelled.is_some() || !self.is_wanted(&view.order) {
             let why = "the order was cancelled or leaves from another depot now; nothing may leave for it here";
-            return Err(TapRefused::State(why.to_owned()));
+            return refused(why.to_owned());
         }
-        if is_behind(&order, &view) {
-            return Err(TapRefused::State(
+        if is_behind(&order, view) {
+            return refused(
                 "the order was changed and its new version is on its way; try again in a moment".to_owned(),
-            ));
+            );
         }
-        if view.state.is_over_at_depot() || released(&view) {
-            return Err(TapRefused::State(format!("it is {}; there is nothing to override", view.state.as_str())));
+        if view.state.is_over_at_depot() || released(view) {
+            return refused(format!("it is {}; there is nothing to override", view.state.as_str()));
         }
-        if let Some(why) = outgrown_by(&order, &view) {
-            return Err(TapRefused::State(format!("{why}; what is on board must be unloaded first")));
+        if let Some(why) = outgrown_by(&order, view) {
+            return refused(format!("{why}; what is on board must be unloaded first"));
         }
         if view.waits_for_upgrade {
-            return Err(TapRefused::State("it was written by a newer program; upgrade this one first".to_owned()));
+            return refused("it was written by a newer program; upgrade this one first".to_owned());
         }
         if !self.recalls_allow() {
-            return Err(TapRefused::State("recalls are being fetched from the hub; try again in a moment".to_owned()));
+            return refused("recalls are being fetched from the hub; try again in a moment".to_owned());
         }
-        for hold in &view.holds {
-            match hold.reason {
-                HoldReason::Gate | HoldReason::Person => {}
-                HoldReason::Credit => return Err(TapRefused::TwoPersons("a hold for credit".to_owned())),
-                HoldReason::Customer | HoldReason::Quality => {
-                    return Err(TapRefused::State(format!("the hub must lift this hold: {}", hold.why)));
-                }
-            }
-        }
-        let mut weighed = self.weigh_all(now, id, &view, &order);
-        let not_met = |g: &&GateResult| !g.passes();
-        let two: Vec<GateKind> = weighed.gates.iter().filter(not_met).map(|g| g.gate).collect();
-        if let Some(gate) = two.iter().find(|g| policy.two_persons.contains(g)) {
-            return Err(TapRefused::TwoPersons(format!("releasing against {}", gate.as_str())));
-        }
-        // What the lease sets aside of a customer's credit stands for the credit gate: going beyond it is no less.
-        if policy.two_persons.contains(&GateKind::Credit) && self.passes_credit_slice(id, &order, &view.load) {
-            return Err(TapRefused::TwoPersons("releasing beyond the credit that the lease sets aside".to_owned()));
-        }
-        let admitted = self.lease_admits(now, id, &order, &view.load).is_ok();
-        let by_hand = two.is_empty() && view.holds.is_empty() && admitted;
-        if !by_hand {
-            weighed.mode = Mode::Override;
+        Ok(order)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a release rests on all of these")]
+    fn let_leave(
+        &mut self,
+        now: &Moment,
+        id: DocumentId,
+        view: &DispatchView,
+        order: &Order,
+        mut judged: Judgement,
+        by: DecidedBy,
+        reason: &str,
+    ) -> Result<TapDone, TapRefused> {
+        let admitted = self.lease_admits(now, id, order, &view.load).is_ok();
+        let asked = judged.verdict == Verdict::Ask && view.holds.iter().all(|h| h.reason == HoldReason::Gate);
+        let met = judged.verdict == Verdict::Release && view.holds.is_empty();
+        if !(admitted && (met || asked)) {
+            judged.mode = Mode::Override;
         }
         let overrides = view.holds.iter().map(|h| h.key.clone()).collect();
-        let by = DecidedBy::Person { name: tap.who.clone(), role: tap.role.clone() };
-        let decision = self.release(now, id, &order, weighed, overrides, by, reason.trim().to_owned());
+        let names = match &by {
+            DecidedBy::Person { name, second: Some(second), .. } => format!("{name} and {}", second.name),
+            DecidedBy::Person { name, .. } => name.to_string(),
+            DecidedBy::Rule { .. } | DecidedBy::Hub { .. } => String::new(),
+        };
+        let decision = self.release(now, id, order, judged, overrides, by, reason.trim().to_owned());
         match decision {
             Some(decision) => Ok(TapDone {
-                message: format!("order {} is released by {}", view.order, tap.who),
+                message: format!("order {} is released by {names}", view.order),
                 decision: Some(decision),
             }),
             None => Err(TapRefused::NotCommitted),
@@ -128,6 +213,33 @@ impl Core {
         Ok(TapDone { decision: None, message: format!("order {} is handed over", view.order) })
     }
 
+    /// Who must answer for letting it leave as it stands.
+    fn override_needs(
+        &self,
+        now: &Moment,
+        id: DocumentId,
+        view: &DispatchView,
+        order: &Order,
+        judged: &Judgement,
+    ) -> Needs {
+        let blocking = self.blocking(id, &[]);
+        let severity = |case: &DocumentId| {
+            let view = self.cases.get(case)?.view.as_ref()?;
+            Some((view.case_type, view.severity))
+        };
+        let cases: Vec<(CaseType, Severity)> = blocking.iter().filter_map(severity).collect();
+        let holds: Vec<(HoldReason, String)> = view.holds.iter().map(|h| (h.reason, h.why.clone())).collect();
+        let against = Against {
+            judged,
+            question: &self.question(now, view, order, &blocking, 0),
+            cases: &cases,
+            holds: &holds,
+            beyond_credit: self.passes_credit_slice(id, order, &view.load),
+            cut_off: self.is_cut_off(now),
+        };
+        needs(&self.profile.bundle.rules, &against)
+    }
+
     fn tap_hold(&mut self, now: &Moment, tap: &Tap, id: DocumentId, reason: &str) -> Result<TapDone, TapRefused> {
         let view = self.known(id)?;
         self.needs_reason(reason)?;
@@ -142,7 +254,7 @@ impl Core {
             load: view.load.clone(),
             gates: Vec::new(),
             lease: None,
-            by: DecidedBy::Person { name: tap.who.clone(), role: tap.role.clone() },
+            by: DecidedBy::Person { name: tap.who.clone(), role: tap.role.clone(), second: None },
             reason: reason.trim().to_owned(),
             now,
         });

@@ -43,7 +43,7 @@ impl From<TapRefused> for Problem {
             TapRefused::NotFound(_) => StatusCode::NOT_FOUND,
             TapRefused::Role { .. } => StatusCode::FORBIDDEN,
             TapRefused::Reason { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            TapRefused::TwoPersons(_) | TapRefused::State(_) => StatusCode::CONFLICT,
+            TapRefused::State(_) => StatusCode::CONFLICT,
             TapRefused::NotCommitted => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refused.to_string())

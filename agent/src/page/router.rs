@@ -13,6 +13,8 @@ use super::{App, Problem, board, live::live, metrics::metrics, taps};
 
 /// Most bytes of a request's body.
 const BODY_MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of a request that brings rules: a bundle, written as JSON.
+const RULES_MAX_BYTES: usize = 2 * gatehouse_common::bundle::BUNDLE_MAX_BYTES;
 /// Nothing from elsewhere, nothing inside the text: the page's own files only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                                        img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -32,6 +34,9 @@ pub fn router(app: App) -> Router {
         .route("/api/quarantine", get(board::quarantine))
         .route("/api/live", get(live))
         .route("/api/dispatches/{id}/override", post(taps::let_leave))
+        .route("/api/dispatches/{id}/confirm", post(taps::confirm))
+        .route("/api/rules/activate", post(taps::activate_rules).layer(DefaultBodyLimit::max(RULES_MAX_BYTES)))
+        .route("/api/rules/rollback", post(taps::roll_back_rules))
         .route("/api/dispatches/{id}/hold", post(taps::hold))
         .route("/api/dispatches/{id}/recall-seen", post(taps::recall_seen))
         .route("/api/dispatches/{id}/proof", post(taps::prove))

@@ -74,6 +74,40 @@ pub async fn let_leave(
     .await
 }
 
+/// `POST /api/dispatches/{id}/confirm`; takes no body.
+pub async fn confirm(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || Ok(Act::Confirm { dispatch: document_id(&id)? })).await
+}
+
+/// A bundle.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesText {
+    text: String,
+}
+
+/// `POST /api/rules/activate`
+pub async fn activate_rules(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Body<RulesText>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let Body(RulesText { text }) = body?;
+        Ok(Act::ActivateRules { text })
+    })
+    .await
+}
+
+/// `POST /api/rules/rollback`; takes no body.
+pub async fn roll_back_rules(State(app): State<App>, headers: HeaderMap) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || Ok(Act::RollBackRules)).await
+}
+
 /// `POST /api/dispatches/{id}/hold`
 pub async fn hold(
     State(app): State<App>,

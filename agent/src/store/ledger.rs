@@ -14,7 +14,7 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, chain, checksum, cursors, documents, facts, outbox, quarantine, readings};
+use super::{Store, StoreError, chain, checksum, cursors, documents, facts, outbox, quarantine, readings, rules};
 use crate::core::{decision::Record, start::StoredLease};
 
 /// Says what the caller can do about what SQLite said.
@@ -90,6 +90,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::Rule { key, body } => facts::put_rule(conn, key, body),
         Record::RuleGone { key } => facts::forget_rule(conn, key),
         Record::Gates { dispatch, gates } => documents::write_gates(conn, *dispatch, gates),
+        Record::Bundle { text, version, at, by, how } => rules::put(conn, text, *version, *at, by, how),
         Record::Cursor(cursor) => cursors::set_cursor(conn, cursor),
         Record::Anchor { head, sealed, received } => chain::write_anchor(conn, head, sealed, received),
         Record::Epoch { epoch } => chain::begin_epoch(conn, *epoch),

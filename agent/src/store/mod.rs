@@ -17,6 +17,7 @@ mod quarantine;
 mod reader;
 mod readings;
 mod room;
+mod rules;
 mod scrub;
 mod totals;
 
@@ -29,6 +30,7 @@ use std::{
 };
 
 use gatehouse_common::{
+    bundle::Bundle,
     id::{DeviceId, Hash32, ReadingId, SiteId},
     reading::Reading,
     seal::PublicKey,
@@ -45,6 +47,7 @@ pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
 pub use readings::{Before, KeptReading};
 pub use room::{Limits, Room};
+pub use rules::BundleRow;
 pub use scrub::{ScrubPlace, Scrubbed};
 pub use totals::{Releases, Totals};
 
@@ -271,6 +274,7 @@ impl Store {
             documents: documents::all(self)?,
             leases: ledger::open_leases(self)?,
             gates: self.reader.all_gates()?,
+            texts: rules::texts(self)?,
             cursor: self.reader.cursor()?,
         })
     }
@@ -278,6 +282,44 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn raw(&self) -> &Connection {
         self.conn()
+    }
+
+    /// The rules to start with: the bundle file where it is new or was changed since the last start, else those that
+    /// were in force. A file of a lower version than those is not taken, and that is told.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rules_at_start(&mut self, file: Bundle, text: &str, at: UtcMs) -> Result<Bundle, StoreError> {
+        let fail = |e: rusqlite::Error| self.explain(&e);
+        let seen = rules::file_seen(self.conn()).map_err(fail)?;
+        let any = rules::any(self.conn()).map_err(fail)?;
+        let active = Bundle::parse(&rules::texts(self)?.active);
+        let changed = seen.is_none_or(|seen| seen != file.hash.to_string());
+        rules::see_file(self.conn(), &file.hash).map_err(fail)?;
+        let (put, bundle) = match active {
+            Ok(active) if any && !changed => (false, active),
+            Ok(active) if any && active.hash == file.hash => (false, active),
+            Ok(active) if any && file.rules.version < active.rules.version => {
+                let (held, given) = (active.rules.version, file.rules.version);
+                tracing::error!("rules of version {held} stay in force: the bundle file has {given}; raise it");
+                (false, active)
+            }
+            Err(error) if any && !changed => {
+                tracing::error!("the rules in force are not read by this program, the bundle file is taken: {error}");
+                (true, file)
+            }
+            _ => (true, file),
+        };
+        if put {
+            let (text, by) = (text.to_owned(), "bundle file".to_owned());
+            self.commit(&[Record::Bundle { text, version: bundle.rules.version, at, by, how: "start" }])?;
+        }
+        Ok(bundle)
+    }
+
+    /// From now on every commit fails.
+    #[cfg(test)]
+    pub fn refuse_writes(&self) {
+        self.conn().pragma_update(None, "query_only", true).unwrap();
     }
 
     fn conn(&self) -> &Connection {

@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AnchorRow, DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting, chain,
-    cursors,
+    AnchorRow, BundleRow, DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting,
+    chain, cursors,
     ledger::{explain, from_json, uint},
-    outbox, quarantine, readings, room, scrub,
+    outbox, quarantine, readings, room, rules, scrub,
 };
 use crate::core::{
     senders::SenderState,
-    state::{LineSeen, RecallAlarm},
+    state::{AskedOverride, LineSeen, RecallAlarm},
     trips::Trip,
 };
 
@@ -51,6 +51,8 @@ pub struct BoardRow {
     pub alarm: Option<RecallAlarm>,
     /// Where its vehicle is on the way, at the vehicle's own unit.
     pub trip: Option<Trip>,
+    /// An override that waits for a second person.
+    pub asked: Option<AskedOverride>,
 }
 
 /// One dispatch with everything about it.
@@ -355,6 +357,13 @@ impl Reader {
         self.ask(cursors::cursor)
     }
 
+    /// The rules in force and those before, the newest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
+        Ok(self.ask(rules::rows)?.into_iter().map(|(row, _)| row).collect())
+    }
+
     /// The newest decisions of the running epoch, newest first.
     /// # Errors
     /// [`StoreError`].
@@ -470,8 +479,11 @@ fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardR
     struct Alarmed {
         #[serde(default)]
         alarm: Option<RecallAlarm>,
+        #[serde(default)]
+        asked: Option<AskedOverride>,
     }
-    let alarm = rule::<Alarmed>(conn, &format!("dispatch/{id}"))?.and_then(|a| a.alarm);
+    let (alarm, asked) =
+        rule::<Alarmed>(conn, &format!("dispatch/{id}"))?.map_or((None, None), |row| (row.alarm, row.asked));
     Ok(BoardRow {
         document: parse_id(id)?,
         view,
@@ -479,6 +491,7 @@ fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardR
         gates: gates.and_then(|g| serde_json::from_str(&g).ok()).unwrap_or_default(),
         alarm,
         trip: rule::<Trip>(conn, &format!("trip/{id}"))?,
+        asked,
     })
 }
 

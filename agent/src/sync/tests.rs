@@ -16,7 +16,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
-    bundle::{Bundle, Rules},
+    bundle::Bundle,
     fact::{FactKey, FactValue, Report, Source},
     id::{DeviceId, OrderId, SiteId, VehicleId},
     seal::PrivateKey,
@@ -200,7 +200,7 @@ impl Depot {
             yard: None,
             key: key.clone(),
             hub_key: Some(hub.key.public()),
-            bundle: Bundle::parse("", |_| Ok(Rules::default())).unwrap(),
+            bundle: Bundle::usual(),
         };
         let core = Core::load(profile, opened.snapshot().unwrap());
         let (driver, handle) = Driver::start(core, opened, clock.clone(), mpsc::unbounded_channel().0).unwrap();

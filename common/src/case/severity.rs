@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::taxonomy::CaseType;
-use crate::order::Tier;
+use crate::{
+    order::{LineQuantity, Order, Tier},
+    time::UtcMs,
+};
 
 /// Severity of a case. S1 is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +59,24 @@ pub struct Axes {
 }
 
 impl Axes {
+    /// The axes of a case about an order of which `load` is at stake, against rising `money_minor`.
+    #[must_use]
+    pub fn of(order: &Order, load: &[LineQuantity], case_type: CaseType, money_minor: &[i64; 3], now: UtcMs) -> Self {
+        Self {
+            time: Self::time_of(order.window_end.since(now) / 60_000),
+            customer: Self::customer_of(order.customer.tier),
+            money: Self::money_of(order.value_minor(load), money_minor),
+            safety: Self::safety_of(case_type, order.dangerous_goods),
+        }
+    }
+
+    /// The safety axis of a case.
+    #[must_use]
+    pub fn safety_of(case_type: CaseType, dangerous_goods: bool) -> u8 {
+        let papers = dangerous_goods && case_type == CaseType::DocHold;
+        if case_type == CaseType::SealBroken || papers { 3 } else { 0 }
+    }
+
     /// The time axis for `slack_minutes` until the promised time.
     #[must_use]
     pub fn time_of(slack_minutes: i64) -> u8 {

@@ -269,6 +269,8 @@ impl WireOrder {
             destination: self.destination.filter(Point::is_valid),
             route: self.route.map_or(Ok(None), WireRoute::into_route)?,
             status: self.status,
+            cut_off: None,
+            dangerous_goods: false,
         })
     }
 }

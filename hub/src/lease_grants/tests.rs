@@ -118,6 +118,8 @@ impl Hub {
             destination: None,
             route: None,
             status: OrderStatus::Released,
+            cut_off: None,
+            dangerous_goods: false,
         };
         self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();
     }

@@ -12,7 +12,7 @@ use std::fmt;
 
 use gatehouse_common::{
     fact::{FactKey, FactValue, Report, Source},
-    id::{CarrierId, DeviceId, Hash32, OrderId, VehicleId},
+    id::{CarrierId, DeviceId, Hash32, OrderId, SiteId, VehicleId},
     time::{Moment, UtcMs},
 };
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ const NAME_MAX_BYTES: usize = 512;
 /// A system that sends events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum System {
-    /// Warehouse management: inventory.
+    /// Warehouse management: inventory and dock work.
     Wms,
     /// Transport management: capacity and carriers.
     Tms,
@@ -48,22 +48,24 @@ enum Kind {
     Inventory,
     Capacity,
     Carrier,
+    Labour,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Inventory, Self::Capacity, Self::Carrier];
+    const ALL: [Self; 4] = [Self::Inventory, Self::Capacity, Self::Carrier, Self::Labour];
 
     fn name(self) -> &'static str {
         match self {
             Self::Inventory => "io.gatehouse.wms.inventory.v1",
             Self::Capacity => "io.gatehouse.tms.capacity.v1",
             Self::Carrier => "io.gatehouse.tms.carrier.v1",
+            Self::Labour => "io.gatehouse.wms.labour.v1",
         }
     }
 
     fn system(self) -> System {
         match self {
-            Self::Inventory => System::Wms,
+            Self::Inventory | Self::Labour => System::Wms,
             Self::Capacity | Self::Carrier => System::Tms,
         }
     }
@@ -355,6 +357,9 @@ impl Fields<'_> {
 
     fn say(&mut self, kind: Kind, time: Option<UtcMs>, now: UtcMs) -> Option<Said> {
         let at = self.at(time, now);
+        if kind == Kind::Labour {
+            return self.say_labour(at);
+        }
         let order = self.text("order").and_then(|order| self.id::<OrderId>("order", &order));
         let (key, value) = match kind {
             Kind::Inventory => {
@@ -378,8 +383,31 @@ impl Fields<'_> {
                 let carrier = self.text("carrier").and_then(|carrier| self.id::<CarrierId>("carrier", &carrier));
                 (FactKey::Carrier { order: order? }, FactValue::Carrier { accepted: accepted?, carrier: carrier? })
             }
+            Kind::Labour => return None,
         };
         Some((key, value, at?))
+    }
+
+    /// Dock work of one slot of a depot; it is about no order.
+    fn say_labour(&mut self, at: Option<UtcMs>) -> Option<Said> {
+        let site = self.text("site").and_then(|site| self.id::<SiteId>("site", &site));
+        let mut moment = |name: &str| {
+            if !self.values.contains_key(name) {
+                self.wrong(name, "is missing");
+            }
+            self.time(name)
+        };
+        let (slot_start, slot_end) = (moment("slot_start"), moment("slot_end"));
+        let required_minutes = self.number("required_minutes", 0, u32::MAX.into());
+        let rostered_minutes = self.number("rostered_minutes", 0, u32::MAX.into());
+        let (slot_start, slot_end) = (slot_start?, slot_end?);
+        if slot_end <= slot_start {
+            self.wrong("slot_end", "is not later than slot_start");
+            return None;
+        }
+        let value =
+            FactValue::Labour { slot_end, required_minutes: required_minutes?, rostered_minutes: rostered_minutes? };
+        Some((FactKey::Labour { site: site?, slot_start }, value, at?))
     }
 
     fn finish(mut self) {

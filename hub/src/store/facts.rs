@@ -24,7 +24,7 @@ fn about(key: &FactKey) -> (Option<&OrderId>, Option<&CustomerId>) {
         | FactKey::Documents { order }
         | FactKey::Cargo { order, .. } => (Some(order), None),
         FactKey::Credit { customer } => (None, Some(customer)),
-        FactKey::Dock { .. } => (None, None),
+        FactKey::Dock { .. } | FactKey::Labour { .. } => (None, None),
     }
 }
 
@@ -137,6 +137,9 @@ impl Tx<'_> {
     }
 
     fn scopes_of_fact(&self, key: &FactKey) -> Result<Vec<Scope>, StoreError> {
+        if let FactKey::Labour { site, .. } = key {
+            return Ok(vec![Scope::Site(site.clone())]);
+        }
         match about(key) {
             (Some(order), _) => Ok(self.order(order)?.map(|o| Scope::Site(o.site)).into_iter().collect()),
             (_, Some(customer)) => self.sites_of_customer(customer),

@@ -237,6 +237,8 @@ impl Life {
             destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
             status,
             route: None,
+            cut_off: None,
+            dangerous_goods: false,
         };
         self.feed(Downward::Order(text(&order)))
     }

@@ -123,10 +123,17 @@ pub(super) fn hub_config(bytes: &[u8]) {
 
 pub(super) fn bundle(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    if let Ok(bundle) = Bundle::parse(&text, |text| toml::from_str(text).map_err(|e| e.to_string())) {
-        assert_eq!(bundle.hash, Hash32::of(text.as_bytes()), "a bundle is named by its text");
-        // Any class can be asked for.
-        let _ = bundle.rules.class("standard").limits(gatehouse_common::gate::GateKind::Credit);
+    match Bundle::parse(&text) {
+        Err(error) => assert!(!error.problems().is_empty(), "a bundle is refused without a reason"),
+        Ok(bundle) => {
+            assert_eq!(bundle.hash, Hash32::of(text.as_bytes()), "a bundle is named by its text");
+            // Any class can be asked for.
+            let _ = bundle.rules.class("standard").limits(gatehouse_common::gate::GateKind::Credit);
+            // Whatever it says can be played.
+            for scenario in bundle.rules.scenarios.iter().take(8) {
+                let _ = scenario.play(&bundle.rules);
+            }
+        }
     }
 }
 

@@ -262,6 +262,8 @@ fn order_of(order: &books::Order) -> Result<order::Order, ErpError> {
                 Status::Released => OrderStatus::Released,
                 Status::Cancelled => OrderStatus::Cancelled,
             },
+            cut_off: None,
+            dangerous_goods: false,
         })
     };
     read().map_err(|e| contract(&e))

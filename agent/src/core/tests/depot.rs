@@ -85,12 +85,13 @@ impl Depot {
             vehicle: vehicle.map(|v| v.parse().unwrap()),
             yard: Some(Geofence { centre: YARD, radius_m: 200.0 }),
             hub_key: Some(PrivateKey::from_seed([9; 32]).public()),
-            bundle: Bundle { hash: Hash32::of(b""), rules: Rules::default() },
+            bundle: Bundle::usual(),
             key: key.clone(),
         };
         let identity =
             Identity { device: profile.device.clone(), site: profile.site.clone(), public_key: key.public() };
-        let store = Store::in_memory(&identity).unwrap();
+        let mut store = Store::in_memory(&identity).unwrap();
+        store.rules_at_start(Bundle::usual(), "", time("08:00")).unwrap();
         let core = Core::load(profile, store.snapshot().unwrap());
         let now = Moment {
             wall: time("08:00"),
@@ -197,6 +198,10 @@ impl Depot {
     pub fn until(&mut self, clock: &str) -> &mut Self {
         let minutes = time(clock).since(self.now.wall) / 60_000;
         self.wait_minutes(u64::try_from(minutes).unwrap())
+    }
+
+    pub fn moment(&self) -> &Moment {
+        &self.now
     }
 
     pub fn look(&self) -> &Reader {
@@ -314,6 +319,8 @@ impl Depot {
             destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
             route: None,
             status,
+            cut_off: None,
+            dangerous_goods: false,
         }
     }
 
@@ -447,8 +454,18 @@ impl Depot {
     // ---- what people do
 
     pub fn tap(&mut self, role: &str, act: Act) -> Result<TapDone, TapRefused> {
-        self.give(Input::Tap(Tap { who: "ann".parse().unwrap(), role: role.into(), act }));
+        self.tap_as("ann", role, act)
+    }
+
+    pub fn tap_as(&mut self, who: &str, role: &str, act: Act) -> Result<TapDone, TapRefused> {
+        self.give(Input::Tap(Tap { who: who.parse().unwrap(), role: role.into(), act }));
         self.last.answers.remove(0).1
+    }
+
+    /// Puts a bundle in force.
+    pub fn under(&mut self, text: &str) -> &mut Self {
+        self.tap("supervisor", Act::ActivateRules { text: text.to_owned() }).unwrap();
+        self
     }
 
     // ---- short cuts

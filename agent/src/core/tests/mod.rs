@@ -20,6 +20,7 @@ mod release;
 mod rest;
 mod riding;
 mod room;
+mod rules;
 mod tracks;
 mod trips;
 mod waiting;

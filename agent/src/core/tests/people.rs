@@ -36,8 +36,8 @@ fn an_override_needs_the_role_a_reason_and_for_credit_a_second_person() {
     assert_eq!(refused.to_string(), "role dispatch may not do this; ask supervisor");
     assert_eq!(depot.tap("supervisor", override_of("O1", "short")), Err(TapRefused::Reason { min_chars: 8 }));
     depot.credit(true);
-    let refused = depot.tap("supervisor", override_of("O1", "long enough")).unwrap_err();
-    assert_eq!(refused.to_string(), "releasing against credit needs two people; not available yet");
+    let asked = depot.tap("supervisor", override_of("O1", "long enough")).unwrap();
+    assert_eq!(asked.message, "credit is not met: a second person must confirm order O1 within 15 minutes");
     assert!(matches!(depot.tap("supervisor", override_of("O9", "long enough")), Err(TapRefused::NotFound(_))));
     assert!(depot.decisions().iter().all(|d| d.mode.is_none()));
 }
@@ -96,8 +96,8 @@ fn beyond_the_credit_that_the_lease_sets_aside_two_persons_are_needed() {
             lease.credit_minor.values_mut().for_each(|minor| *minor = 9_999);
         };
         depot.online().lease_with("L1", 100, 3_600_000, small).prepared("O1", 10).scan(ScanStep::Staged, "O1", 10);
-        let refused = depot.tap("supervisor", override_of("O1", "the customer waits at the gate")).unwrap_err();
-        assert!(matches!(refused, TapRefused::TwoPersons(_)), "{refused}");
+        let asked = depot.tap("supervisor", override_of("O1", "the customer waits at the gate")).unwrap();
+        assert!(asked.message.contains("it goes beyond the credit that the lease sets aside"), "{}", asked.message);
         assert!(depot.decided().is_empty());
     });
 }

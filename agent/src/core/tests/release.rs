@@ -40,7 +40,7 @@ fn every_gate_and_its_facts_stand_in_the_signed_decision_and_the_lease_is_charge
     let mut depot = Depot::new(false, None);
     depot.released("O1", 10);
     let decision = depot.decisions().remove(0);
-    assert_eq!(decision.gates.len(), GateKind::ALL.len());
+    assert_eq!(decision.gates.len(), GateKind::USUAL.len());
     assert!(decision.gates.iter().all(|g| g.state == GateState::Pass));
     let charge = decision.lease.unwrap();
     assert_eq!((charge.lease.as_str(), charge.used.value_minor), ("L1", 10_000));

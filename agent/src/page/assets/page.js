@@ -111,8 +111,12 @@ function paintAlarms(board) {
       alarms.push(make("div", "alarm", text, button("Seen", () => ask({ title: `Release of ${d.view.order} was taken back`, text: d.alarm.why, path: `/api/dispatches/${d.document}/recall-seen` }))));
     }
   }
+  for (const d of board.dispatches.filter((d) => d.asked && d.asked.until > board.now && !d.view.release)) {
+    const text = make("div", "", make("strong", "", `${d.asked.who} asks to let ${d.view.order} leave`), `${d.asked.why}: "${d.asked.reason}". A second person may confirm until ${clockTime(d.asked.until)}.`);
+    alarms.push(make("div", "alarm", text, button("Confirm", () => ask({ title: `Let ${d.view.order} leave`, text: `${d.asked.who} asks: "${d.asked.reason}". You confirm it with your own name; both names are kept.`, path: `/api/dispatches/${d.document}/confirm` }))));
+  }
   // Repainting unchanged alarms would make a screen reader say them again and again.
-  const now = JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm]));
+  const now = JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm, d.asked && d.asked.until > board.now && !d.view.release && d.asked]));
   if (now !== shown) { shown = now; byId("alarms").replaceChildren(...alarms); }
 }
 function why(d) {
@@ -160,10 +164,10 @@ function dispatchCard(d, board, byDocument) {
 function gate(g, now) {
   const colour = g.state === "pass" ? "good" : g.state === "fail" ? "bad" : "wait";
   const mark = g.state === "pass" ? "pass" : g.state === "fail" ? "FAIL" : "unknown";
-  const said = g.state === "fail" ? g.reason : g.state === "unknown" ? words(g.why) : "";
+  const said = (g.state === "fail" ? g.reason : g.state === "unknown" ? words(g.why) : "") + (g.fallback ? ` [rule ${g.fallback}]` : "");
   const inputs = g.inputs.map((i) => `${i.source} ${age(now - i.at)}`);
   const limit = g.inputs.length && g.limit_ms < 1e15 ? `, may be ${Math.round(g.limit_ms / 60000)} min old` : "";
-  return make("li", "", make("span", `tag ${colour}`, mark), ` ${words(g.gate)} `, said ? make("span", colour, said + " ") : "",
+  return make("li", "", make("span", `tag ${colour}`, mark), ` ${g.rule ?? words(g.gate)} `, said ? make("span", colour, said + " ") : "",
     inputs.length ? make("span", "soft", `(${[...new Set(inputs)].join("; ")}${limit})`) : "");
 }
 

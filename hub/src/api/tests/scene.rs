@@ -54,6 +54,8 @@ fn order(now: UtcMs) -> Order {
         destination: None,
         route: None,
         status: OrderStatus::Released,
+        cut_off: None,
+        dangerous_goods: false,
     }
 }
 
@@ -93,12 +95,21 @@ fn decision(device: &DeviceId, dispatch: DocumentId, order: &Order, clock: &Cloc
         order: Some((order.id.clone(), 1)),
         load: load(10),
         gates: vec![
-            GateResult { gate: GateKind::Inventory, state: GateState::Pass, limit_ms: 900_000, inputs: vec![input] },
+            GateResult {
+                gate: GateKind::Inventory,
+                state: GateState::Pass,
+                limit_ms: 900_000,
+                inputs: vec![input],
+                rule: None,
+                fallback: None,
+            },
             GateResult {
                 gate: GateKind::Carrier,
                 state: GateState::Unknown { why: gatehouse_common::gate::UnknownWhy::Missing },
                 limit_ms: 900_000,
                 inputs: Vec::new(),
+                rule: None,
+                fallback: None,
             },
         ],
         bundle: Hash32::ZERO,

@@ -70,6 +70,8 @@ impl Desk {
             destination: None,
             route: None,
             status: OrderStatus::Released,
+            cut_off: None,
+            dangerous_goods: false,
         };
         let dispatch = gatehouse_common::dispatch::document_id(&order.id, &site, 1);
         let id = DecisionId::of(&device, 1, 7);

@@ -171,6 +171,8 @@ impl Reader<'_> {
             destination: words.point("destination").map_err(in_comment)?,
             route: None,
             status: if is_wanted { OrderStatus::Released } else { OrderStatus::Cancelled },
+            cut_off: None,
+            dangerous_goods: false,
         }))
     }
 

@@ -107,6 +107,8 @@ fn nobody_opens_a_case_about_an_order_that_was_never_its_own() {
         destination: None,
         route: None,
         status: OrderStatus::Released,
+        cut_off: None,
+        dangerous_goods: false,
     };
     let put = |order: Order| hub.store.write_now(move |tx| tx.put_order(&order, UtcMs(2))).unwrap();
     let opens = |gateway: &Depot, number| {
