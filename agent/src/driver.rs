@@ -142,6 +142,9 @@ pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) 
     let mut records = Vec::new();
     let mut outcome = Outcome::default();
     let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
+    if !records.is_empty() {
+        records.extend(core.stamp(now));
+    }
     let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
     if let Err(refused) = committed {
         *core = Core::load(core.profile().clone(), store.snapshot().map_err(StoreError::lasting)?);
@@ -434,6 +437,7 @@ impl Running {
                     let _ = self.changes.send(change);
                 }
                 Effect::PushNow => push = true,
+                Effect::ClockConfirmed => self.clock.trust(),
             }
         }
         if !receipts.is_empty() {

@@ -20,6 +20,7 @@ mod release;
 mod rest;
 mod riding;
 mod room;
+mod timers;
 mod tracks;
 mod trips;
 mod waiting;
