@@ -4,6 +4,7 @@
 //! Builds for demo and tests (feature `scaled-clock`) have a second maker whose clock runs faster.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,11 @@ use gatehouse_common::time::{BootId, Moment, UtcMs};
 const UNCERTAINTY_TRUSTED_MS: u32 = 100;
 /// How far it may be off before that, in milliseconds.
 const UNCERTAINTY_MS: u32 = 5_000;
+
+/// What systemd-timesyncd makes once it has set the clock since boot.
+pub const TIME_SERVICE_MARKER: &str = "/run/systemd/timesync/synchronized";
+/// How often it is looked for until it is there, in real time.
+pub const TIME_SERVICE_LOOK: Duration = Duration::from_secs(10);
 
 /// Tells the time and sleeps. Copies share one clock.
 #[derive(Debug, Clone)]
@@ -112,6 +118,15 @@ impl Clock {
         self.shared.trusted.store(true, Ordering::Relaxed);
     }
 
+    /// Trusts the clock once `marker` is there: the operating system's time service makes it when it has set the
+    /// clock from the network, and it is gone after a restart of the machine. Says whether the clock is trusted now.
+    pub fn heed_time_service(&self, marker: &Path) -> bool {
+        if !self.shared.trusted.load(Ordering::Relaxed) && marker.exists() {
+            self.trust();
+        }
+        self.shared.trusted.load(Ordering::Relaxed)
+    }
+
     /// What a pretend clock says of itself for pages: where it started and how fast it runs.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
@@ -168,6 +183,16 @@ mod tests {
         let after = copy.now();
         assert!(after.trusted && after.uncertainty_ms < before.uncertainty_ms);
         assert!(after.since(&before).is_some());
+    }
+
+    #[test]
+    fn a_time_service_that_has_set_the_clock_confirms_it_and_one_that_has_not_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let marker = directory.path().join("synchronized");
+        let clock = Clock::system();
+        assert!(!clock.heed_time_service(&marker) && !clock.now().trusted);
+        std::fs::write(&marker, "").unwrap();
+        assert!(clock.heed_time_service(&marker) && clock.now().trusted);
     }
 
     #[cfg(feature = "scaled-clock")]

@@ -144,6 +144,9 @@ pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) 
     let changes_rules = |input: &Input| matches!(input, Input::Tap(tap) if tap.act.changes_rules());
     let before = inputs.iter().any(changes_rules).then(|| core.profile().clone());
     let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
+    if !records.is_empty() {
+        records.extend(core.stamp(now));
+    }
     let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
     if let Err(refused) = committed {
         let profile = before.unwrap_or_else(|| core.profile().clone());
@@ -437,6 +440,7 @@ impl Running {
                     let _ = self.changes.send(change);
                 }
                 Effect::PushNow => push = true,
+                Effect::ClockConfirmed => self.clock.trust(),
             }
         }
         if !receipts.is_empty() {

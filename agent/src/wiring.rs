@@ -1,6 +1,6 @@
 //! Puts the rooms together: which tasks run, what they share, how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, TIME_SERVICE_LOOK, TIME_SERVICE_MARKER},
     config::{Config, key},
     core::{
         Core, Profile,
@@ -23,7 +23,7 @@ use crate::{
     store::{Identity, Store},
     supervisor::{Seen, Supervisor},
     sync::{HubState, Sync},
-    tasks::{OnError, TaskError, Tasks},
+    tasks::{OnError, Stop, TaskError, Tasks},
 };
 
 /// How long each task may take to end by itself, in real time.
@@ -51,7 +51,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
     info!("stopping");
     supervisor.tell("STOPPING=1\nSTATUS=stopping: what waits is committed first");
     // First nothing more comes in, then nothing more is told or shown, then what is left is committed.
-    tasks.stop_in_order(&["intake", "push", "pull", "page", "supervisor", "driver"], GRACE).await;
+    tasks.stop_in_order(&["time service", "intake", "push", "pull", "page", "supervisor", "driver"], GRACE).await;
     match failed {
         None => Ok(()),
         Some(name) => Err(anyhow::anyhow!("task {name} failed; the reason is in the log above")),
@@ -100,6 +100,11 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     let (driver, handle) = Driver::start(Core::load(profile, snapshot), store, clock.clone(), acknowledged)?;
 
     let mut tasks = Tasks::new();
+    // A pretend clock is not the one that the operating system sets.
+    if clock.describe().is_none() {
+        let clock = clock.clone();
+        tasks.spawn("time service", OnError::Restart, move |stop| watch_time_service(clock.clone(), stop));
+    }
     // The driver ends when nobody can send to it any more: after all others.
     tasks.spawn_once("driver", |_| async { driver.ended().await.map_err(TaskError::from) });
 
@@ -141,6 +146,18 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     Ok(tasks)
 }
 
+/// Waits until the operating system's time service has set the clock since boot.
+async fn watch_time_service(clock: Clock, mut stop: Stop) -> Result<(), TaskError> {
+    while !clock.heed_time_service(Path::new(TIME_SERVICE_MARKER)) {
+        tokio::select! {
+            () = stop.stopped() => return Ok(()),
+            () = tokio::time::sleep(TIME_SERVICE_LOOK) => {}
+        }
+    }
+    stop.stopped().await;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +178,6 @@ mod tests {
             assert!(started.elapsed() < Duration::from_secs(10), "it still waits: {:?}", line());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tasks.stop_in_order(&["intake", "page", "driver"], GRACE).await;
+        tasks.stop_in_order(&["time service", "intake", "page", "driver"], GRACE).await;
     }
 }

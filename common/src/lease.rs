@@ -147,6 +147,9 @@ pub struct HeldLease {
     pub received: Moment,
     /// What all releases under it have used.
     pub used: LeaseUse,
+    /// The last commit of the boot before this one and what was left then, in milliseconds, where that was known.
+    #[serde(default)]
+    pub left_before_boot: Option<(Moment, u64)>,
 }
 
 impl HeldLease {
@@ -155,8 +158,12 @@ impl HeldLease {
     /// [`LeaseRefusal::Expired`], or [`LeaseRefusal::Suspended`] when elapsed time cannot be known.
     pub fn left_ms(&self, now: &Moment) -> Result<u64, LeaseRefusal> {
         let id = || self.lease.id.clone();
-        let elapsed = now.since(&self.received).ok_or_else(|| LeaseRefusal::Suspended(id()))?;
-        let by_elapsed = self.lease.lasts_ms.saturating_sub(elapsed);
+        let since_received = now.since(&self.received).map(|elapsed| self.lease.lasts_ms.saturating_sub(elapsed));
+        let earlier = self.left_before_boot.as_ref().filter(|(at, _)| at.boot != now.boot);
+        let since_boot = earlier.and_then(|(at, left)| Some(left.saturating_sub(now.since(at)?)));
+        // Both count the same time. Where a clock was set in between, the less that is left is the safer.
+        let left = since_received.into_iter().chain(since_boot).min();
+        let by_elapsed = left.ok_or_else(|| LeaseRefusal::Suspended(id()))?;
         let by_wall = u64::try_from(self.lease.expires_at.since(now.wall)).unwrap_or(0);
         match by_elapsed.min(by_wall) {
             0 => Err(LeaseRefusal::Expired(id())),

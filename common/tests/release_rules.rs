@@ -135,7 +135,7 @@ fn held(used: u32) -> HeldLease {
     let order = order();
     let mut load = order.quantities();
     load[0].quantity = used;
-    HeldLease { lease, received: at("a", 0), used: LeaseUse::of(&order, &load) }
+    HeldLease { lease, received: at("a", 0), used: LeaseUse::of(&order, &load), left_before_boot: None }
 }
 
 #[test]

@@ -210,6 +210,8 @@ pub enum Effect {
     Changed(Change),
     /// Something waits in the outbox.
     PushNow,
+    /// A fix of the own vehicle shows the time that the wall clock shows.
+    ClockConfirmed,
 }
 
 /// What changed, for live pages.

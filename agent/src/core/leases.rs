@@ -43,7 +43,8 @@ impl Core {
         self.close_lease(now, "a newer lease took its place");
         let id = lease.id.clone();
         self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: now.clone() });
-        self.lease = Some(HeldLease { lease, received: now.clone(), used: LeaseUse::default() });
+        self.lease =
+            Some(HeldLease { lease, received: now.clone(), used: LeaseUse::default(), left_before_boot: None });
         self.look_at_all = true;
         self.changed(Change::Status);
     }

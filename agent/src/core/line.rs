@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How often this device tells the hub how it is, in milliseconds.
-const STATUS_EVERY_MS: u64 = 300_000;
+pub(super) const STATUS_EVERY_MS: u64 = 300_000;
 
 impl Core {
     pub(super) fn take_line(&mut self, now: &Moment, line: Line) {

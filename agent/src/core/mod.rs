@@ -9,6 +9,7 @@ mod cases;
 mod chain;
 pub mod decision;
 mod dispatches;
+mod elapsed;
 mod feed;
 pub mod input;
 mod leases;
@@ -23,6 +24,7 @@ pub mod signals;
 pub mod start;
 pub mod state;
 mod taps;
+mod timer;
 pub mod trips;
 
 #[cfg(test)]
@@ -49,6 +51,7 @@ use gatehouse_common::{
 
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
+use elapsed::Stamps;
 use input::Input;
 use senders::SenderState;
 use signals::{
@@ -59,9 +62,6 @@ use signals::{
 use start::Snapshot;
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
-
-/// Longest time between two looks at everything, in milliseconds: facts age without anything happening.
-const LOOK_EVERY_MS: u64 = 30_000;
 
 /// What this agent is.
 #[derive(Debug, Clone)]
@@ -133,6 +133,7 @@ pub struct Core {
     probes: Table<ProbeState>,
     clocks: Table<ClockState>,
     line: LineSeen,
+    stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
     senders: Table<SenderState>,
     status_told: Option<Moment>,
@@ -180,6 +181,7 @@ impl Core {
             probes: Table::new("probe"),
             clocks: Table::new("device_clock"),
             line: LineSeen::default(),
+            stamps: Stamps::default(),
             sources: BTreeMap::new(),
             senders: Table::new("sender"),
             status_told: None,
@@ -210,7 +212,12 @@ impl Core {
         for lease in snapshot.leases {
             match lease.sealed.peek() {
                 Ok(granted) => {
-                    core.lease = Some(HeldLease { lease: granted, received: lease.received, used: lease.used });
+                    core.lease = Some(HeldLease {
+                        lease: granted,
+                        received: lease.received,
+                        used: lease.used,
+                        left_before_boot: None,
+                    });
                 }
                 Err(e) => tracing::error!(lease.id = %lease.id, "lease {} cannot be read: {e}", lease.id),
             }
@@ -236,6 +243,7 @@ impl Core {
             return;
         }
         let read = match key {
+            elapsed::STAMP => serde_json::from_str(body).map(|stamps| self.stamps = stamps),
             "line" => serde_json::from_str(body).map(|line| self.line = line),
             "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
             "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
@@ -278,6 +286,7 @@ impl Core {
 
     /// Decides what follows from `input` at `now`.
     pub fn handle(&mut self, now: &Moment, input: Input) -> Decision {
+        let now = &self.begin_at(now);
         let hlc = self.hlc;
         match input {
             Input::Reading { reading, receipt } => {
@@ -329,14 +338,6 @@ impl Core {
         }
         self.look(now);
         self.flush(hlc)
-    }
-
-    /// Milliseconds until something may follow from time alone. Never more than half a minute.
-    #[must_use]
-    pub fn next_wake(&self, now: &Moment) -> Option<u64> {
-        let soonest = self.deadlines(now).filter(|at| *at > now.wall).min();
-        let wait = soonest.and_then(|at| u64::try_from(at.since(now.wall)).ok()).unwrap_or(LOOK_EVERY_MS);
-        Some(wait.clamp(1, LOOK_EVERY_MS))
     }
 
     fn deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {

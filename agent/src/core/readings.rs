@@ -101,6 +101,9 @@ impl Core {
                 self.read_of_order(now, order, at);
             }
             ReadingValue::Position { vehicle, point, accuracy_m, speed_kmh } => {
+                if self.profile.vehicle.as_ref() == Some(vehicle) {
+                    self.heed_fix(now, at);
+                }
                 let seen = Seen { at, point: *point, speed_kmh: *speed_kmh, accuracy_m: *accuracy_m };
                 self.take_position(now, vehicle, &seen);
             }

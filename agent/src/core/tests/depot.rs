@@ -9,7 +9,7 @@ use gatehouse_common::{
     dispatch::{DispatchView, Says, document_id},
     document::{Document, gate::inspect},
     fact::{FactKey, FactValue, Report, Source},
-    gate::GateKind,
+    gate::{GateKind, GateState},
     geo::{Geofence, Point},
     id::{DocumentId, DocumentKind, Hash32, ReadingId},
     lease::Lease,
@@ -23,8 +23,9 @@ use gatehouse_common::{
 use crate::{
     core::{
         Core, Profile,
-        decision::{TapDone, TapRefused},
+        decision::{Record, TapDone, TapRefused},
         dispatches::append,
+        elapsed::Stamps,
         input::{Act, Input, Line, Receipt, Tap},
     },
     driver::{Outcome, step},
@@ -45,6 +46,7 @@ pub struct Depot {
     hub_hlc: Hlc,
     pub versions: BTreeMap<String, u64>,
     pub last: Outcome,
+    loses_charges: bool,
 }
 
 /// Plays a scene with a core that lives on and with one that is loaded anew after every step.
@@ -111,10 +113,17 @@ impl Depot {
             hub_hlc: Hlc::default(),
             versions: BTreeMap::new(),
             last: Outcome::default(),
+            loses_charges: false,
         }
     }
 
     pub fn give(&mut self, input: Input) -> &mut Self {
+        if self.loses_charges {
+            let mut decision = self.core.handle(&self.now, input);
+            decision.records.retain(|record| !matches!(record, Record::LeaseUsed { .. }));
+            self.store.commit(&decision.records).unwrap();
+            return self;
+        }
         self.last = step(&mut self.core, &mut self.store, &self.now, &[input]).unwrap();
         if self.reload {
             self.restart();
@@ -568,6 +577,53 @@ impl Depot {
     pub fn clock_set(&mut self, minutes: i64) -> &mut Self {
         self.now.wall = self.now.wall.plus(minutes * 60_000);
         self.give(Input::Tick)
+    }
+
+    /// Time passes as the driver's timer lets it, without the look every half minute: only what is due wakes it.
+    /// Returns how often it did.
+    pub fn run_for(&mut self, ms: u64) -> u32 {
+        let end = self.now.boottime_ms + ms;
+        let mut woken = 0;
+        loop {
+            let left = end - self.now.boottime_ms;
+            let wait = self.core.next_due(&self.now).unwrap_or(u64::MAX).min(left);
+            self.now.wall = self.now.wall.plus(i64::try_from(wait).unwrap());
+            self.now.boottime_ms += wait;
+            self.give(Input::Tick);
+            woken += 1;
+            if self.now.boottime_ms == end {
+                return woken;
+            }
+        }
+    }
+
+    /// The state of a gate of the order's dispatch as last weighed, with its limit.
+    pub fn gate(&self, order: &str, gate: GateKind) -> (GateState, u64) {
+        let rows = self.look().board().unwrap();
+        let row = rows.into_iter().find(|row| row.view["order"] == order).unwrap();
+        let weighed = row.gates.into_iter().find(|g| g.gate == gate).unwrap();
+        (weighed.state, weighed.limit_ms)
+    }
+
+    /// What the last commit said of time.
+    pub fn stamps(&self) -> Stamps {
+        let rules = self.store.snapshot().unwrap().rules;
+        serde_json::from_str(&rules.into_iter().find(|(key, _)| key == "stamp").unwrap().1).unwrap()
+    }
+
+    pub fn moment(&self) -> Moment {
+        self.now.clone()
+    }
+
+    /// Commits what `scene` decides without the records that charge a lease, as if a crash had come between.
+    pub fn without_the_charge(&mut self, scene: impl FnOnce(&mut Self)) {
+        self.loses_charges = true;
+        scene(self);
+        self.loses_charges = false;
+    }
+
+    pub fn clock_in_doubt(&mut self) {
+        self.now.trusted = false;
     }
 
     pub fn clock_confirmed(&mut self) {

@@ -21,6 +21,7 @@ mod rest;
 mod riding;
 mod room;
 mod rules;
+mod timers;
 mod tracks;
 mod trips;
 mod waiting;

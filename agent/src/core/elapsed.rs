@@ -1,0 +1,83 @@
+//! How much time has passed, also when the machine was started again in between.
+//!
+//! Each commit says when it was made, by wall clock and boot clock, and what was left of the lease. After a restart
+//! of the machine time goes on from the last commit of the boot before, by the wall clock, once something trusted
+//! has confirmed it. A clock that then shows an earlier time than that commit is not believed: nothing it says can
+//! make a fact younger or a lease longer.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    id::LeaseId,
+    time::{Moment, UtcMs},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Core,
+    decision::{Effect, Record},
+};
+
+/// The key under which the stamp is kept.
+pub(super) const STAMP: &str = "stamp";
+/// A fix confirms the wall clock when the two differ by no more than this, in milliseconds.
+const FIX_CONFIRMS_MS: i64 = 5_000;
+
+/// When a commit was made, and what was left then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// When.
+    pub at: Moment,
+    /// Milliseconds left of each lease held; null while that could not be known.
+    pub lease_left_ms: BTreeMap<LeaseId, Option<u64>>,
+}
+
+/// The last commit, and the last one of the boot before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stamps {
+    /// The last commit.
+    pub last: Option<Stamp>,
+    /// The last commit of the boot before that one's.
+    pub before_boot: Option<Stamp>,
+}
+
+impl Core {
+    /// What the commit of everything decided until `now` says of time.
+    pub fn stamp(&mut self, now: &Moment) -> Option<Record> {
+        let now = self.begin_at(now);
+        let left = self.lease.iter().map(|held| (held.lease.id.clone(), held.left_ms(&now).ok()));
+        self.stamps.last = Some(Stamp { lease_left_ms: left.collect(), at: now });
+        match serde_json::to_string(&self.stamps) {
+            Ok(body) => Some(Record::Rule { key: STAMP.to_owned(), body }),
+            Err(e) => {
+                tracing::error!("the time of a commit cannot be written: {e}");
+                None
+            }
+        }
+    }
+
+    /// `now` as far as it can be believed. The first of a boot also ends the boot before.
+    pub(super) fn begin_at(&mut self, now: &Moment) -> Moment {
+        if self.stamps.last.as_ref().is_some_and(|last| last.at.boot != now.boot) {
+            self.stamps.before_boot = self.stamps.last.take();
+        }
+        if let (Some(held), Some(before)) = (&mut self.lease, &self.stamps.before_boot) {
+            let left = before.lease_left_ms.get(&held.lease.id).copied().flatten();
+            held.left_before_boot = left.map(|left| (before.at.clone(), left));
+        }
+        self.believed(now)
+    }
+
+    pub(super) fn believed(&self, now: &Moment) -> Moment {
+        let earlier = [&self.stamps.last, &self.stamps.before_boot].into_iter().flatten().map(|stamp| &stamp.at);
+        let went_back = earlier.filter(|at| at.boot != now.boot).any(|at| now.wall < at.wall);
+        Moment { trusted: now.trusted && !went_back, ..now.clone() }
+    }
+
+    /// A receiver knows the time from its satellites: near enough to the wall clock, it confirms it.
+    pub(super) fn heed_fix(&mut self, now: &Moment, fixed_at: UtcMs) {
+        if !now.trusted && now.wall.since(fixed_at).abs() <= FIX_CONFIRMS_MS {
+            self.out.effects.push(Effect::ClockConfirmed);
+        }
+    }
+}
