@@ -127,6 +127,8 @@ impl Gateway {
             destination: None,
             route: None,
             status: OrderStatus::Released,
+            cut_off: None,
+            dangerous_goods: false,
         };
         let says = Downward::Order(serde_json::to_string(&order).unwrap());
         let items = vec![FeedItem { lane: Lane::Rest, position: 1, says }];

@@ -209,10 +209,6 @@ impl Depot {
         self.wait_minutes(u64::try_from(minutes).unwrap())
     }
 
-    pub fn moment(&self) -> &Moment {
-        &self.now
-    }
-
     pub fn look(&self) -> &Reader {
         self.store.look()
     }

@@ -241,7 +241,7 @@ fn a_commit_that_fails_leaves_the_rules_as_they_were() {
     depot.store.refuse_writes();
     let act = Act::ActivateRules { text: "version = 2".into() };
     let tap = Input::Tap(Tap { who: "ann".parse().unwrap(), role: "supervisor".into(), act });
-    let now = depot.moment().clone();
+    let now = depot.moment();
     crate::driver::step(&mut depot.core, &mut depot.store, &now, &[tap]).unwrap_err();
     assert_eq!(depot.core.profile().bundle.rules.version, 0);
 }
