@@ -411,6 +411,7 @@ impl World {
                 Effect::Changed(Change::Case { .. }) => documents = true,
                 Effect::Changed(_) => {}
                 Effect::PushNow => push = true,
+                Effect::ClockConfirmed => self.agents[place].machine.confirmed(),
             }
         }
         if push {
