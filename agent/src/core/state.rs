@@ -205,6 +205,9 @@ pub struct DispatchRule {
     pub charged: Option<(LeaseId, LeaseUse)>,
     /// Whether what departed was taken out of the counts.
     pub counted_out: bool,
+    /// The planned departure for which its vehicle has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_for: Option<UtcMs>,
     /// Inside or outside the place of delivery, for vehicles.
     pub destination: Crossing,
     /// An override that waits for a second person.

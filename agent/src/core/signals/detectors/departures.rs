@@ -2,7 +2,7 @@
 
 use gatehouse_common::{
     case::CaseType,
-    dispatch::{DispatchState, DispatchView},
+    dispatch::{DispatchState, DispatchView, HoldReason},
     id::{DocumentId, DoorId},
     time::{Moment, UtcMs},
 };
@@ -13,8 +13,8 @@ use crate::core::{
 };
 
 impl Core {
-    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, view: &DispatchView) {
-        let (late, missed) = (self.late_to_leave(view), self.missed_pickup(now, view));
+    pub(super) fn watch_departure(&mut self, now: &Moment, watched: &Watched, id: DocumentId, view: &DispatchView) {
+        let (late, missed) = (self.late_to_leave(view), self.missed_pickup(now, id, view));
         let (order, leg) = (&view.order, view.leg());
         self.found(now, watched, MatterKey::new(CaseType::DepartureDelay, order, &leg), late);
         self.found(now, watched, MatterKey::new(CaseType::MissedPickup, order, &leg), missed);
@@ -57,23 +57,66 @@ impl Core {
     ///
     /// Nothing seen is no proof where nothing looks: a sensor at the door must say that it is free, or the vehicle's
     /// own positions that it is elsewhere.
-    fn missed_pickup(&self, now: &Moment, view: &DispatchView) -> Condition {
-        let expected = matches!(view.state, DispatchState::Planned | DispatchState::Ready | DispatchState::Released);
-        if !expected || !self.waits(view) {
+    fn missed_pickup(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> Condition {
+        // Whom a person or the hub holds, nobody need fetch; goods that are not ready yet excuse no vehicle.
+        let held_by_gates =
+            view.state == DispatchState::Held && view.holds.iter().all(|h| h.reason == HoldReason::Gate);
+        let unreleased = matches!(view.state, DispatchState::Planned | DispatchState::Ready);
+        let expected = unreleased || held_by_gates || view.state == DispatchState::Released;
+        let (planned, row) = (view.planned_departure, id.to_string());
+        let came = self.rules.get(&row).is_some_and(|rule| rule.came_for == Some(planned));
+        if came || !expected || !self.waits(view) {
             return Condition::Absent;
         }
+        let rules = self.profile.bundle.rules.detectors.missed_pickup.clone();
+        let (early, judged_at) = (planned.plus(-ms(rules.early_ms)), planned.plus(ms(rules.grace_ms)));
+        let on = self.is_on(CaseType::MissedPickup, view.order.as_str(), &view.leg());
+        let pickup = self.pickup(now, view);
+        // Where the vehicle goes afterwards is about other dispatches: that it came is remembered.
+        let remembered = match pickup {
+            Pickup::Came => now.wall >= early,
+            Pickup::MayHaveCome => now.wall >= judged_at && !on,
+            Pickup::NotCome | Pickup::Unknown => false,
+        };
+        if remembered {
+            self.rules.edit(&row, |rule| rule.came_for = Some(planned));
+        }
+        match pickup {
+            Pickup::Came => Condition::Absent,
+            Pickup::MayHaveCome => {
+                if now.wall < judged_at {
+                    self.look_again(judged_at);
+                }
+                Condition::Unknown
+            }
+            Pickup::Unknown => Condition::Unknown,
+            Pickup::NotCome => {
+                let (vehicle, order) = (&view.vehicle, &view.order);
+                let summary =
+                    format!("vehicle {vehicle} has not come for order {order}, planned to leave at {planned}");
+                Condition::Holds(Sighting::since(planned, summary).counting_from(judged_at).by_silence().about(order))
+            }
+        }
+    }
+
+    /// What is known of a vehicle that should fetch a dispatch.
+    fn pickup(&self, now: &Moment, view: &DispatchView) -> Pickup {
         let rules = &self.profile.bundle.rules.detectors.missed_pickup;
         let vehicle = self.vehicles.get(view.vehicle.as_str());
         let docked = self.doors.iter().any(|(_, door)| door.holds(&view.vehicle));
         let entered = vehicle.filter(|v| v.yard.inside == Some(true)).and_then(|v| v.yard.changed_at);
-        let planned = view.planned_departure;
+        let early = view.planned_departure.plus(-ms(rules.early_ms));
         let stayed = |from: UtcMs, to: UtcMs| to.since(from) >= ms(rules.dwell_ms);
-        let was_here = vehicle.and_then(|v| v.visit).is_some_and(|(from, to)| {
-            // It came and left again: whatever that was, it is no vehicle that has not come.
-            stayed(from, to) && to >= planned.plus(-ms(rules.early_ms))
-        });
+        let visit = vehicle.and_then(|v| v.visit);
+        // It came and left again: whatever that was, it is no vehicle that has not come.
+        let was_here = visit.is_some_and(|(from, to)| stayed(from, to) && to >= early);
         if docked || was_here || entered.is_some_and(|at| stayed(at, now.wall)) {
-            return Condition::Absent;
+            return Pickup::Came;
+        }
+        let drove_past = |at| visit.is_some_and(|(from, to)| from <= at && at <= to);
+        // One fix in the yard is no visit, but it is not nothing either.
+        if vehicle.and_then(|v| v.glimpsed).is_some_and(|at| at >= early && !drove_past(at)) {
+            return Pickup::MayHaveCome;
         }
         let door = self.doors.get(view.door.as_str());
         let taken_by_someone = door.is_some_and(|d| d.occupied == Some(true) && d.vehicle.is_none());
@@ -81,16 +124,7 @@ impl Core {
         let elsewhere = vehicle.is_some_and(|v| v.yard.inside == Some(false));
         // A vehicle whose positions lie in the future has a wrong clock; where it is cannot be known.
         let unreadable = vehicle.is_some_and(|v| v.refused_at.is_some_and(|at| v.fix.is_none_or(|(fix, _)| at > fix)));
-        // One fix in the yard is no visit, but it is not nothing either.
-        let drove_past = |at| vehicle.and_then(|v| v.visit).is_some_and(|(from, to)| from <= at && at <= to);
-        let about_then = |at: UtcMs| at >= planned.plus(-ms(rules.early_ms)) && !drove_past(at);
-        let glimpsed = vehicle.and_then(|v| v.glimpsed).is_some_and(about_then);
-        if taken_by_someone || unreadable || glimpsed || !(door_free || elsewhere) {
-            return Condition::Unknown;
-        }
-        let summary =
-            format!("vehicle {} has not come for order {}, planned to leave at {planned}", view.vehicle, view.order);
-        Condition::Holds(Sighting::since(planned, summary).lasting(rules.grace_ms).by_silence().about(&view.order))
+        if taken_by_someone || unreadable || !(door_free || elsewhere) { Pickup::Unknown } else { Pickup::NotCome }
     }
 
     /// DOCK_CONFLICT: an earlier dispatch with another vehicle wants the same door at the same time.
@@ -106,6 +140,16 @@ impl Core {
         let since = starts.plus(-ms(rules.horizon_ms)).max(now.wall);
         Condition::Holds(Sighting::since(since, summary).about(&view.order))
     }
+}
+
+/// What is known of a vehicle that should fetch a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pickup {
+    Came,
+    MayHaveCome,
+    NotCome,
+    /// Nothing looks there, or what looks cannot tell.
+    Unknown,
 }
 
 fn slot_key(view: &DispatchView) -> MatterKey {

@@ -27,7 +27,7 @@ impl Core {
             }
             Watched::Dispatch(id) if gateway => {
                 let Some(view) = self.view(*id).filter(|v| v.site == self.profile.site).cloned() else { return };
-                self.watch_departure(now, watched, &view);
+                self.watch_departure(now, watched, *id, &view);
                 self.watch_load(now, watched, *id, &view);
             }
             Watched::Vehicle(vehicle) if gateway || self.profile.vehicle.as_ref() == Some(vehicle) => {
