@@ -220,8 +220,7 @@ fn a_thousand_polls_of_the_same_fix_count_once() {
         yard: None,
         key: key.clone(),
         hub_key: None,
-        bundle: gatehouse_common::bundle::Bundle::parse("", |text| toml::from_str(text).map_err(|e| e.to_string()))
-            .unwrap(),
+        bundle: gatehouse_common::bundle::Bundle::parse("").unwrap(),
     };
     let identity = Identity { device: profile.device.clone(), site: profile.site.clone(), public_key: key.public() };
     let mut store = Store::in_memory(&identity).unwrap();
