@@ -109,7 +109,7 @@ impl Scene {
 }
 
 const CASES: &str = "SELECT json_extract(view, '$.case_type') || ' ' || json_extract(view, '$.subject') || ' ' || \
-     json_extract(view, '$.state') FROM documents WHERE kind = 'case'";
+     json_extract(view, '$.state') FROM documents WHERE kind = 'case' ORDER BY 1";
 
 #[test]
 fn walk_a_a_door_left_open_becomes_one_case_at_the_depot_and_at_the_hub() {

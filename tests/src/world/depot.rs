@@ -164,6 +164,8 @@ impl Agent {
     /// The program is killed. What is in its store stays; everything else is gone.
     pub fn dies(&mut self) {
         self.running = None;
+        // At its start the agent writes the store's log anew, in a file of its own: who looks on must open it again.
+        self.outside = None;
         self.broker.connection_lost();
     }
 
