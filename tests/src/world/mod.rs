@@ -240,7 +240,8 @@ impl World {
     pub fn run_to_quiet(&mut self) -> Result<(), String> {
         let patience = self.now.plus(PATIENCE);
         loop {
-            self.run_until(self.now.plus(5 * MINUTE));
+            // Not a multiple of any period of the product: else each look could fall on the moment of its status.
+            self.run_until(self.now.plus(5 * MINUTE + 7 * SECOND));
             self.people_choose();
             let waits = self.waits();
             let still = self.now.since(self.changed_at);
