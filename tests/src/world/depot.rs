@@ -152,6 +152,8 @@ impl Agent {
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
         let identity = Identity { device: self.device.clone(), site: self.site.clone(), public_key: self.public_key };
+        // At its start the agent writes the store's log anew, in a file of its own: who looks on must open it again.
+        self.outside = None;
         let store = Store::open(&self.path, &identity)?;
         let core = Core::load(self.profile.clone(), store.snapshot()?);
         let session = DeviceSession::resume(store.look().cursor()?, store.look().outbox_epoch()?);
@@ -164,8 +166,6 @@ impl Agent {
     /// The program is killed. What is in its store stays; everything else is gone.
     pub fn dies(&mut self) {
         self.running = None;
-        // At its start the agent writes the store's log anew, in a file of its own: who looks on must open it again.
-        self.outside = None;
         self.broker.connection_lost();
     }
 
