@@ -158,6 +158,8 @@ impl Core {
                 let near = |fence: &Geofence| fence.centre.distance_m(point) <= fence.radius_m + rules.geofence_ring_m;
                 if yard.as_ref().is_some_and(near) {
                     v.glimpsed = Some(*at);
+                } else if v.yard.inside != Some(true) {
+                    v.outside_at = Some(*at);
                 }
                 let entered = v.yard.changed_at.filter(|_| v.yard.inside == Some(true));
                 crossed |= yard.is_some_and(|fence| v.yard.observe(&fence, &rules, *at, point));

@@ -136,6 +136,9 @@ pub struct VehicleState {
     /// When it was last in the yard before now: from when to when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visit: Option<(UtcMs, UtcMs)>,
+    /// When it was last seen outside before it was last in the yard: it may have come right after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside_at: Option<UtcMs>,
     /// When it was last seen in the yard or its ring, by a single fix too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glimpsed: Option<UtcMs>,

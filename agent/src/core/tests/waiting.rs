@@ -30,9 +30,17 @@ fn a_vehicle_in_the_yard_for_two_minutes_has_come_and_one_that_drives_past_has_n
         assert_eq!(only(depot, "MISSED_PICKUP"), [""; 0]);
     });
     both(|depot| {
-        depot.released("O1", 10).until("09:50").fix("V1", 0.0).wait_minutes(1).fix("V1", 5.0);
-        depot.wait_seconds(30).fix("V1", 900.0).wait_minutes(1).fix("V1", 1_800.0).until("10:16");
+        depot.released("O1", 10).until("09:50").fix("V1", -900.0).wait_seconds(50).fix("V1", 0.0);
+        depot.wait_seconds(20).fix("V1", 5.0).wait_seconds(30).fix("V1", 900.0);
+        depot.wait_minutes(1).fix("V1", 1_800.0).until("10:16");
         assert_eq!(only(depot, "MISSED_PICKUP"), ["MISSED_PICKUP O1 open"]);
+    });
+    both(|depot| {
+        // Nobody knows how long before the first fix it came.
+        depot.released("O1", 10).until("09:45").fix("V1", -900.0).until("09:50").fix("V1", 0.0);
+        depot.wait_minutes(1).fix("V1", 5.0).wait_seconds(30).fix("V1", 900.0);
+        depot.wait_minutes(1).fix("V1", 1_800.0).until("10:30");
+        assert_eq!(only(depot, "MISSED_PICKUP"), [""; 0]);
     });
 }
 

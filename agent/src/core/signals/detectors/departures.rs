@@ -113,7 +113,12 @@ impl Core {
         if docked || was_here || entered.is_some_and(|at| stayed(at, now.wall)) {
             return Pickup::Came;
         }
-        let drove_past = |at| visit.is_some_and(|(from, to)| from <= at && at <= to);
+        // Fixes are far apart: a visit was too short only if even from the last fix before to the first after it was.
+        let before = vehicle.and_then(|v| v.outside_at);
+        let drove_past = |at| {
+            let short = |(from, to): (UtcMs, UtcMs)| before.is_some_and(|b| b <= from && !stayed(b, to));
+            visit.is_some_and(|(from, to)| from <= at && at <= to && short((from, to)))
+        };
         // One fix in the yard is no visit, but it is not nothing either.
         if vehicle.and_then(|v| v.glimpsed).is_some_and(|at| at >= early && !drove_past(at)) {
             return Pickup::MayHaveCome;
