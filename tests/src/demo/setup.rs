@@ -294,7 +294,8 @@ impl Ground {
              [store]\npath = \"agent.db\"\n\n[mqtt]\nhost = \"{host}\"\nport = {port}\n\
              client_id = \"{name}-{}\"\n\n\
              [site]\nname = \"{}\"\ngeofence = {{ lat = {}, lon = {}, radius_m = {:.1} }}\ndoors = {doors}\n\n\
-             [[operators]]\nname = \"sam\"\nrole = \"supervisor\"\npin_argon2 = \"{pin}\"\n",
+             [[operators]]\nname = \"sam\"\nrole = \"supervisor\"\npin_argon2 = \"{pin}\"\n\n\
+             [[operators]]\nname = \"kim\"\nrole = \"supervisor\"\npin_argon2 = \"{pin}\"\n",
             std::process::id(),
             depot.name,
             depot.lat,
