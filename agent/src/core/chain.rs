@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     case::CaseType,
-    decision::{Beginning, ChainHead, DecidedBy, DecisionKind, DecisionRecord},
-    id::{DecisionId, Hash32},
+    decision::{Beginning, ChainHead, DecidedBy, DecisionKind, DecisionRecord, LeaseCharge, Mode},
+    gate::GateResult,
+    id::{DecisionId, DocumentId, Hash32, OrderId},
+    order::LineQuantity,
     seal::Sealed,
     sync::{Cursor, Standing},
     time::Moment,
@@ -58,19 +60,57 @@ impl Chain {
     }
 }
 
+/// What goes into the record of a decision; the chain adds who decides, where in the chain, and under which rules.
+pub(super) struct Ruling<'a> {
+    pub kind: DecisionKind,
+    pub mode: Option<Mode>,
+    pub dispatch: Option<DocumentId>,
+    pub order: Option<(OrderId, u64)>,
+    pub load: Vec<LineQuantity>,
+    pub gates: Vec<GateResult>,
+    pub lease: Option<LeaseCharge>,
+    pub by: DecidedBy,
+    pub reason: String,
+    pub now: &'a Moment,
+    pub begins: Option<Beginning>,
+}
+
+impl<'a> Ruling<'a> {
+    /// A decision of a rule that is about no dispatch.
+    pub(super) fn of_rule(kind: DecisionKind, rule: &str, reason: String, now: &'a Moment) -> Self {
+        let by = DecidedBy::Rule { rule: rule.to_owned() };
+        let (load, gates) = (Vec::new(), Vec::new());
+        Self { kind, mode: None, dispatch: None, order: None, load, gates, lease: None, by, reason, now, begins: None }
+    }
+}
+
 impl Core {
     /// Puts a decision at the end of the chain and signs it.
-    pub(super) fn decide(&mut self, record: impl FnOnce(DecisionId) -> DecisionRecord) -> Option<DecisionId> {
+    pub(super) fn decide(&mut self, ruling: Ruling<'_>) -> Option<DecisionId> {
         let head = &self.chain.head;
         let (epoch, position) = (head.epoch, head.position + 1);
         let id = DecisionId::of(&self.profile.device, epoch, position);
-        let mut record = record(id.clone());
-        record.device = self.profile.device.clone();
-        record.site = self.profile.site.clone();
-        record.epoch = epoch;
-        record.position = position;
-        record.previous = head.hash;
-        record.bundle = self.profile.bundle.hash;
+        let record = DecisionRecord {
+            v: 1,
+            id: id.clone(),
+            device: self.profile.device.clone(),
+            site: self.profile.site.clone(),
+            epoch,
+            position,
+            previous: head.hash,
+            kind: ruling.kind,
+            mode: ruling.mode,
+            dispatch: ruling.dispatch,
+            order: ruling.order,
+            load: ruling.load,
+            gates: ruling.gates,
+            bundle: self.profile.bundle.hash,
+            lease: ruling.lease,
+            by: ruling.by,
+            reason: ruling.reason,
+            at: ruling.now.clone(),
+            begins: ruling.begins,
+        };
         let sealed = match Sealed::new(&record, &self.profile.key) {
             Ok(sealed) => sealed,
             Err(e) => {
@@ -161,27 +201,7 @@ impl Core {
             "the store ended with record {} of epoch {}; the hub knew more",
             begins.held.position, begins.held.epoch
         );
-        let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
-        self.decide(|id| DecisionRecord {
-            v: 1,
-            id,
-            device,
-            site,
-            epoch: 0,
-            position: 0,
-            previous: Hash32::ZERO,
-            kind: DecisionKind::EpochBegun,
-            mode: None,
-            dispatch: None,
-            order: None,
-            load: Vec::new(),
-            gates: Vec::new(),
-            bundle,
-            lease: None,
-            by: DecidedBy::Rule { rule: "epoch".to_owned() },
-            reason,
-            at: now.clone(),
-            begins: Some(begins),
-        });
+        let ruling = Ruling::of_rule(DecisionKind::EpochBegun, "epoch", reason, now);
+        self.decide(Ruling { begins: Some(begins), ..ruling });
     }
 }

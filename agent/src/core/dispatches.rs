@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    decision::{DecidedBy, DecisionKind, DecisionRecord, LeaseCharge, Mode},
     dispatch::{DispatchState, DispatchView, Says, document_id, fold},
     document::{Chunk, Document, DocumentError, Entry, EntryKey, History},
-    gate::GateResult,
-    id::{DecisionId, DocumentId, DocumentKind, Hash32, OrderId},
+    id::{DocumentId, DocumentKind, OrderId},
     order::{LineQuantity, Order, OrderStatus},
     time::{Hlc, Moment, UtcMs},
 };
@@ -48,47 +46,7 @@ pub(super) fn folded<V: Serialize>(document: &Document, view: Option<&V>) -> Fol
     Folded { heads: document.heads(), view, snapshot: document.save() }
 }
 
-/// What goes into the record of a decision about a dispatch.
-pub(super) struct Ruling<'a> {
-    pub kind: DecisionKind,
-    pub mode: Option<Mode>,
-    pub dispatch: DocumentId,
-    pub order: Option<(OrderId, u64)>,
-    pub load: Vec<LineQuantity>,
-    pub gates: Vec<GateResult>,
-    pub lease: Option<LeaseCharge>,
-    pub by: DecidedBy,
-    pub reason: String,
-    pub now: &'a Moment,
-}
-
 impl Core {
-    /// Makes a decision about a dispatch.
-    pub(super) fn rule_on(&mut self, ruling: Ruling<'_>) -> Option<DecisionId> {
-        let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
-        self.decide(|id| DecisionRecord {
-            v: 1,
-            id,
-            device,
-            site,
-            epoch: 0,
-            position: 0,
-            previous: Hash32::ZERO,
-            kind: ruling.kind,
-            mode: ruling.mode,
-            dispatch: Some(ruling.dispatch),
-            order: ruling.order,
-            load: ruling.load,
-            gates: ruling.gates,
-            bundle,
-            lease: ruling.lease,
-            by: ruling.by,
-            reason: ruling.reason,
-            at: ruling.now.clone(),
-            begins: None,
-        })
-    }
-
     /// Says something of a dispatch, as one change.
     pub(super) fn say(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {
         let Some(held) = self.dispatches.get_mut(&id) else { return };

@@ -2,9 +2,9 @@
 
 use gatehouse_common::{
     case::CaseType,
-    decision::{DecidedBy, DecisionKind, DecisionRecord, LeaseCharge},
+    decision::{DecisionKind, LeaseCharge},
     gate::GateKind,
-    id::{DocumentId, Hash32},
+    id::DocumentId,
     lease::{HeldLease, Lease, LeaseRefusal, LeaseUse, within},
     order::{LineQuantity, Order},
     seal::Sealed,
@@ -14,6 +14,7 @@ use gatehouse_common::{
 
 use super::{
     Core,
+    chain::Ruling,
     decision::{Change, Record},
 };
 
@@ -63,28 +64,9 @@ impl Core {
         // The hub's feed may bring it again; its use would then be counted from nothing.
         self.no_leases_through(held.lease.granted_at);
         let charge = LeaseCharge { lease: held.lease.id.clone(), used: held.used.clone() };
-        let (device, site, bundle) = (self.profile.device.clone(), self.profile.site.clone(), self.profile.bundle.hash);
-        self.decide(|id| DecisionRecord {
-            v: 1,
-            id,
-            device,
-            site,
-            epoch: 0,
-            position: 0,
-            previous: Hash32::ZERO,
-            kind: DecisionKind::LeaseClosed,
-            mode: None,
-            dispatch: None,
-            order: None,
-            load: Vec::new(),
-            gates: Vec::new(),
-            bundle,
-            lease: Some(charge),
-            by: DecidedBy::Rule { rule: "lease".to_owned() },
-            reason: format!("lease {} closed: {why}", held.lease.id),
-            at: now.clone(),
-            begins: None,
-        });
+        let reason = format!("lease {} closed: {why}", held.lease.id);
+        let ruling = Ruling::of_rule(DecisionKind::LeaseClosed, "lease", reason, now);
+        self.decide(Ruling { lease: Some(charge), ..ruling });
         self.out.records.push(Record::LeaseUsed { id: held.lease.id, used: held.used, closed: true });
         self.changed(Change::Status);
     }

@@ -17,8 +17,8 @@ use gatehouse_common::{
 use super::{
     Core,
     cases::Matter,
+    chain::Ruling,
     decision::{Change, Record},
-    dispatches::Ruling,
     leases::case_of,
     ms,
     recalls::outgrown_by,
@@ -192,10 +192,10 @@ impl Core {
         let cases = self.own_cases(view);
         let why = judged.wrong.iter().map(|w| w.why.as_str()).collect::<Vec<_>>().join("; ");
         let why = if judged.verdict == Verdict::Ask { format!("a person is asked: {why}") } else { why };
-        let decision = self.rule_on(Ruling {
+        let decision = self.decide(Ruling {
             kind: DecisionKind::Hold,
             mode: None,
-            dispatch: id,
+            dispatch: Some(id),
             order: Some((order.id.clone(), order.version)),
             load: view.load.clone(),
             gates: judged.gates,
@@ -203,6 +203,7 @@ impl Core {
             by: DecidedBy::Rule { rule: format!("gates of class {}", order.class) },
             reason: why.clone(),
             now,
+            begins: None,
         });
         self.say(now, id, "rule gates", vec![Says::Held { reason: HoldReason::Gate, why, cases, decision }]);
         true
@@ -227,10 +228,10 @@ impl Core {
         };
         let (mode, overridden) = (judged.mode, judged.mode == Mode::Override);
         let lease = self.charge(now, id, order, &load);
-        let decision = self.rule_on(Ruling {
+        let decision = self.decide(Ruling {
             kind: if overridden { DecisionKind::Override } else { DecisionKind::Release },
             mode: Some(mode),
-            dispatch: id,
+            dispatch: Some(id),
             order: Some((order.id.clone(), order.version)),
             load: load.clone(),
             gates: judged.gates,
@@ -238,6 +239,7 @@ impl Core {
             by,
             reason,
             now,
+            begins: None,
         })?;
         let released =
             Says::Released { mode, decision: decision.clone(), order_version: order.version, load, overrides };

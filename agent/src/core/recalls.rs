@@ -9,7 +9,7 @@ use gatehouse_common::{
     time::Moment,
 };
 
-use super::{Core, dispatches::Ruling, readiness::is_behind, state::RecallAlarm};
+use super::{Core, chain::Ruling, readiness::is_behind, state::RecallAlarm};
 
 impl Core {
     /// Brings the lane in line with new terms, and takes a release back at once when the hub's word ended it.
@@ -48,10 +48,10 @@ impl Core {
 
     fn take_back(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, by: DecidedBy, why: String) {
         let order = self.orders.get(&view.order).map(|o| (o.id.clone(), o.version));
-        let decision = self.rule_on(Ruling {
+        let decision = self.decide(Ruling {
             kind: DecisionKind::Recall,
             mode: None,
-            dispatch: id,
+            dispatch: Some(id),
             order,
             load: view.release.as_ref().map(|r| r.load.clone()).unwrap_or_default(),
             gates: Vec::new(),
@@ -59,6 +59,7 @@ impl Core {
             by,
             reason: why.clone(),
             now,
+            begins: None,
         });
         let alarm = RecallAlarm { at: now.wall, why: why.clone() };
         self.rules.edit(&id.to_string(), |r| r.alarm = Some(alarm));

@@ -15,8 +15,8 @@ use gatehouse_common::{
 
 use super::{
     Core,
+    chain::Ruling,
     decision::{Change, TapDone, TapRefused},
-    dispatches::Ruling,
     input::{Act, Tap},
     ms,
     readiness::is_behind,
@@ -246,10 +246,10 @@ impl Core {
         if view.state.is_over_at_depot() {
             return Err(TapRefused::State(format!("it is {}; it cannot be held any more", view.state.as_str())));
         }
-        let decision = self.rule_on(Ruling {
+        let decision = self.decide(Ruling {
             kind: DecisionKind::Hold,
             mode: None,
-            dispatch: id,
+            dispatch: Some(id),
             order: self.orders.get(&view.order).map(|o| (o.id.clone(), o.version)),
             load: view.load.clone(),
             gates: Vec::new(),
@@ -257,6 +257,7 @@ impl Core {
             by: DecidedBy::Person { name: tap.who.clone(), role: tap.role.clone(), second: None },
             reason: reason.trim().to_owned(),
             now,
+            begins: None,
         });
         let why = reason.trim().to_owned();
         let held = Says::Held { reason: HoldReason::Person, why, cases: Vec::new(), decision: decision.clone() };
