@@ -48,8 +48,9 @@ pub struct AnchorRow {
     pub checksum_holds: bool,
 }
 
-fn sum_of(row: &DecisionRow) -> Vec<u8> {
-    checksum::of(&[row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()])
+/// The checksum of a decision or a receipt.
+fn sum_of(hash: &str, sealed: &Sealed) -> Vec<u8> {
+    checksum::of(&[hash.as_bytes(), sealed.body.as_bytes(), sealed.signature.as_bytes()])
 }
 
 /// Appends a decision, and tells the hub.
@@ -60,14 +61,22 @@ pub fn write_decision(conn: &Connection, position: u64, epoch: u32, id: &Decisio
         "INSERT INTO decisions (epoch, position, id, hash, body, signature, checksum)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute(params![epoch, int(position), row.id, row.hash, sealed.body, sealed.signature, sum_of(&row)])?;
+    .execute(params![
+        epoch,
+        int(position),
+        row.id,
+        row.hash,
+        sealed.body,
+        sealed.signature,
+        sum_of(&row.hash, sealed)
+    ])?;
     outbox::put(conn, &Upward::Decision(sealed.clone()))
 }
 
 /// Appends a receipt; the same again changes nothing.
 pub fn write_anchor(conn: &Connection, head: &ChainHead, sealed: &Sealed, received: &Moment) -> Result<()> {
     let (hash, received) = (head.hash.to_string(), json(received)?);
-    let sum = checksum::of(&[hash.as_bytes(), sealed.body.as_bytes(), sealed.signature.as_bytes()]);
+    let sum = sum_of(&hash, sealed);
     conn.prepare_cached(
         "INSERT INTO anchors (epoch, position, hash, body, signature, received, checksum)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (epoch, position, hash) DO NOTHING",
@@ -90,11 +99,8 @@ pub fn newest(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<DecisionR
          WHERE epoch = ?1 ORDER BY position DESC LIMIT ?2",
     )?
     .query_map(params![epoch, limit], |row| {
-        let sum: Vec<u8> = row.get(6)?;
-        let (row, _) = read(row)?;
-        let parts = [row.hash.as_bytes(), row.sealed.body.as_bytes(), row.sealed.signature.as_bytes()];
-        checksum::check(format!("decision {}", row.id), &parts, &sum)?;
-        Ok(row)
+        let (row, holds) = read(row)?;
+        if holds { Ok(row) } else { Err(checksum::mismatch(format!("decision {}", row.id))) }
     })?
     .collect()
 }
@@ -104,7 +110,7 @@ fn read(row: &Row<'_>) -> Result<(DecisionRow, bool)> {
     let sealed = Sealed { body: text(row, 4)?, signature: text(row, 5)? };
     let decision =
         DecisionRow { position: uint(row, 0)?, epoch: row.get(1)?, id: text(row, 2)?, hash: text(row, 3)?, sealed };
-    let holds = row.get::<_, Vec<u8>>(6)? == sum_of(&decision);
+    let holds = row.get::<_, Vec<u8>>(6)? == sum_of(&decision.hash, &decision.sealed);
     Ok((decision, holds))
 }
 
@@ -137,8 +143,7 @@ pub fn anchors(conn: &Connection) -> Result<Vec<AnchorRow>> {
         .query_map([], |row| {
             let sealed = Sealed { body: text(row, 3)?, signature: text(row, 4)? };
             let hash = text(row, 2)?;
-            let sum = checksum::of(&[hash.as_bytes(), sealed.body.as_bytes(), sealed.signature.as_bytes()]);
-            let checksum_holds = row.get::<_, Vec<u8>>(5)? == sum;
+            let checksum_holds = row.get::<_, Vec<u8>>(5)? == sum_of(&hash, &sealed);
             Ok(AnchorRow { epoch: row.get(0)?, position: uint(row, 1)?, hash, sealed, checksum_holds })
         })?
         .collect()

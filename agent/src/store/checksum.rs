@@ -12,13 +12,15 @@ pub fn of(parts: &[&[u8]]) -> Vec<u8> {
     hasher.finalize()[..8].to_vec()
 }
 
-/// The error of a row that does not match its checksum; such a row is never served.
+/// Refuses a row that does not match its checksum.
 pub fn check(what: impl std::fmt::Display, parts: &[&[u8]], sum: &[u8]) -> rusqlite::Result<()> {
-    if of(parts) == sum {
-        return Ok(());
-    }
+    if of(parts) == sum { Ok(()) } else { Err(mismatch(what)) }
+}
+
+/// The error of a row that does not match its checksum; such a row is never served.
+pub fn mismatch(what: impl std::fmt::Display) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(rusqlite::Error::SqliteFailure(code, Some(format!("{what} does not match its checksum"))))
+    rusqlite::Error::SqliteFailure(code, Some(format!("{what} does not match its checksum")))
 }
 
 /// A checksum for what is read far more often than it is written. Any change within one word shows for certain.
