@@ -194,7 +194,7 @@ fn load(path: &Path) -> anyhow::Result<Config> {
 fn run(path: &Path, clock: &Clock, log_format: logs::Format) -> anyhow::Result<()> {
     let config = load(path)?;
     let flood = logs::start(log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.spawn(flood.tell_for_ever());
     runtime.block_on(wiring::run(config, clock.clone()))
 }

@@ -112,6 +112,8 @@ pub struct Core {
     actor: Actor,
     chain: Chain,
     hlc: Hlc,
+    /// As it was last written.
+    hlc_settled: Hlc,
     facts: Facts,
     orders: BTreeMap<OrderId, Order>,
     dispatches: BTreeMap<DocumentId, Dispatch>,
@@ -161,6 +163,7 @@ impl Core {
             actor,
             chain: Chain::resume(snapshot.chain),
             hlc: Hlc::default(),
+            hlc_settled: Hlc::default(),
             facts: Facts::default(),
             orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
             dispatches: BTreeMap::new(),
@@ -245,7 +248,7 @@ impl Core {
         let read = match key {
             elapsed::STAMP => serde_json::from_str(body).map(|stamps| self.stamps = stamps),
             "line" => serde_json::from_str(body).map(|line| self.line = line),
-            "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
+            "clock" => serde_json::from_str(body).map(|hlc| (self.hlc, self.hlc_settled) = (hlc, hlc)),
             "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
@@ -284,10 +287,17 @@ impl Core {
         &self.profile
     }
 
-    /// Decides what follows from `input` at `now`.
+    /// Decides what follows from `input` at `now`, alone in its commit but for [`Core::stamp`].
     pub fn handle(&mut self, now: &Moment, input: Input) -> Decision {
+        let mut decision = self.take(now, input);
+        self.settle(&mut decision.records);
+        decision
+    }
+
+    /// Decides what follows from `input` at `now`. The state of rules that its commit must hold comes with
+    /// [`Core::settle`], once for all inputs of that commit.
+    pub fn take(&mut self, now: &Moment, input: Input) -> Decision {
         let now = &self.begin_at(now);
-        let hlc = self.hlc;
         match input {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
@@ -337,7 +347,7 @@ impl Core {
             }
         }
         self.look(now);
-        self.flush(hlc)
+        std::mem::take(&mut self.out)
     }
 
     fn deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {
@@ -377,31 +387,29 @@ impl Core {
         }
     }
 
-    fn flush(&mut self, hlc_before: Hlc) -> Decision {
-        self.doors.flush(&mut self.out.records);
-        self.vehicles.flush(&mut self.out.records);
-        self.counts.flush(&mut self.out.records);
-        self.rules.flush(&mut self.out.records);
-        self.slots.flush(&mut self.out.records);
-        self.watches.flush(&mut self.out.records);
-        self.motions.flush(&mut self.out.records);
-        self.trips.flush(&mut self.out.records);
-        self.learnt.flush(&mut self.out.records);
-        self.tracks.flush(&mut self.out.records);
-        self.probes.flush(&mut self.out.records);
-        self.clocks.flush(&mut self.out.records);
-        self.senders.flush(&mut self.out.records);
-        if self.hlc != hlc_before {
-            self.write_rule("clock", &self.hlc.clone());
+    /// Adds the state of every rule that has changed since it was last called.
+    pub fn settle(&mut self, records: &mut Vec<Record>) {
+        self.doors.flush(records);
+        self.vehicles.flush(records);
+        self.counts.flush(records);
+        self.rules.flush(records);
+        self.slots.flush(records);
+        self.watches.flush(records);
+        self.motions.flush(records);
+        self.trips.flush(records);
+        self.learnt.flush(records);
+        self.tracks.flush(records);
+        self.probes.flush(records);
+        self.clocks.flush(records);
+        self.senders.flush(records);
+        if self.hlc != self.hlc_settled {
+            self.hlc_settled = self.hlc;
+            records.extend(rule("clock", &self.hlc));
         }
-        std::mem::take(&mut self.out)
     }
 
     fn write_rule<T: serde::Serialize>(&mut self, key: &str, value: &T) {
-        match serde_json::to_string(value) {
-            Ok(body) => self.out.records.push(Record::Rule { key: key.to_owned(), body }),
-            Err(e) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
-        }
+        self.out.records.extend(rule(key, value));
     }
 
     fn changed(&mut self, change: Change) {
@@ -435,6 +443,13 @@ impl Core {
     fn view(&self, dispatch: DocumentId) -> Option<&DispatchView> {
         self.dispatches.get(&dispatch)?.view.as_ref()
     }
+}
+
+/// The state of a rule as it is written. One that cannot be written begins anew after a restart; that is told.
+fn rule<T: serde::Serialize>(key: &str, value: &T) -> Option<Record> {
+    let body = serde_json::to_string(value);
+    let body = body.inspect_err(|e| tracing::error!(rule = key, "state of {key} cannot be written: {e}")).ok()?;
+    Some(Record::Rule { key: key.to_owned(), body })
 }
 
 /// Milliseconds as a difference of times.

@@ -35,7 +35,7 @@ use crate::{
 
 /// Bytes of messages that may wait for the driver. When they are reached the connection is no longer
 /// read until the driver has caught up; the broker keeps the rest.
-const WAITING_MAX_BYTES: u32 = 64 * 1024 * 1024;
+const WAITING_MAX_BYTES: u32 = 4 * 1024 * 1024;
 /// What a message weighs at least while it waits.
 const MESSAGE_BYTES: usize = 256;
 /// Acknowledgements that may wait for the connection: more than MQTT has message numbers.

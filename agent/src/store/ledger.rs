@@ -64,8 +64,8 @@ pub fn count(conn: &Connection, name: &str, by: i64) -> Result<()> {
 /// Writes one record.
 pub fn write(conn: &Connection, record: &Record) -> Result<()> {
     match record {
-        // Written together, before everything else of the transaction.
-        Record::Reading { .. } => Ok(()),
+        // Written together: readings before everything else of the transaction, what changes often after it.
+        Record::Reading { .. } | Record::Fact(_) | Record::FactGone(_) => Ok(()),
         Record::Duplicate => count(conn, "duplicates_dropped", 1),
         Record::Counted { name, by } => count(conn, name, int(*by)),
         Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {
@@ -74,8 +74,6 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             }
             quarantine::write(conn, topic, reason, payload_hash, *size, head, *at)
         }
-        Record::Fact(fact) => facts::put_fact(conn, fact),
-        Record::FactGone(key) => facts::forget_fact(conn, key),
         Record::Order(order) => facts::put_order(conn, order),
         Record::Chunk { document, kind, chunk, own, after } => {
             documents::write(conn, *document, *kind, chunk, *own, after)?;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0003_room", sql: include_str!("migrations/0003_room.sql"), then: None },
     Migration { name: "0004_anchors", sql: include_str!("migrations/0004_anchors.sql"), then: None },
     Migration { name: "0005_rules", sql: include_str!("migrations/0005_rules.sql"), then: None },
+    Migration { name: "0006_journal", sql: include_str!("migrations/0006_journal.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

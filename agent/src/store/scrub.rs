@@ -35,7 +35,7 @@ struct Ground {
 /// One value, as the checksums take it.
 type Cell = Option<Vec<u8>>;
 
-const GROUND: [Ground; 12] = [
+const GROUND: [Ground; 13] = [
     Ground {
         table: "blocks",
         sql: "SELECT rowid, body, first, count, checksum FROM blocks",
@@ -100,6 +100,7 @@ const GROUND: [Ground; 12] = [
     },
     Ground { table: "facts", sql: "SELECT rowid, key, body, checksum FROM facts", matches: |row| summed(row, 2) },
     Ground { table: "rules", sql: "SELECT rowid, key, body, checksum FROM rules", matches: |row| summed(row, 2) },
+    Ground { table: "journal", sql: "SELECT rowid, body, checksum FROM journal", matches: |row| summed(row, 1) },
 ];
 /// The outbox and what was let go of come last: their keys are summed too.
 const KEYED: [Ground; 2] = [

@@ -36,7 +36,11 @@ use self::{
     block::{Block, Kept, Walk},
     seen::{Key, Limits, Seen, SeenKeys},
 };
-use super::{checksum, ledger::int, room::Gone};
+use super::{
+    checksum::{self, damaged},
+    ledger::int,
+    room::Gone,
+};
 
 /// What is counted of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,12 +94,6 @@ pub struct Written {
     named: Vec<(String, u32)>,
     heard: Vec<(u32, UtcMs)>,
     keys: seen::Step,
-}
-
-/// An error of the kind that SQLite gives for a damaged file.
-fn damaged(what: String) -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(what))
 }
 
 impl Readings {
