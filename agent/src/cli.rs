@@ -3,6 +3,7 @@
 //! Ends with 0 when all went well, 1 when something failed, 2 when configuration or command line
 //! must be corrected.
 
+mod replay;
 mod rules;
 
 use std::{

@@ -57,6 +57,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what another bundle would have decided: runs it over what a store recorded.
+    ///
+    /// Both the rules that were in force then and the new ones are given every reading, word of the hub and tap again, in
+    /// order. It tells which releases, holds and cases come out otherwise and which gate made the difference, and how
+    /// true the replay under the rules of then is to the decisions that are recorded.
+    Replay(super::replay::Replay),
     /// Puts a bundle in force in the running agent, at once and in one transaction.
     Activate {
         /// The bundle, a TOML file.
@@ -101,6 +107,7 @@ pub fn main(command: Command) -> anyhow::Result<()> {
         Command::Test { file, json } => test(&file, json),
         Command::Schema { json } => print_schema(json),
         Command::Explain { dispatch, config, json } => explain(&dispatch, &config.config, json),
+        Command::Replay(asked) => super::replay::main(&asked),
         Command::Activate { file, login } => {
             let (_, text) = read(&file)?;
             change("activate", json!({ "text": text }), &login)
@@ -110,7 +117,7 @@ pub fn main(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<(Bundle, String)> {
+pub(super) fn read(file: &Path) -> anyhow::Result<(Bundle, String)> {
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|opened| opened.take(BUNDLE_MAX_BYTES as u64 + 1).read_to_string(&mut text))

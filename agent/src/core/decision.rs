@@ -16,7 +16,7 @@ use gatehouse_common::{
     time::{Moment, UtcMs},
 };
 
-use super::input::Receipt;
+use super::{ground::GroundInput, input::Receipt};
 
 /// What follows from one input.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +38,13 @@ pub enum Record {
         reading: Reading,
         /// When it came in.
         received: Moment,
+    },
+    /// Something else came in: ground.
+    Input {
+        /// When.
+        at: Moment,
+        /// What.
+        input: GroundInput,
     },
     /// A reading came again, byte for byte. Counted, not kept.
     Duplicate,

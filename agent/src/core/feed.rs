@@ -16,22 +16,52 @@ use super::{
     Case, Core, Dispatch,
     decision::{Change, Record},
     dispatches::folded,
+    ground::Told,
 };
 
 impl Core {
-    pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) {
+    /// Takes what is new; gives what of it was taken, to be kept.
+    pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) -> Vec<Told> {
         let mut orders = BTreeSet::new();
+        let mut told = Vec::new();
         for item in items {
-            match item.says {
-                Downward::Order(json) => orders.extend(self.take_order(now, &json)),
-                Downward::Fact(json) => self.take_report(now, &json),
-                Downward::Lease(sealed) => self.take_lease(now, &sealed),
-                Downward::Chunk { document, kind, bytes } => match kind {
-                    DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
-                    DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
-                },
-                Downward::Anchor(sealed) => self.take_anchor(now, sealed),
-                Downward::Sources(json) => self.take_sources(now, &json),
+            let before = self.out.records.len();
+            let keeps = match item.says {
+                Downward::Order(json) => {
+                    orders.extend(self.take_order(now, &json));
+                    Told::Order(json)
+                }
+                Downward::Fact(json) => {
+                    self.take_report(now, &json);
+                    Told::Fact(json)
+                }
+                Downward::Lease(sealed) => {
+                    self.take_lease(now, &sealed);
+                    Told::Lease(sealed)
+                }
+                Downward::Chunk { document, kind, bytes } => {
+                    match kind {
+                        DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
+                        DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
+                    }
+                    let taken = self.out.records[before..].iter().find_map(|record| match record {
+                        Record::Chunk { own: false, chunk, .. } => Some(chunk.hash),
+                        _ => None,
+                    });
+                    let Some(hash) = taken else { continue };
+                    Told::Chunk { document, kind, hash }
+                }
+                Downward::Anchor(sealed) => {
+                    self.take_anchor(now, sealed);
+                    continue;
+                }
+                Downward::Sources(json) => {
+                    self.take_sources(now, &json);
+                    Told::Sources(json)
+                }
+            };
+            if self.out.records[before..].iter().any(|record| !matches!(record, Record::Quarantine { .. })) {
+                told.push(keeps);
             }
         }
         self.cursor = cursor;
@@ -41,6 +71,7 @@ impl Core {
             self.plan(now, &order);
             self.touch_order(&order);
         }
+        told
     }
 
     fn take_order(&mut self, now: &Moment, json: &str) -> Option<OrderId> {

@@ -11,6 +11,7 @@ pub mod decision;
 mod dispatches;
 mod elapsed;
 mod feed;
+pub mod ground;
 pub mod input;
 mod leases;
 mod line;
@@ -28,7 +29,7 @@ mod timer;
 pub mod trips;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,7 @@ use gatehouse_common::{
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
 use elapsed::Stamps;
+use ground::GroundInput;
 use input::Input;
 use senders::SenderState;
 use signals::{
@@ -305,10 +307,15 @@ impl Core {
                 self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
             }
             Input::Feed { items, cursor, .. } => {
+                let line_was_down = !self.line.up;
                 self.hub_speaks(now);
-                self.take_feed(now, items, cursor);
+                let told = self.take_feed(now, items, cursor);
+                if line_was_down || !told.is_empty() {
+                    self.keep(now, GroundInput::Feed(told));
+                }
             }
             Input::StartAgain { cursor } => {
+                self.keep(now, GroundInput::StartAgain);
                 self.cursor = cursor;
                 self.line.recalls_known = false;
                 self.hub_speaks(now);
@@ -316,7 +323,10 @@ impl Core {
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
             }
-            Input::Outlived(known) => self.begin_epoch(now, &known),
+            Input::Outlived(known) => {
+                self.begin_epoch(now, &known);
+                self.keep(now, GroundInput::Outlived(known));
+            }
             Input::Pushed { through, rejected, kept_through } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
@@ -325,15 +335,23 @@ impl Core {
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
                 self.changed(Change::Status);
             }
-            Input::Line(line) => self.take_line(now, line),
+            Input::Line(line) => {
+                self.keep_line(now, line);
+                self.take_line(now, line);
+            }
             Input::Tap(tap) => {
                 let answer = self.take_tap(now, &tap);
                 self.out.answer = Some(answer);
+                if !tap.act.changes_rules() {
+                    self.keep(now, GroundInput::Tap(tap));
+                }
             }
             Input::Tick => {
                 self.look_at_all = true;
                 self.tell_status(now);
                 self.tell_tracks(now);
+                self.look(now);
+                self.keep_look(now);
             }
         }
         self.look(now);

@@ -64,8 +64,9 @@ pub fn count(conn: &Connection, name: &str, by: i64) -> Result<()> {
 /// Writes one record.
 pub fn write(conn: &Connection, record: &Record) -> Result<()> {
     match record {
-        // Written together, before everything else of the transaction.
-        Record::Reading { .. } => Ok(()),
+        // Written by the store itself: readings together, before everything else of the transaction, and other inputs
+        // with how many readings came before them.
+        Record::Reading { .. } | Record::Input { .. } => Ok(()),
         Record::Duplicate => count(conn, "duplicates_dropped", 1),
         Record::Counted { name, by } => count(conn, name, int(*by)),
         Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {

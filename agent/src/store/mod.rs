@@ -6,10 +6,12 @@
 
 mod alone;
 mod chain;
+mod checkpoints;
 mod checksum;
 mod cursors;
 mod documents;
 mod facts;
+mod inputs;
 mod ledger;
 mod migrations;
 mod outbox;
@@ -41,6 +43,8 @@ use rusqlite::Connection;
 use crate::core::{decision::Record, start::Snapshot};
 
 pub use chain::{AnchorRow, DecisionRow};
+pub use checkpoints::Beginning;
+pub use inputs::KeptInput;
 pub use ledger::kind_of;
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
@@ -217,8 +221,13 @@ impl Store {
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let written = (!readings.is_empty()).then(|| self.readings.write(&tx, &readings)).transpose().map_err(fail)?;
         let last = last_words(records);
+        let mut before = self.readings.newest();
         for (record, _) in records.iter().zip(last).filter(|(_, last)| *last) {
-            ledger::write(&tx, record).map_err(fail)?;
+            match record {
+                Record::Reading { .. } => before += 1,
+                Record::Input { at, input } => inputs::write(&tx, before, at, input).map_err(fail)?,
+                _ => ledger::write(&tx, record).map_err(fail)?,
+            }
         }
         tx.commit().map_err(fail)?;
         if let Some(written) = written {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use gatehouse_common::{
+    document::Chunk,
     gate::GateResult,
-    id::{DocumentId, Hash32, OrderId},
+    id::{DocumentId, DocumentKind, Hash32, OrderId},
     lease::{Lease, LeaseUse},
     order::Order,
     sync::Cursor,
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AnchorRow, BundleRow, DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting,
-    chain, cursors,
+    AnchorRow, Beginning, BundleRow, DecisionRow, KeptInput, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed,
+    StoreError, Waiting, chain, checkpoints, cursors, documents, inputs,
     ledger::{explain, from_json, uint},
     outbox, quarantine, readings, room, rules, scrub,
 };
@@ -415,6 +416,48 @@ impl Reader {
     /// [`StoreError`].
     pub fn readings_since(&self, position: u64, take: impl FnMut(KeptReading)) -> Result<(), StoreError> {
         self.ask(|conn| readings::since(conn, position, take))
+    }
+
+    /// What a replay that wants to begin at `at` begins with; none: with an empty store.
+    /// # Errors
+    /// [`StoreError`]; also of a store that no program of this version has opened yet.
+    pub fn beginning(&self, at: Option<UtcMs>) -> Result<Option<Beginning>, StoreError> {
+        self.ask(|conn| checkpoints::newest_before(conn, at))
+    }
+
+    /// The numbers of the newest input and of the newest reading.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inputs_end(&self) -> Result<(u64, u64), StoreError> {
+        self.ask(|conn| Ok((inputs::newest(conn)?, readings::newest_position(conn)?)))
+    }
+
+    /// Up to `limit` inputs behind number `n`, in order.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inputs_behind(&self, n: u64, limit: u32) -> Result<Vec<KeptInput>, StoreError> {
+        self.ask(|conn| inputs::since(conn, n, limit))
+    }
+
+    /// The next readings behind `position`, in order of arrival; none at the end.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn readings_behind(&self, position: u64) -> Result<Vec<KeptReading>, StoreError> {
+        self.ask(|conn| readings::page_behind(conn, position))
+    }
+
+    /// Every document that has a chunk, and its kind.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn documents_with_chunks(&self) -> Result<Vec<(DocumentId, DocumentKind)>, StoreError> {
+        self.ask(documents::with_chunks)
+    }
+
+    /// The chunks of a document in the order in which they were written, each with its position.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chunks_of(&self, document: DocumentId) -> Result<Vec<(u64, Chunk)>, StoreError> {
+        self.ask(|conn| documents::chunks_of(conn, document))
     }
 
     /// The newest version of an order.

@@ -4,7 +4,7 @@
 mod chain;
 mod clocks;
 mod damage;
-mod depot;
+pub(crate) mod depot;
 mod detectors;
 mod frame;
 mod line;
