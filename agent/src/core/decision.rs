@@ -16,7 +16,7 @@ use gatehouse_common::{
     time::{Moment, UtcMs},
 };
 
-use super::{ground::GroundInput, input::Receipt};
+use super::{drills::DrillTurn, ground::GroundInput, input::Receipt};
 
 /// What follows from one input.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -151,6 +151,19 @@ pub enum Record {
         by: String,
         /// How: `start`, `activate` or `rollback`.
         how: &'static str,
+    },
+    /// A drill was started or has ended: ground.
+    Drill {
+        /// Which source was pretended to be gone.
+        source: String,
+        /// What became of it.
+        turn: DrillTurn,
+        /// When.
+        at: UtcMs,
+        /// Who did it.
+        by: String,
+        /// Why, where it was started.
+        reason: String,
     },
     /// How far the hub's feed is taken.
     Cursor(Cursor),

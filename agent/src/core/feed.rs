@@ -16,6 +16,7 @@ use super::{
     Case, Core, Dispatch,
     decision::{Change, Record},
     dispatches::folded,
+    drills,
     ground::Told,
 };
 
@@ -36,7 +37,7 @@ impl Core {
                     Told::Fact(json)
                 }
                 Downward::Lease(sealed) => {
-                    self.take_lease(now, &sealed);
+                    self.take_lease(now, now, &sealed);
                     Told::Lease(sealed)
                 }
                 Downward::Chunk { document, kind, bytes } => {
@@ -60,7 +61,9 @@ impl Core {
                     Told::Sources(json)
                 }
             };
-            if self.out.records[before..].iter().any(|record| !matches!(record, Record::Quarantine { .. })) {
+            let withheld = !self.drilled().is_empty();
+            if withheld || self.out.records[before..].iter().any(|record| !matches!(record, Record::Quarantine { .. }))
+            {
                 told.push(keeps);
             }
         }
@@ -115,6 +118,7 @@ impl Core {
             // The depot's own sensors know its doors, papers and goods better than anyone.
             FactKey::Dock { .. } | FactKey::Documents { .. } | FactKey::Cargo { .. } => return,
         }
+        let Some(report) = self.withhold_report(now, report) else { return };
         let fact = Fact { report, received: now.clone() };
         if self.facts.take(fact.clone()) {
             self.out.records.push(Record::Fact(fact));
@@ -123,7 +127,17 @@ impl Core {
 
     fn take_sources(&mut self, now: &Moment, json: &str) {
         match serde_json::from_str::<std::collections::BTreeMap<String, UtcMs>>(json) {
-            Ok(sources) => {
+            Ok(mut sources) => {
+                if self.is_drilled(drills::HUB) {
+                    return;
+                }
+                for drilled in self.drilled() {
+                    // It has not been heard since the drill began.
+                    match self.sources.get(&drilled) {
+                        Some(heard) => sources.insert(drilled, *heard),
+                        None => sources.remove(&drilled),
+                    };
+                }
                 self.sources = sources;
                 self.write_rule("sources", &self.sources.clone());
                 self.feeds_changed(now, now.wall);

@@ -183,6 +183,20 @@ pub enum Act {
     },
     /// Puts the rules in force that were before.
     RollBackRules,
+    /// Pretends that a source is gone, to learn how to go on without it.
+    StartDrill {
+        /// Which: `erp`, `wms`, `tms`, `carrier`, `hub`, or a device by the name of its readings.
+        source: String,
+        /// For how long, in milliseconds: a minute to 8 hours.
+        lasts_ms: u64,
+        /// Why, for the record.
+        reason: String,
+    },
+    /// Ends a drill before its time.
+    StopDrill {
+        /// Which source is back.
+        source: String,
+    },
     /// Holds a dispatch.
     Hold {
         /// Which dispatch.

@@ -9,6 +9,7 @@ mod cases;
 mod chain;
 pub mod decision;
 mod dispatches;
+pub mod drills;
 mod elapsed;
 mod feed;
 pub mod ground;
@@ -38,7 +39,7 @@ use gatehouse_common::{
     case::CaseView,
     dispatch::DispatchView,
     document::{Actor, ActorKind, Document},
-    fact::Facts,
+    fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
     id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
@@ -52,6 +53,7 @@ use gatehouse_common::{
 
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
+use drills::{Drill, KeptLease, KeptNews};
 use elapsed::Stamps;
 use ground::GroundInput;
 use input::Input;
@@ -138,6 +140,10 @@ pub struct Core {
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
     senders: Table<SenderState>,
+    drills: Table<Option<Drill>>,
+    kept_facts: Table<Option<Fact>>,
+    kept_readings: Table<Option<KeptNews>>,
+    kept_lease: Option<KeptLease>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -186,6 +192,10 @@ impl Core {
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
             senders: Table::new("sender"),
+            drills: Table::new("drill"),
+            kept_facts: Table::new("kept_fact"),
+            kept_readings: Table::new("kept_reading"),
+            kept_lease: None,
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -240,7 +250,10 @@ impl Core {
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
             || self.clocks.take(key, body)
-            || self.senders.take(key, body);
+            || self.senders.take(key, body)
+            || self.drills.take(key, body)
+            || self.kept_facts.take(key, body)
+            || self.kept_readings.take(key, body);
         if taken {
             return;
         }
@@ -252,6 +265,7 @@ impl Core {
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
+            drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -290,6 +304,7 @@ impl Core {
     pub fn handle(&mut self, now: &Moment, input: Input) -> Decision {
         let now = &self.begin_at(now);
         let hlc = self.hlc;
+        self.end_drills(now);
         match input {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
@@ -409,6 +424,9 @@ impl Core {
         self.probes.flush(&mut self.out.records);
         self.clocks.flush(&mut self.out.records);
         self.senders.flush(&mut self.out.records);
+        self.drills.flush(&mut self.out.records);
+        self.kept_facts.flush(&mut self.out.records);
+        self.kept_readings.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());
         }

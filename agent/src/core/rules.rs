@@ -47,7 +47,7 @@ impl Core {
         Ok(self.put_in_force(now, tap, bundle, text, "rollback"))
     }
 
-    fn may_change_rules(&self, tap: &Tap) -> Result<(), TapRefused> {
+    pub(super) fn may_change_rules(&self, tap: &Tap) -> Result<(), TapRefused> {
         let roles = &self.profile.bundle.rules.activation_roles;
         if roles.contains(&tap.role) {
             return Ok(());

@@ -14,7 +14,9 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, chain, checksum, cursors, documents, facts, outbox, quarantine, readings, rules};
+use super::{
+    Store, StoreError, chain, checksum, cursors, documents, drills, facts, outbox, quarantine, readings, rules,
+};
 use crate::core::{decision::Record, start::StoredLease};
 
 /// Says what the caller can do about what SQLite said.
@@ -92,6 +94,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::RuleGone { key } => facts::forget_rule(conn, key),
         Record::Gates { dispatch, gates } => documents::write_gates(conn, *dispatch, gates),
         Record::Bundle { text, version, at, by, how } => rules::put(conn, text, *version, *at, by, how),
+        Record::Drill { source, turn, at, by, reason } => drills::write(conn, source, *turn, *at, by, reason),
         Record::Cursor(cursor) => cursors::set_cursor(conn, cursor),
         Record::Anchor { head, sealed, received } => chain::write_anchor(conn, head, sealed, received),
         Record::Epoch { epoch } => chain::begin_epoch(conn, *epoch),

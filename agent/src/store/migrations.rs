@@ -23,7 +23,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0003_room", sql: include_str!("migrations/0003_room.sql"), then: None },
     Migration { name: "0004_anchors", sql: include_str!("migrations/0004_anchors.sql"), then: None },
     Migration { name: "0005_rules", sql: include_str!("migrations/0005_rules.sql"), then: None },
-    Migration { name: "0007_inputs", sql: include_str!("migrations/0007_inputs.sql"), then: Some(checkpoints::begin) },
+    Migration {
+        name: "0007_inputs_and_drills",
+        sql: include_str!("migrations/0007_inputs_and_drills.sql"),
+        then: Some(checkpoints::begin),
+    },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

@@ -102,7 +102,7 @@ const GROUND: [Ground; 12] = [
     Ground { table: "rules", sql: "SELECT rowid, key, body, checksum FROM rules", matches: |row| summed(row, 2) },
 ];
 /// The outbox and what was let go of come last: their keys are summed too.
-const KEYED: [Ground; 4] = [
+const KEYED: [Ground; 5] = [
     Ground {
         table: "outbox",
         sql: "SELECT rowid, kind, body, checksum FROM outbox",
@@ -112,6 +112,11 @@ const KEYED: [Ground; 4] = [
         table: "let_go",
         sql: "SELECT rowid, what, at_ms, from_ms, to_ms, count, sources, checksum FROM let_go",
         matches: |row| summed(row, 6),
+    },
+    Ground {
+        table: "drills",
+        sql: "SELECT rowid, source, turn, at_ms, by, reason, checksum FROM drills",
+        matches: |row| summed(row, 5),
     },
     Ground {
         table: "inputs",

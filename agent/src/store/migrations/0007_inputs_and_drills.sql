@@ -20,3 +20,14 @@ CREATE TABLE checkpoints (
   body     BLOB NOT NULL,
   checksum BLOB NOT NULL
 );
+
+-- Ground: drills that were started and ended, by whom and why. Only grows.
+CREATE TABLE drills (
+  n        INTEGER PRIMARY KEY AUTOINCREMENT,
+  source   TEXT NOT NULL,
+  turn     TEXT NOT NULL,
+  at_ms    INTEGER NOT NULL,
+  by       TEXT NOT NULL,
+  reason   TEXT NOT NULL,
+  checksum BLOB NOT NULL
+);
