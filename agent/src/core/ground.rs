@@ -8,7 +8,7 @@
 use gatehouse_common::{
     bundle::Bundle,
     case::CaseView,
-    document::Document,
+    document::{ActorKind, Document},
     gate::GateResult,
     geo::Geofence,
     id::{DocumentId, DocumentKind, Hash32, VehicleId},
@@ -139,6 +139,7 @@ impl Core {
     pub fn configure(&mut self, as_configured: &Configured) {
         self.profile.vehicle.clone_from(&as_configured.vehicle);
         self.profile.yard = as_configured.yard;
+        self.actor.kind = if self.profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
     }
 
     /// Puts rules in force without asking anybody. Whatever follows comes with the next look at the clock.

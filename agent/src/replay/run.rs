@@ -77,9 +77,7 @@ pub(super) struct Run {
 
 impl Run {
     fn new(core: Core) -> Self {
-        let profile = core.profile();
-        let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
-        let own = Actor { kind, site: profile.site.clone(), device: profile.device.clone(), epoch: 1 };
+        let own = own_of(&core);
         let (keys, cases) = (HashMap::new(), BTreeMap::new());
         Self { core, own, keys, decided: Vec::new(), cases, taps: (0, 0), unheard: 0 }
     }
@@ -144,6 +142,13 @@ impl Run {
     pub(super) fn knows_case(&self, id: DocumentId) -> bool {
         self.core.document(DocumentKind::Case, id).is_some()
     }
+}
+
+/// As whom the device writes, in whichever of its lives.
+fn own_of(core: &Core) -> Actor {
+    let profile = core.profile();
+    let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
+    Actor { kind, site: profile.site.clone(), device: profile.device.clone(), epoch: 1 }
 }
 
 fn item(says: Downward) -> FeedItem {
@@ -291,6 +296,7 @@ impl Pair {
     ) {
         for run in self.runs() {
             run.core.configure(configured);
+            run.own = own_of(&run.core);
             run.core.heard_hub(heard.clone());
         }
         if let Some(bundle) = bundle {

@@ -1,5 +1,6 @@
 use gatehouse_common::{
-    bundle::Bundle, case::CaseState, decision::DecisionKind, dispatch::Says, reading::ScanStep, time::UtcMs,
+    bundle::Bundle, case::CaseState, decision::DecisionKind, dispatch::Says, id::DocumentKind, reading::ScanStep,
+    sync::Downward, time::UtcMs,
 };
 
 use super::{Asked, Report, replay};
@@ -178,4 +179,33 @@ fn after_old_inputs_are_let_go_of_a_replay_begins_with_a_checkpoint() {
     let report = under(&depot, "");
     assert!(report.faith.is_whole() && report.faith.decisions_recorded > 0, "{:?}", report.faith);
     assert!(report.differences.is_empty(), "{:?}", report.differences);
+}
+
+#[test]
+fn a_vehicle_unit_is_replayed_as_one() {
+    let mut depot = Depot::new(false, None);
+    depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10).seal("V1", true);
+    let document = depot.hub_document("O1");
+    let mut unit = Depot::new(false, Some("V1"));
+    unit.line(Line::Starting).online().order("O1", 10);
+    for chunk in document.chunks() {
+        unit.tell(Downward::Chunk { document: Depot::id("O1"), kind: DocumentKind::Dispatch, bytes: chunk.bytes });
+    }
+    unit.fix("V1", 0.0).wait_minutes(1).fix("V1", 0.0).drives_off().wait_minutes(30).seal("V1", false).wait_minutes(5);
+    assert_eq!(unit.state("O1"), "departed");
+    let report = under(&unit, "");
+    assert!(report.faith.is_whole() && report.faith.cases_recorded > 0, "{report:#?}");
+    assert!(report.cases.iter().all(|c| c.only_now.is_empty() && c.only_then.is_empty()), "{:?}", report.cases);
+}
+
+#[test]
+fn what_the_hub_said_of_a_case_that_does_not_arise_is_left_out_and_counted() {
+    let mut depot = begun();
+    depot.online().lease("L1", 100).prepared("O1", 10).inventory("O1", 4).scan(ScanStep::Staged, "O1", 10);
+    depot.hub_moves(depot.case("INV_SHORTFALL"), CaseState::Acknowledged).wait_minutes(2);
+    let report = under(&depot, "[classes.standard]\ngates = ['cargo']\n");
+    assert_eq!((report.faith.unheard_now, report.differences[0].change), (1, "released"));
+    let shortfalls = report.cases.iter().find(|of| of.case_type.code() == "INV_SHORTFALL").unwrap();
+    assert_eq!((shortfalls.then, shortfalls.now, shortfalls.only_then.len()), (1, 0, 1));
+    assert!(report.faith.is_whole(), "{:?}", report.faith);
 }
