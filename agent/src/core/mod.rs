@@ -9,8 +9,10 @@ mod cases;
 mod chain;
 pub mod decision;
 mod dispatches;
+pub mod drills;
 mod elapsed;
 mod feed;
+pub mod ground;
 pub mod input;
 mod leases;
 mod line;
@@ -28,7 +30,7 @@ mod timer;
 pub mod trips;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +39,7 @@ use gatehouse_common::{
     case::CaseView,
     dispatch::DispatchView,
     document::{Actor, ActorKind, Document},
-    fact::Facts,
+    fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
     id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
@@ -51,7 +53,9 @@ use gatehouse_common::{
 
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
+use drills::{Drill, KeptLease, KeptNews};
 use elapsed::Stamps;
+use ground::GroundInput;
 use input::Input;
 use senders::SenderState;
 use signals::{
@@ -138,6 +142,10 @@ pub struct Core {
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
     senders: Table<SenderState>,
+    drills: Table<Option<Drill>>,
+    kept_facts: Table<Option<Fact>>,
+    kept_readings: Table<Option<KeptNews>>,
+    kept_lease: Option<KeptLease>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -187,6 +195,10 @@ impl Core {
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
             senders: Table::new("sender"),
+            drills: Table::new("drill"),
+            kept_facts: Table::new("kept_fact"),
+            kept_readings: Table::new("kept_reading"),
+            kept_lease: None,
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -241,7 +253,10 @@ impl Core {
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
             || self.clocks.take(key, body)
-            || self.senders.take(key, body);
+            || self.senders.take(key, body)
+            || self.drills.take(key, body)
+            || self.kept_facts.take(key, body)
+            || self.kept_readings.take(key, body);
         if taken {
             return;
         }
@@ -253,6 +268,7 @@ impl Core {
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
+            drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -298,6 +314,7 @@ impl Core {
     /// [`Core::settle`], once for all inputs of that commit.
     pub fn take(&mut self, now: &Moment, input: Input) -> Decision {
         let now = &self.begin_at(now);
+        self.end_drills(now);
         match input {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
@@ -315,10 +332,15 @@ impl Core {
                 self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
             }
             Input::Feed { items, cursor, .. } => {
+                let line_was_down = !self.line.up;
                 self.hub_speaks(now);
-                self.take_feed(now, items, cursor);
+                let told = self.take_feed(now, items, cursor);
+                if line_was_down || !told.is_empty() {
+                    self.keep(now, GroundInput::Feed(told));
+                }
             }
             Input::StartAgain { cursor } => {
+                self.keep(now, GroundInput::StartAgain);
                 self.cursor = cursor;
                 self.line.recalls_known = false;
                 self.hub_speaks(now);
@@ -326,7 +348,10 @@ impl Core {
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
             }
-            Input::Outlived(known) => self.begin_epoch(now, &known),
+            Input::Outlived(known) => {
+                self.begin_epoch(now, &known);
+                self.keep(now, GroundInput::Outlived(known));
+            }
             Input::Pushed { through, rejected, kept_through } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
@@ -335,15 +360,23 @@ impl Core {
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
                 self.changed(Change::Status);
             }
-            Input::Line(line) => self.take_line(now, line),
+            Input::Line(line) => {
+                self.keep_line(now, line);
+                self.take_line(now, line);
+            }
             Input::Tap(tap) => {
                 let answer = self.take_tap(now, &tap);
                 self.out.answer = Some(answer);
+                if !tap.act.changes_rules() {
+                    self.keep(now, GroundInput::Tap(tap));
+                }
             }
             Input::Tick => {
                 self.look_at_all = true;
                 self.tell_status(now);
                 self.tell_tracks(now);
+                self.look(now);
+                self.keep_look(now);
             }
         }
         self.look(now);
@@ -402,6 +435,9 @@ impl Core {
         self.probes.flush(records);
         self.clocks.flush(records);
         self.senders.flush(records);
+        self.drills.flush(records);
+        self.kept_facts.flush(records);
+        self.kept_readings.flush(records);
         if self.hlc != self.hlc_settled {
             self.hlc_settled = self.hlc;
             records.extend(rule("clock", &self.hlc));

@@ -48,7 +48,7 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
     }
 
     /// Every subject with its state.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &V)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &V)> {
         self.held.iter()
     }
 

@@ -6,10 +6,13 @@
 
 mod alone;
 mod chain;
+mod checkpoints;
 mod checksum;
 mod cursors;
 mod documents;
+mod drills;
 mod facts;
+mod inputs;
 mod journal;
 mod ledger;
 mod migrations;
@@ -42,10 +45,13 @@ use rusqlite::Connection;
 use crate::core::{decision::Record, start::Snapshot};
 
 pub use chain::{AnchorRow, DecisionRow};
+pub use checkpoints::Beginning;
+pub use drills::DrillRow;
+pub use inputs::KeptInput;
 pub use ledger::kind_of;
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
-pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
+pub use reader::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, Reader, SourceAge, Status, Stored};
 pub use readings::{Before, KeptReading};
 pub use room::{Limits, Room};
 pub use rules::BundleRow;
@@ -220,11 +226,16 @@ impl Store {
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let written = (!readings.is_empty()).then(|| self.readings.write(&tx, &readings)).transpose().map_err(fail)?;
         let last = last_words(records);
+        let mut before = self.readings.newest();
         let mut changes = Vec::new();
         for (record, _) in records.iter().zip(last).filter(|(_, last)| *last) {
-            match journal::change(record).map_err(fail)? {
-                Some(change) => changes.push(change),
-                None => ledger::write(&tx, record).map_err(fail)?,
+            match record {
+                Record::Reading { .. } => before += 1,
+                Record::Input { at, input } => inputs::write(&tx, before, at, input).map_err(fail)?,
+                _ => match journal::change(record).map_err(fail)? {
+                    Some(change) => changes.push(change),
+                    None => ledger::write(&tx, record).map_err(fail)?,
+                },
             }
         }
         let journaled = journal::write(&tx, &changes).map_err(fail)?;
@@ -274,7 +285,9 @@ impl Store {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let more = room::tidy(&tx, &limits, now).map_err(fail)?;
+        let journal = journal::Journal::open(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
+        self.journal = journal;
         Ok(more)
     }
 

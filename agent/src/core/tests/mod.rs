@@ -4,8 +4,9 @@
 mod chain;
 mod clocks;
 mod damage;
-mod depot;
+pub(crate) mod depot;
 mod detectors;
+mod drills;
 mod frame;
 mod line;
 mod matters;
