@@ -5,6 +5,7 @@
 //! number: the same inputs at the same moments give the same decisions, byte for byte, also when
 //! the core is loaded anew from the store between any two of them.
 
+pub mod bounds;
 mod cases;
 mod chain;
 pub mod decision;
@@ -49,13 +50,13 @@ use gatehouse_common::{
     time::{Hlc, Moment, UtcMs},
 };
 
+use bounds::UnknownOrder;
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
 use elapsed::Stamps;
 use input::Input;
 use senders::SenderState;
 use signals::{
-    clocks::ClockState,
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
@@ -122,6 +123,7 @@ pub struct Core {
     doors: Table<DoorState>,
     vehicles: Table<VehicleState>,
     counts: Table<Counts>,
+    unknown_orders: Table<UnknownOrder>,
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
     watches: Table<Watch>,
@@ -131,7 +133,6 @@ pub struct Core {
     tracks: Table<Track>,
     track_book: TrackBook,
     probes: Table<ProbeState>,
-    clocks: Table<ClockState>,
     line: LineSeen,
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
@@ -170,6 +171,7 @@ impl Core {
             doors: Table::new("door"),
             vehicles: Table::new("vehicle"),
             counts: Table::new("counts"),
+            unknown_orders: Table::new("unknown_order"),
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
             watches: Table::new("watch"),
@@ -179,7 +181,6 @@ impl Core {
             tracks: Table::new("track"),
             track_book: TrackBook::default(),
             probes: Table::new("probe"),
-            clocks: Table::new("device_clock"),
             line: LineSeen::default(),
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
@@ -229,6 +230,7 @@ impl Core {
         let taken = self.doors.take(key, body)
             || self.vehicles.take(key, body)
             || self.counts.take(key, body)
+            || self.unknown_orders.take(key, body)
             || self.rules.take(key, body)
             || self.slots.take(key, body)
             || self.watches.take(key, body)
@@ -237,7 +239,6 @@ impl Core {
             || self.learnt.take(key, body)
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
-            || self.clocks.take(key, body)
             || self.senders.take(key, body);
         if taken {
             return;
@@ -295,7 +296,7 @@ impl Core {
             }
             Input::Shown(shown) => {
                 self.acknowledge(shown.receipt);
-                self.take_shown(shown);
+                self.take_shown(now, shown);
             }
             Input::Counted(counts) => {
                 self.out.records.extend(counts.into_iter().map(|(name, by)| Record::Counted { name, by }));
@@ -332,6 +333,7 @@ impl Core {
             }
             Input::Tick => {
                 self.look_at_all = true;
+                self.make_room(now);
                 self.tell_status(now);
                 self.tell_tracks(now);
             }
@@ -381,6 +383,7 @@ impl Core {
         self.doors.flush(&mut self.out.records);
         self.vehicles.flush(&mut self.out.records);
         self.counts.flush(&mut self.out.records);
+        self.unknown_orders.flush(&mut self.out.records);
         self.rules.flush(&mut self.out.records);
         self.slots.flush(&mut self.out.records);
         self.watches.flush(&mut self.out.records);
@@ -389,7 +392,6 @@ impl Core {
         self.learnt.flush(&mut self.out.records);
         self.tracks.flush(&mut self.out.records);
         self.probes.flush(&mut self.out.records);
-        self.clocks.flush(&mut self.out.records);
         self.senders.flush(&mut self.out.records);
         if self.hlc != hlc_before {
             self.write_rule("clock", &self.hlc.clone());

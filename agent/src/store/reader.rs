@@ -259,7 +259,7 @@ impl Reader {
                 readings: Some(heard.readings),
                 gaps: sender.map_or(0, |sender| sender.gaps),
                 missing: sender.map_or(0, |sender| sender.missing),
-                clock_behind_ms: sender.and_then(SenderState::clock_behind_ms),
+                clock_behind_ms: sender.and_then(|sender| sender.times.behind_ms()),
                 source,
             }
         }));
