@@ -5,6 +5,7 @@
 //! number: the same inputs at the same moments give the same decisions, byte for byte, also when
 //! the core is loaded anew from the store between any two of them.
 
+pub mod bounds;
 mod cases;
 mod chain;
 pub mod decision;
@@ -51,6 +52,7 @@ use gatehouse_common::{
     time::{Hlc, Moment, UtcMs},
 };
 
+use bounds::UnknownOrder;
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
 use drills::{Drill, KeptLease, KeptNews};
@@ -59,7 +61,6 @@ use ground::GroundInput;
 use input::Input;
 use senders::SenderState;
 use signals::{
-    clocks::ClockState,
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
@@ -128,6 +129,7 @@ pub struct Core {
     doors: Table<DoorState>,
     vehicles: Table<VehicleState>,
     counts: Table<Counts>,
+    unknown_orders: Table<UnknownOrder>,
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
     watches: Table<Watch>,
@@ -137,7 +139,6 @@ pub struct Core {
     tracks: Table<Track>,
     track_book: TrackBook,
     probes: Table<ProbeState>,
-    clocks: Table<ClockState>,
     line: LineSeen,
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
@@ -181,6 +182,7 @@ impl Core {
             doors: Table::new("door"),
             vehicles: Table::new("vehicle"),
             counts: Table::new("counts"),
+            unknown_orders: Table::new("unknown_order"),
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
             watches: Table::new("watch"),
@@ -190,7 +192,6 @@ impl Core {
             tracks: Table::new("track"),
             track_book: TrackBook::default(),
             probes: Table::new("probe"),
-            clocks: Table::new("device_clock"),
             line: LineSeen::default(),
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
@@ -244,6 +245,7 @@ impl Core {
         let taken = self.doors.take(key, body)
             || self.vehicles.take(key, body)
             || self.counts.take(key, body)
+            || self.unknown_orders.take(key, body)
             || self.rules.take(key, body)
             || self.slots.take(key, body)
             || self.watches.take(key, body)
@@ -252,7 +254,6 @@ impl Core {
             || self.learnt.take(key, body)
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
-            || self.clocks.take(key, body)
             || self.senders.take(key, body)
             || self.drills.take(key, body)
             || self.kept_facts.take(key, body)
@@ -322,7 +323,7 @@ impl Core {
             }
             Input::Shown(shown) => {
                 self.acknowledge(shown.receipt);
-                self.take_shown(shown);
+                self.take_shown(now, shown);
             }
             Input::Counted(counts) => {
                 self.out.records.extend(counts.into_iter().map(|(name, by)| Record::Counted { name, by }));
@@ -373,6 +374,7 @@ impl Core {
             }
             Input::Tick => {
                 self.look_at_all = true;
+                self.make_room(now);
                 self.tell_status(now);
                 self.tell_tracks(now);
                 self.look(now);
@@ -425,6 +427,7 @@ impl Core {
         self.doors.flush(records);
         self.vehicles.flush(records);
         self.counts.flush(records);
+        self.unknown_orders.flush(records);
         self.rules.flush(records);
         self.slots.flush(records);
         self.watches.flush(records);
@@ -433,7 +436,6 @@ impl Core {
         self.learnt.flush(records);
         self.tracks.flush(records);
         self.probes.flush(records);
-        self.clocks.flush(records);
         self.senders.flush(records);
         self.drills.flush(records);
         self.kept_facts.flush(records);

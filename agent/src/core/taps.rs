@@ -1,5 +1,7 @@
 //! What people do at the page, checked against policy.
 
+use std::collections::BTreeSet;
+
 use gatehouse_common::{
     case::{CaseState, CaseType, Says as CaseSays, Severity, lifecycle::lacks_authority as case_lacks},
     decision::{DecidedBy, DecisionKind, Mode, SecondPerson},
@@ -210,6 +212,10 @@ impl Core {
         }
         if signed.lines.is_empty() {
             return Err(TapRefused::State("say what became of at least one line".to_owned()));
+        }
+        let distinct: BTreeSet<u16> = signed.lines.iter().map(|line| line.line).collect();
+        if distinct.len() != signed.lines.len() || distinct.contains(&0) {
+            return Err(TapRefused::State("say of each line once, from 1, what became of it".to_owned()));
         }
         self.keep_proof(id, signed);
         Ok(TapDone { decision: None, message: format!("order {} is handed over", view.order) })

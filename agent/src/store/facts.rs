@@ -79,6 +79,28 @@ pub fn facts_and_rules(store: &Store) -> Result<(Vec<Fact>, Vec<(String, String)
     Ok((facts, rules.into_iter().collect()))
 }
 
+/// State of the rules of these kinds by key: what their table says, and what came since.
+pub fn rules_of(conn: &Connection, kinds: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut held = BTreeMap::new();
+    // '0' follows '/' in ASCII: all rows of one kind lie between the two.
+    let mut query = conn.prepare_cached("SELECT key, body FROM rules WHERE key > ?1 || '/' AND key < ?1 || '0'")?;
+    for kind in kinds {
+        for row in query.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))? {
+            held.extend([row?]);
+        }
+    }
+    if kinds.iter().any(|kind| journal::is_often(kind)) {
+        journal::each(conn, |change| match change {
+            Change::Rule(key, body) if kinds.contains(&journal::kind_of(&key)) => match body {
+                Some(body) => drop(held.insert(key, body)),
+                None => drop(held.remove(&key)),
+            },
+            _ => {}
+        })?;
+    }
+    Ok(held)
+}
+
 fn read<T: DeserializeOwned>(store: &Store, what: &str, key: &str, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|e| store.damaged(format!("{what} {key} cannot be read: {e}")))
 }

@@ -3,8 +3,8 @@
 //!
 //! In: what changed of them in a commit. Out: what changed since the tables were last written, for a start. In a
 //! table, each subject costs a page of its own per commit; in a row of the journal, all subjects of a commit share a
-//! page. Only a start reads what is kept here: a key that a [`Reader`](super::Reader) looks up is never written here,
-//! and a key has one way for ever, so that a row of a table is never newer than the journal.
+//! page. A key has one way for ever, so that a row of a table is never newer than the journal. Who looks up one key
+//! alone looks in the tables: only what is looked up all together, as [`facts::rules_of`] does, goes this way.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ const BYTES_MAX: u64 = 1 << 20;
 const ROW_MAX: u32 = 64 << 20;
 /// Level of zstd: each row is written once and seldom read.
 const LEVEL: i32 = 1;
-/// Rule state, by the first word of its key, that is kept here; readers look up all other.
-const OFTEN: [&str; 9] =
-    ["door", "vehicle", "counts", "watch", "motion", "probe", "device_clock", "clock", "stamp"];
+/// Rule state that is kept here, by the first word of its key.
+const OFTEN: [&str; 10] =
+    ["door", "vehicle", "counts", "unknown_order", "watch", "motion", "probe", "sender", "clock", "stamp"];
 
 /// What stands under one key after a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,19 @@ impl Journal {
     }
 }
 
+/// The first word of the key of a rule's state.
+pub fn kind_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(kind, _)| kind)
+}
+
+/// Whether rule state of this kind is kept here.
+pub fn is_often(kind: &str) -> bool {
+    OFTEN.contains(&kind)
+}
+
 /// What of `record` is kept here; nothing for a record that has a place of its own.
 pub fn change(record: &Record) -> Result<Option<Change>> {
-    let often = |key: &str| OFTEN.contains(&key.split_once('/').map_or(key, |(kind, _)| kind));
+    let often = |key: &str| is_often(kind_of(key));
     Ok(match record {
         Record::Rule { key, body } if often(key) => Some(Change::Rule(key.clone(), Some(body.clone()))),
         Record::RuleGone { key } if often(key) => Some(Change::Rule(key.clone(), None)),

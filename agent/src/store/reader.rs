@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::{
     AnchorRow, Beginning, BundleRow, DecisionRow, DrillRow, KeptInput, KeptReading, QuarantineRow, Room, ScrubPlace,
-    Scrubbed, StoreError, Waiting, chain, checkpoints, cursors, documents, drills, inputs,
+    Scrubbed, StoreError, Waiting, chain, checkpoints, cursors, documents, drills, facts, inputs,
     ledger::{explain, from_json, uint},
     outbox, quarantine, readings, room, rules, scrub,
 };
@@ -278,7 +278,7 @@ impl Reader {
                 readings: Some(heard.readings),
                 gaps: sender.map_or(0, |sender| sender.gaps),
                 missing: sender.map_or(0, |sender| sender.missing),
-                clock_behind_ms: sender.and_then(SenderState::clock_behind_ms),
+                clock_behind_ms: sender.and_then(|sender| sender.times.behind_ms()),
                 source,
             }
         }));
@@ -304,17 +304,10 @@ impl Reader {
         self.ask(|conn| drills::newest(conn, limit))
     }
 
-    /// Subjects and states of the rule rows of one kind.
+    /// Subjects and states of the rules of one kind.
     fn rules_under(&self, kind: &str) -> Result<Vec<(String, String)>, StoreError> {
-        // '0' follows '/' in ASCII: every key that begins with the prefix.
-        let (from, to) = (format!("{kind}/"), format!("{kind}0"));
-        self.ask(|conn| {
-            conn.prepare_cached(
-                "SELECT substr(key, length(?1) + 1), body FROM rules WHERE key > ?1 AND key < ?2 ORDER BY key",
-            )?
-            .query_map([&from, &to], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<Vec<(String, String)>>>()
-        })
+        let held = self.ask(|conn| facts::rules_of(conn, &[kind]))?;
+        Ok(held.into_iter().filter_map(|(key, body)| Some((key.split_once('/')?.1.to_owned(), body))).collect())
     }
 
     /// What senders' numbers and clocks show, by source.
