@@ -29,7 +29,7 @@ mod timer;
 pub mod trips;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
