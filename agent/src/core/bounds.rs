@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Core, decision::Record, state::Table};
 
 /// Doors that no order names.
-const DOORS_MAX: usize = 200;
+const DOORS_MAX: usize = 2_000;
 /// Vehicles that no order names.
 const VEHICLES_MAX: usize = 1_000;
 /// Orders that the hub has not told of.

@@ -23,9 +23,17 @@ const AHEAD_MAX_MS: i64 = 60_000;
 impl Core {
     pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
         self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
+        if self.withhold_reading(&reading) {
+            return;
+        }
+        self.compare_clocks(now, &reading.source, now.wall, reading.at);
+        self.follow_reading(now, &reading);
+    }
+
+    /// What follows from a reading, now or at the end of a drill.
+    pub(super) fn follow_reading(&mut self, now: &Moment, reading: &Reading) {
         let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
-        self.compare_clocks(now, &reading.source, now.wall, at);
-        if !self.has_room_for(now, &reading) {
+        if !self.has_room_for(now, reading) {
             return;
         }
         if at.since(now.wall) > AHEAD_MAX_MS {
@@ -37,8 +45,8 @@ impl Core {
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
             return;
         }
-        self.track_reading(&reading);
-        self.count_if_late(&reading);
+        self.track_reading(reading);
+        self.count_if_late(reading);
         match &reading.value {
             ReadingValue::Door { door, open } => {
                 let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));

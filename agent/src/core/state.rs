@@ -53,7 +53,7 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
     }
 
     /// Every subject with its state.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &V)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &V)> {
         self.held.iter()
     }
 
@@ -79,9 +79,8 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
     pub fn flush(&mut self, records: &mut Vec<Record>) {
         for subject in std::mem::take(&mut self.changed) {
             let key = format!("{}/{subject}", self.prefix);
-            match self.held.get(&subject).map(serde_json::to_string) {
-                Some(Ok(body)) => records.push(Record::Rule { key, body }),
-                Some(Err(e)) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
+            match self.held.get(&subject) {
+                Some(value) => records.extend(super::rule(&key, value)),
                 None => records.push(Record::RuleGone { key }),
             }
         }

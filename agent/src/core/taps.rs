@@ -41,6 +41,8 @@ impl Core {
             Act::Confirm { dispatch } => self.tap_confirm(now, tap, *dispatch),
             Act::ActivateRules { text } => self.tap_activate(now, tap, text),
             Act::RollBackRules => self.tap_roll_back(now, tap),
+            Act::StartDrill { source, lasts_ms, reason } => self.tap_start_drill(now, tap, source, *lasts_ms, reason),
+            Act::StopDrill { source } => self.tap_stop_drill(now, tap, source),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
             Act::MoveCase { case, to, reason } => self.tap_case(now, tap, *case, *to, reason),
@@ -51,7 +53,7 @@ impl Core {
         self.view(dispatch).filter(|v| v.site == self.profile.site).cloned().ok_or(TapRefused::NotFound(dispatch))
     }
 
-    fn needs_reason(&self, reason: &str) -> Result<(), TapRefused> {
+    pub(super) fn needs_reason(&self, reason: &str) -> Result<(), TapRefused> {
         let min_chars = self.profile.bundle.rules.overrides.reason_min_chars;
         if reason.trim().chars().count() < min_chars { Err(TapRefused::Reason { min_chars }) } else { Ok(()) }
     }

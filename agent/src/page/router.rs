@@ -38,6 +38,8 @@ pub fn router(app: App) -> Router {
         .route("/api/dispatches/{id}/confirm", post(taps::confirm))
         .route("/api/rules/activate", post(taps::activate_rules).layer(DefaultBodyLimit::max(RULES_MAX_BYTES)))
         .route("/api/rules/rollback", post(taps::roll_back_rules))
+        .route("/api/drills/start", post(taps::start_drill))
+        .route("/api/drills/stop", post(taps::stop_drill))
         .route("/api/dispatches/{id}/hold", post(taps::hold))
         .route("/api/dispatches/{id}/recall-seen", post(taps::recall_seen))
         .route("/api/dispatches/{id}/proof", post(taps::prove))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, Result};
 
-use super::{Reader, StoreError, ledger::uint, outbox};
+use super::{Reader, StoreError, facts, journal, ledger::uint, outbox};
 use crate::core::bounds::BOUNDS;
 
 /// How many decisions there were by mode, counted up to a row.
@@ -62,9 +62,9 @@ impl Reader {
 }
 
 fn remembered(conn: &Connection) -> Result<Vec<(&'static str, u64)>> {
-    // "0" follows "/": all rows of one prefix lie between the two.
-    let mut query = conn.prepare_cached("SELECT count(*) FROM rules WHERE key > ?1 || '/' AND key < ?1 || '0'")?;
-    BOUNDS.iter().map(|(word, prefix, _)| Ok((*word, query.query_row([prefix], |row| uint(row, 0))?))).collect()
+    let held = facts::rules_of(conn, &BOUNDS.map(|(_, kind, _)| kind))?;
+    let count = |kind: &str| held.keys().filter(|key| journal::kind_of(key) == kind).count() as u64;
+    Ok(BOUNDS.iter().map(|(word, kind, _)| (*word, count(kind))).collect())
 }
 
 fn open_cases(conn: &Connection) -> Result<BTreeMap<String, u64>> {

@@ -7,6 +7,7 @@ mod clocks;
 mod damage;
 pub(crate) mod depot;
 mod detectors;
+mod drills;
 mod frame;
 mod line;
 mod matters;

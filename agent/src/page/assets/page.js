@@ -101,6 +101,11 @@ function paintLines(board) {
 
 function paintAlarms(board) {
   const alarms = [];
+  for (const drill of board.status.drills) {
+    const text = make("div", "", make("strong", "", `DRILL: ${drill.source} counts as gone until ${clockTime(drill.until)}`),
+      `Started by ${drill.by}: "${drill.reason}". What it sends is kept and taken when the drill ends; holds and recalls count as always.`);
+    alarms.push(make("div", "alarm drill", text, button("End the drill", () => ask({ title: `End the drill without ${drill.source}`, text: "What it sent meanwhile is taken.", path: "/api/drills/stop", body: { source: drill.source } }))));
+  }
   for (const d of board.dispatches) {
     if (d.view.stop_departure) {
       alarms.push(make("div", "alarm", make("div", "", make("strong", "", `STOP ${d.view.order}: vehicle ${d.view.vehicle} must not leave door ${d.view.door}`),
@@ -116,7 +121,7 @@ function paintAlarms(board) {
     alarms.push(make("div", "alarm", text, button("Confirm", () => ask({ title: `Let ${d.view.order} leave`, text: `${d.asked.who} asks: "${d.asked.reason}". You confirm it with your own name; both names are kept.`, path: `/api/dispatches/${d.document}/confirm` }))));
   }
   // Repainting unchanged alarms would make a screen reader say them again and again.
-  const now = JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm, d.asked && d.asked.until > board.now && !d.view.release && d.asked]));
+  const now = JSON.stringify(board.status.drills) + JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm, d.asked && d.asked.until > board.now && !d.view.release && d.asked]));
   if (now !== shown) { shown = now; byId("alarms").replaceChildren(...alarms); }
 }
 function why(d) {
@@ -233,6 +238,8 @@ function paintSources(board) {
   fill("source-list", [
     make("p", "", `${count("readings_stored")} readings stored, ${count("duplicates_dropped")} repeats dropped, ${count("quarantined")} in quarantine, ${count("conflicts")} conflicts, ${s.decisions} decisions.`),
     make("p", "soft", `Messages: ${count("messages_unreadable")} unreadable, ${count("messages_oversized")} oversized, ${count("messages_empty")} empty, ${count("messages_again")} sent again, ${count("messages_retained")} retained, ${count("messages_of_no_concern")} of no concern, ${count("readings_late")} readings out of order, ${count("readings_beyond_bounds") + count("senders_beyond_bounds")} beyond what is remembered; ${count("connections_lost")} connections lost, ${count("sessions_gone")} times the broker had forgotten our session.`),
+    make("div", "buttons", button("Start a drill", () => ask({ title: "Pretend that a source is gone", text: "Its facts age as if no news came. It ends by itself.", path: "/api/drills/start", reason: true,
+      drill: [...new Set(["erp", "wms", "tms", "carrier", "hub", ...s.sources.map((x) => x.source)])] }))),
     rows.length ? table(["Source", "Last heard", "Readings", "Missing", "Clock"], rows) : make("p", "soft", "No source has been heard."),
   ], "");
 }
@@ -248,6 +255,8 @@ function ask(what) {
   byId("tap-reason").required = Boolean(what.reason);
   byId("tap-reason-label").hidden = !what.reason;
   byId("tap-to-label").hidden = !what.to;
+  byId("tap-source-label").hidden = byId("tap-minutes-label").hidden = !what.drill;
+  byId("tap-source").replaceChildren(...(what.drill ?? []).map((source) => make("option", "", source)));
   byId("tap-to").replaceChildren(...Object.entries(moves).map(([value, text]) => {
     const option = make("option", "", text);
     option.value = value;
@@ -264,7 +273,8 @@ byId("tap-cancel").addEventListener("click", () => byId("tap").close());
 byId("tap-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const what = asked;
-  let body = {};
+  let body = { ...what.body };
+  if (what.drill) Object.assign(body, { source: byId("tap-source").value, minutes: Number(byId("tap-minutes").value) });
   if (what.reason) body.reason = byId("tap-reason").value;
   if (what.to) body.to = byId("tap-to").value;
   const login = new TextEncoder().encode(`${byId("tap-name").value}:${byId("tap-pin").value}`);

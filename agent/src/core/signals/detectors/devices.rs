@@ -71,7 +71,11 @@ impl Core {
 
     /// FEED_STALE: no successful exchange for longer than its budget.
     pub(super) fn watch_feed(&mut self, now: &Moment, watched: &Watched, feed: &str) {
-        let heard = if feed == HUB {
+        let drill = self.drill(feed);
+        let heard = if let Some(drill) = drill {
+            // It was heard until then.
+            Some(drill.since.wall)
+        } else if feed == HUB {
             self.line.heard.as_ref().map(|heard| heard.wall)
         } else {
             self.sources.get(feed).copied()
@@ -81,7 +85,7 @@ impl Core {
             None => Condition::Unknown,
             // Cut off from the hub, nothing is known of those behind it; the line has a case of its own.
             Some(_) if feed != HUB && !self.line.up => Condition::Unknown,
-            Some(_) if feed == HUB && self.line.up => Condition::Absent,
+            Some(_) if feed == HUB && self.line.up && drill.is_none() => Condition::Absent,
             Some(heard) => {
                 let budget_ms = self.profile.bundle.rules.detectors.feed_stale.budget_of_ms(feed);
                 let seen = Sighting::since(heard, format!("{feed} has not been heard since {heard}"));
