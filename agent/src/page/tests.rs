@@ -13,10 +13,7 @@ use super::{App, Page, hash_pin, router::router};
 use crate::{
     clock::Clock,
     config::Operator,
-    core::tests::{
-        depot::Depot,
-        riding::loaded_with,
-    },
+    core::tests::{depot::Depot, riding::loaded_with},
     driver::Driver,
     tasks::Tasks,
 };
@@ -133,11 +130,7 @@ async fn posted(vehicle: Depot, dispatch: DocumentId, body: &Value) -> (u16, Val
         site_name: "V1".to_owned(),
         vehicle: Some("V1".parse().unwrap()),
     };
-    let ana = Operator {
-        name: "ana".parse().unwrap(),
-        role: "driver".to_owned(),
-        pin_argon2: hash_pin(PIN).unwrap(),
-    };
+    let ana = Operator { name: "ana".parse().unwrap(), role: "driver".to_owned(), pin_argon2: hash_pin(PIN).unwrap() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api/dispatches/{dispatch}/proof", listener.local_addr().unwrap());
     let mut tasks = Tasks::new();
