@@ -79,6 +79,7 @@ pub(super) fn raise(tx: &mut Tx<'_>, record: &DecisionRecord, summary: String, n
             summary,
             order: record.order.as_ref().map(|(order, _)| order.clone()),
             blocks: None,
+            follows: None,
         },
         Says::Classified {
             severity,
