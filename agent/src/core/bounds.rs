@@ -120,8 +120,8 @@ impl Core {
     fn has_room_for_line(&self, order: &OrderId, line: u16) -> bool {
         let most = if self.orders.contains_key(order) { LINES_MAX } else { UNKNOWN_LINES_MAX };
         self.counts.get(order.as_str()).is_none_or(|counts| {
-            let lines: BTreeSet<&u16> = counts.staged.keys().chain(counts.loaded.keys()).collect();
-            lines.contains(&line) || lines.len() < most
+            let is_held = counts.staged.contains_key(&line) || counts.loaded.contains_key(&line);
+            is_held || counts.staged.len().max(counts.loaded.len()) < most
         })
     }
 

@@ -12,6 +12,9 @@ mod problem;
 mod router;
 mod taps;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,

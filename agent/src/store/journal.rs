@@ -106,7 +106,8 @@ pub fn each(conn: &Connection, mut take: impl FnMut(Change)) -> Result<()> {
     while let Some(row) = rows.next()? {
         let (n, body, sum): (i64, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         checksum::check(format_args!("row {n} of the journal"), &[&body], &sum)?;
-        let changes = unpack(&body).ok_or_else(|| checksum::damaged(format!("row {n} of the journal cannot be read")))?;
+        let changes =
+            unpack(&body).ok_or_else(|| checksum::damaged(format!("row {n} of the journal cannot be read")))?;
         changes.into_iter().for_each(&mut take);
     }
     Ok(())

@@ -20,7 +20,7 @@ mod readings;
 mod recalls;
 mod release;
 mod rest;
-mod riding;
+pub(crate) mod riding;
 mod room;
 mod rules;
 mod timers;

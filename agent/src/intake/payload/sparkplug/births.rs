@@ -18,6 +18,10 @@ const PREFIX: &str = "sparkplug/";
 const METRICS_MAX: usize = 5_000;
 /// Nodes that are kept. A further one is refused.
 const NODES_MAX: usize = 1_000;
+/// What all births together may take, in bytes: names, and [`METRIC_BYTES`] for each metric. More are refused.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a metric takes beside its name, about.
+const METRIC_BYTES: usize = 96;
 
 /// Every node that was born.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -88,17 +92,28 @@ impl Births {
         }
         let mut node = Node { born, bd_seq, alive: true, ..Node::default() };
         node.declare("", metrics)?;
+        self.has_room_for(name, &node)?;
         self.nodes.insert(name.to_owned(), node);
         self.learned(name)
+    }
+
+    fn has_room_for(&self, name: &str, node: &Node) -> Result<(), String> {
+        let others: usize = self.nodes.iter().filter(|(held, _)| *held != name).map(|(_, node)| node.bytes()).sum();
+        if others + node.bytes() > BYTES_MAX {
+            return Err(format!("more than {BYTES_MAX} bytes of births in all"));
+        }
+        Ok(())
     }
 
     /// A device of a node that is alive is born.
     /// # Errors
     /// What is too much.
     pub fn device(&mut self, name: &str, device: &str, metrics: &[Metric]) -> Result<Learned, String> {
-        if let Some(node) = self.nodes.get_mut(name) {
+        if let Some(mut node) = self.nodes.get(name).cloned() {
             node.declare(device, metrics)?;
             node.devices.insert(device.to_owned());
+            self.has_room_for(name, &node)?;
+            self.nodes.insert(name.to_owned(), node);
         }
         self.learned(name)
     }
@@ -139,6 +154,12 @@ impl Node {
         Ok(())
     }
 
+    /// What it takes, about. A name stands twice: as declared, and behind its alias.
+    fn bytes(&self) -> usize {
+        let metrics = self.metrics.values().flat_map(BTreeMap::keys).map(|name| 2 * name.len() + METRIC_BYTES);
+        metrics.sum::<usize>() + self.devices.iter().map(|device| device.len() + METRIC_BYTES).sum::<usize>()
+    }
+
     fn index(&mut self) {
         self.aliases.clear();
         for (device, metrics) in &self.metrics {
@@ -160,5 +181,26 @@ impl Node {
         };
         let declared = self.metrics.get(&device).and_then(|metrics| metrics.get(&name));
         Some((name, metric.datatype.or_else(|| declared.and_then(|declared| declared.datatype))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn births_without_end_are_refused_at_a_bound_and_those_before_stay() {
+        let metric = |n: usize| {
+            let mut metric = Metric::default();
+            let _ = metric.name.insert(format!("{n:0>1000}"));
+            metric
+        };
+        let metrics: Vec<Metric> = (0..1_000).map(metric).collect();
+        let mut births = Births::default();
+        let born = (0..50).filter(|n| births.node(&format!("G/{n}"), UtcMs(0), None, &metrics).is_ok()).count();
+        assert!((3..5).contains(&born), "{born} nodes of 2 MB each");
+        assert!(births.device("G/0", "d", &metrics).is_err());
+        assert!(births.alive("G/0").is_some_and(|node| node.devices.is_empty()), "and nothing of it is left");
+        assert!(births.node("G/0", UtcMs(1), None, &metrics[..10]).is_ok(), "its own next birth takes its place");
     }
 }
