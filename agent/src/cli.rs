@@ -3,6 +3,8 @@
 //! Ends with 0 when all went well, 1 when something failed, 2 when configuration or command line
 //! must be corrected.
 
+mod drill;
+mod replay;
 mod rules;
 
 use std::{
@@ -115,6 +117,14 @@ enum Command {
         #[arg(value_name = "INVITATION")]
         invitation: String,
     },
+    /// Pretends that a source is gone, so that a depot learns how it goes on without it.
+    ///
+    /// Facts of that source age as if no news came; the news is kept and taken when the drill ends. Holds and recalls,
+    /// alarms and broken seals count as always. A drill ends by itself, and decisions made during it say so.
+    Drill {
+        #[command(subcommand)]
+        command: drill::Command,
+    },
     /// Prints the device's public key, for `gatehouse-hub device add`. Makes the key at first use.
     PublicKey {
         #[command(flatten)]
@@ -186,6 +196,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::HashPin => hash_pin(),
         Command::Rules { command } => rules::main(command),
         Command::Enrol { config, invitation } => enrol(&config.config, &invitation),
+        Command::Drill { command } => drill::main(command),
         Command::PublicKey { config } => public_key(&config.config),
     };
     match done {
@@ -207,7 +218,7 @@ fn load(path: &Path) -> anyhow::Result<Config> {
 fn run(path: &Path, clock: &Clock, log_format: logs::Format) -> anyhow::Result<()> {
     let config = load(path)?;
     let flood = logs::start(log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.spawn(flood.tell_for_ever());
     runtime.block_on(wiring::run(config, clock.clone()))
 }
@@ -309,6 +320,7 @@ fn in_words(status: &Status) -> String {
             ),
         },
     ];
+    lines.extend(status.drills.iter().map(drill::on_in_words));
     lines.extend(status.sources.iter().map(source_in_words));
     lines.join("\n")
 }

@@ -144,6 +144,7 @@ pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) 
     let changes_rules = |input: &Input| matches!(input, Input::Tap(tap) if tap.act.changes_rules());
     let before = inputs.iter().any(changes_rules).then(|| core.profile().clone());
     let decided = decide(core, store, now, inputs, &mut records, &mut outcome);
+    core.settle(&mut records);
     if !records.is_empty() {
         records.extend(core.stamp(now));
     }
@@ -183,7 +184,7 @@ fn decide(
             }
             fresh.insert((reading.source.as_str(), &reading.id), reading.payload_hash);
         }
-        let Decision { records: more, effects, answer } = core.handle(now, input.clone());
+        let Decision { records: more, effects, answer } = core.take(now, input.clone());
         records.extend(more);
         outcome.effects.extend(effects);
         if let Some(answer) = answer {
@@ -365,6 +366,7 @@ impl Running {
                     self.meters.committed(started.elapsed(), inputs.len());
                     self.meters.took_readings(inputs.iter().filter_map(reading_kind));
                     self.perform(outcome, &mut answers);
+                    self.fold()?;
                     self.tidy(&now)?;
                     // The batch may have brought nearer what follows from time alone; it never makes it later.
                     let wake = self.core.next_wake(&now).unwrap_or(30_000).max(1);
@@ -408,6 +410,18 @@ impl Running {
             let _ = proof.send(());
         }
         Ok(())
+    }
+
+    /// Folds the store's journal if that is due. What is committed waits for it in the journal just as well.
+    fn fold(&mut self) -> Result<(), StoreError> {
+        if !self.store.is_to_be_folded() {
+            return Ok(());
+        }
+        match self.store.fold() {
+            Err(refused) if !refused.is_passing() => self.refused(refused),
+            // Without room for it the next commits find none either, and say so.
+            _ => Ok(()),
+        }
     }
 
     /// Lets a little of what is beyond the store's limits go, if it is time to look.

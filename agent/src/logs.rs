@@ -20,7 +20,8 @@ use tracing::{
     info,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    Layer,
+    filter::{LevelFilter, Targets},
     layer::{Context, Filter, SubscriberExt},
     util::SubscriberInitExt,
 };
@@ -47,7 +48,8 @@ pub enum Format {
 #[must_use]
 pub fn start(format: Format) -> Arc<Flood> {
     let flood = Arc::new(Flood::default());
-    let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("GATEHOUSE_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),

@@ -31,6 +31,22 @@ pub enum Holdup {
     Busy,
 }
 
+/// What the page refuses when too much is asked of it at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// One more page that wants to be told of changes.
+    Live,
+    /// A request that only reads.
+    Read,
+    /// A request that writes.
+    Write,
+}
+
+impl TurnedAway {
+    /// Each with its word.
+    pub const ALL: [(Self, &'static str); 3] = [(Self::Live, "live"), (Self::Read, "read"), (Self::Write, "write")];
+}
+
 /// How often a value fell under each of some bounds.
 #[derive(Debug)]
 pub struct Histogram {
@@ -84,6 +100,7 @@ pub struct Meters {
     refused_full: AtomicU64,
     refused_busy: AtomicU64,
     holdup: AtomicU8,
+    turned_away: [AtomicU64; 3],
     readings: Mutex<BTreeMap<&'static str, u64>>,
     unreadable: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -96,6 +113,7 @@ impl Default for Meters {
             refused_full: AtomicU64::new(0),
             refused_busy: AtomicU64::new(0),
             holdup: AtomicU8::new(0),
+            turned_away: Default::default(),
             readings: Mutex::default(),
             unreadable: Mutex::default(),
         }
@@ -151,6 +169,17 @@ impl Meters {
     /// A message came that cannot be read, for a reason of this class.
     pub fn could_not_read(&self, class: &'static str) {
         *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).entry(class).or_default() += 1;
+    }
+
+    /// The page refused something because too much was asked at one time.
+    pub fn turned_away(&self, what: TurnedAway) {
+        self.turned_away[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it did.
+    #[must_use]
+    pub fn times_turned_away(&self, what: TurnedAway) -> u64 {
+        self.turned_away[what as usize].load(Ordering::Relaxed)
     }
 
     /// Readings by kind.

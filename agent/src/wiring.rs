@@ -114,7 +114,9 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     // The driver ends when nobody can send to it any more: after all others.
     tasks.spawn_once("driver", |_| async { driver.ended().await.map_err(TaskError::from) });
 
-    let reader = MessageReader::new(topics.clone(), site.doors, mqtt.payload_max_bytes, births);
+    let devices = status.sources.into_iter().filter(|source| source.readings.is_some());
+    let reader = MessageReader::new(topics.clone(), site.doors, mqtt.payload_max_bytes, births)
+        .knowing(devices.map(|source| (source.source, source.heard)));
     let (intake, broker) =
         Intake::new(mqtt, topics, reader, had_session, clock.clone(), handle.clone(), to_acknowledge);
     tasks.spawn_once("intake", |stop| intake.run(stop));
@@ -163,7 +165,8 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     let (found, damaged) = watch::channel(Vec::new());
     let scrubbed = store_path.clone();
     tasks.spawn("scrub", OnError::Restart, move |stop| scrub::run(scrubbed.clone(), found.clone(), stop));
-    let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, damaged, site_name };
+    let vehicle = device.vehicle;
+    let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, damaged, site_name, vehicle };
     tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
     Ok(tasks)
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use gatehouse_agent::config::{self, DeviceKind};
+use gatehouse_agent::config::{self, DeviceKind, ReadingKind};
+use gatehouse_common::bundle::Rules;
 
 fn example(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../firmware-config").join(name)
@@ -33,6 +34,16 @@ fn the_parts_of_the_examples_that_are_commented_out_are_taken_too() {
         let config = config::parse(&listed, &example(name)).unwrap();
         assert!(config.hub.is_some_and(|hub| hub.identity.is_none()), "{name}");
     }
+}
+
+#[test]
+fn the_rules_of_the_vehicle_example_are_taken_and_are_the_usual_ones() {
+    let text = std::fs::read_to_string(example("vehicle/agent.toml")).unwrap();
+    let text = text.replace("# [bundle]", "[bundle]").replace("# path = \"rules", "path = \"rules");
+    let config = config::parse(&text, &example("vehicle")).unwrap();
+    assert!(config.bundle_text.contains("[trips]"));
+    assert_eq!(config.bundle.rules.trips, Rules::default().trips);
+    assert!(config.topics.iter().any(|topic| topic.map.kind == ReadingKind::Proof));
 }
 
 #[test]

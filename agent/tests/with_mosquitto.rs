@@ -343,3 +343,35 @@ async fn open_pages_are_told_of_a_change() {
     });
     assert!(told.await.is_ok(), "{text}");
 }
+
+#[tokio::test]
+async fn pages_beyond_the_bound_are_told_so_and_find_a_place_when_another_page_goes() {
+    const PAGES: usize = 32;
+    let Some(depot) = Depot::start("many pages").await else { return };
+    let mut pages = Vec::new();
+    for _ in 0..PAGES {
+        let page = depot.raw("/api/live").await;
+        assert_eq!(page.status(), 200);
+        pages.push(page);
+    }
+    let refused = depot.raw("/api/live").await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    assert!(refused.text().await.unwrap().contains("32 pages are told of changes already"));
+    // Everything else is answered as before.
+    assert_eq!(depot.board().await["broker"]["connected"], true);
+    let metrics = depot.raw("/metrics").await.text().await.unwrap();
+    let value = |name: &str, label: &str| {
+        samples(&metrics).into_iter().find(|(n, labels, _)| n == name && labels.contains(label)).unwrap().2
+    };
+    assert_eq!(value("gatehouse_page_live", ""), 32.0);
+    assert_eq!(value("gatehouse_page_turned_away_total", "live"), 1.0);
+    pages.pop();
+    let started = std::time::Instant::now();
+    while depot.raw("/api/live").await.status() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the place of a page that went is not free");
+        // It is noticed when the page is to be told something next.
+        depot.door(1, &format!("tick-{}", started.elapsed().as_millis()), true).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

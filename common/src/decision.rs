@@ -157,6 +157,9 @@ pub struct DecisionRecord {
     /// What came before the epoch that this record begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<Beginning>,
+    /// Sources that were pretended to be gone, in a drill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drills: Vec<String>,
 }
 
 impl DecisionRecord {

@@ -185,6 +185,7 @@ fn chain(length: u64) -> (PrivateKey, DeviceId, Vec<Sealed>) {
             reason: format!("hold {position}"),
             at: at("a", 1),
             begins: None,
+            drills: Vec::new(),
         };
         let sealed = Sealed::new(&record, &key).unwrap();
         head.follow(&sealed, &key.public()).unwrap();

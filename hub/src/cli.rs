@@ -13,7 +13,11 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use gatehouse_common::{id::DeviceId, time::UtcMs};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     auth::pins,
@@ -129,13 +133,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(serve) => {
             let (config, clock) = (serve.load()?, serve.clock()?);
-            let filter = EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+            let wanted = std::env::var("GATEHOUSE_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+            let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
             let is_terminal = std::io::stderr().is_terminal();
-            tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_writer(std::io::stderr)
-                .with_ansi(is_terminal)
-                .init();
+            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
+            tracing_subscriber::registry().with(filter).with(lines).init();
             tokio::runtime::Runtime::new()?.block_on(wiring::run(config, clock))
         }
         Command::CheckConfig(serve) => {

@@ -5,7 +5,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use gatehouse_tests::fuzz::{CONTROL, TARGETS, Target, mutate::Mutator};
+use gatehouse_common::rule::{Program, Scope};
+use gatehouse_tests::fuzz::{CONTROL, TARGETS, Target, mutate::Mutator, target};
 
 /// Inputs per reader when nobody says.
 const RUNS: usize = 20_000;
@@ -38,4 +39,15 @@ fn no_reader_panics_on_bytes_that_nobody_meant() {
 #[test]
 fn a_reader_that_trusts_its_input_is_caught() {
     assert!(first_failure(&CONTROL, 1_000).is_some());
+}
+
+#[test]
+fn every_condition_that_mutations_begin_with_is_one() {
+    let seeds = target("rule").map(|rule| (rule.seeds)()).unwrap_or_default();
+    assert!(seeds.len() > 5);
+    for seed in seeds {
+        let text = String::from_utf8_lossy(&seed).into_owned();
+        let compiles = [Scope::Gate, Scope::Fallback, Scope::Case].iter().any(|s| Program::compile(&text, *s).is_ok());
+        assert!(compiles, "{text}");
+    }
 }

@@ -44,6 +44,7 @@ fn record(head: &ChainHead, reason: &str, begins: Option<Beginning>) -> Decision
         reason: reason.into(),
         at: Moment { wall: UtcMs(1), uncertainty_ms: 0, boot: BootId::default(), boottime_ms: 1, trusted: true },
         begins,
+        drills: Vec::new(),
     }
 }
 

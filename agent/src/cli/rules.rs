@@ -57,6 +57,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what another bundle would have decided: runs it over what a store recorded.
+    ///
+    /// Both the rules that were in force then and the new ones are given every reading, word of the hub and tap again, in
+    /// order. It tells which releases, holds and cases come out otherwise and which gate made the difference, and how
+    /// true the replay under the rules of then is to the decisions that are recorded.
+    Replay(super::replay::Replay),
     /// Puts a bundle in force in the running agent, at once and in one transaction.
     Activate {
         /// The bundle, a TOML file.
@@ -79,14 +85,27 @@ pub enum Command {
     },
 }
 
-/// Who changes the rules. The PIN is read from standard input, or from the environment variable GATEHOUSE_PIN.
+/// Who asks the running agent. The PIN is read from standard input, or from the environment variable GATEHOUSE_PIN.
 #[derive(Debug, Args)]
 pub struct Login {
     #[command(flatten)]
     config: ConfigFile,
-    /// One of [[operators]]; the rules in force say which roles may change them.
+    /// One of [[operators]]; the rules in force say which roles may do this.
     #[arg(long = "as", value_name = "NAME")]
     name: String,
+}
+
+impl Login {
+    /// Asks the running agent at its page, in a person's name, and prints what it says.
+    pub(super) fn ask(&self, what: &str, body: &Value, otherwise: &str) -> anyhow::Result<()> {
+        let config = load(&self.config.config)?;
+        let pin = pin()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (status, said) = runtime.block_on(post(config.page.listen, what, body, &self.name, &pin))?;
+        let told = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+        anyhow::ensure!((200..300).contains(&status), "{otherwise}: {}", told("detail"));
+        say(&told("message"))
+    }
 }
 
 /// A bundle must be corrected.
@@ -101,16 +120,17 @@ pub fn main(command: Command) -> anyhow::Result<()> {
         Command::Test { file, json } => test(&file, json),
         Command::Schema { json } => print_schema(json),
         Command::Explain { dispatch, config, json } => explain(&dispatch, &config.config, json),
+        Command::Replay(asked) => super::replay::main(&asked),
         Command::Activate { file, login } => {
             let (_, text) = read(&file)?;
-            change("activate", json!({ "text": text }), &login)
+            login.ask("rules/activate", &json!({ "text": text }), "the rules were not changed")
         }
-        Command::Rollback { login } => change("rollback", json!({}), &login),
+        Command::Rollback { login } => login.ask("rules/rollback", &json!({}), "the rules were not changed"),
         Command::List { config, json } => list(&config.config, json),
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<(Bundle, String)> {
+pub(super) fn read(file: &Path) -> anyhow::Result<(Bundle, String)> {
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|opened| opened.take(BUNDLE_MAX_BYTES as u64 + 1).read_to_string(&mut text))
@@ -233,8 +253,11 @@ fn in_words(row: &DispatchRow) -> String {
             .map(|gate| word(&gate["fallback"]))
             .collect();
         let rules = if asked.is_empty() { String::new() } else { format!(", by fallback rule {}", asked.join(", ")) };
+        let drills: Vec<&str> = decision["drills"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let drill =
+            if drills.is_empty() { String::new() } else { format!(", in a drill without {}", drills.join(", ")) };
         lines.push(format!(
-            "decision {}: {}{rules}; {}; rules {}",
+            "decision {}: {}{rules}{drill}; {}; rules {}",
             word(&decision["id"]),
             word(&decision["kind"]),
             word(&decision["reason"]),
@@ -277,17 +300,6 @@ fn list(config: &Path, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the running agent at its page, in a person's name.
-fn change(what: &str, body: Value, login: &Login) -> anyhow::Result<()> {
-    let config = load(&login.config.config)?;
-    let pin = pin()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, said) = runtime.block_on(post(config.page.listen, what, &body, &login.name, &pin))?;
-    let told = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
-    anyhow::ensure!((200..300).contains(&status), "the rules were not changed: {}", told("detail"));
-    say(&told("message"))
-}
-
 fn pin() -> anyhow::Result<String> {
     if let Ok(pin) = std::env::var("GATEHOUSE_PIN") {
         return Ok(pin);
@@ -305,14 +317,14 @@ async fn post(listen: SocketAddr, what: &str, body: &Value, name: &str, pin: &st
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30)).build()?;
     let answer = client
-        .post(format!("http://{listen}/api/rules/{what}"))
+        .post(format!("http://{listen}/api/{what}"))
         .header("authorization", format!("Basic {}", STANDARD.encode(format!("{name}:{pin}"))))
         .json(body)
         .send()
         .await
         .with_context(|| {
             format!(
-                "the agent does not answer at {listen}; start it, or name the file under [bundle] and start it then"
+                "the agent does not answer at {listen}; start it (rules may also be named under [bundle] for its start)"
             )
         })?;
     let status = answer.status().as_u16();

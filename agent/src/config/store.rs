@@ -14,6 +14,8 @@ const DAY_MS: i64 = 86_400_000;
 /// - `keep_readings_days`: for how many days readings are kept at least. Default 30. Fewer make room sooner; what
 ///   went is counted by sender and time in the table `let_go`. Cases, decisions and the outbox are never let go of.
 /// - `quarantine_budget_bytes`: what quarantine may take. Default 16 MiB; beyond it the oldest go.
+/// - `inputs_budget_bytes`: what came in beside readings (word of the hub, taps), for `rules replay`. Default 64 MiB;
+///   beyond it, and beyond `keep_readings_days`, the oldest go.
 pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits {
     let usual = Limits::default();
     let budget_bytes =
@@ -22,6 +24,8 @@ pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits
     let quarantine_bytes = section
         .optional("quarantine_budget_bytes", "give bytes, such as 16777216", problems)
         .unwrap_or(usual.quarantine_bytes);
+    let inputs_bytes =
+        section.optional("inputs_budget_bytes", "give bytes, such as 67108864", problems).unwrap_or(usual.inputs_bytes);
     if budget_bytes < BUDGET_LEAST_BYTES {
         let remedy = format!("give at least {BUDGET_LEAST_BYTES}");
         problems.push(section.problem("budget_bytes", format!("is {budget_bytes}"), remedy));
@@ -37,5 +41,5 @@ pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits
         ));
     }
     let keep_readings_ms = days.map_or(usual.keep_readings_ms, |days| i64::from(days) * DAY_MS);
-    Limits { budget_bytes, keep_readings_ms, quarantine_bytes }
+    Limits { budget_bytes, keep_readings_ms, quarantine_bytes, inputs_bytes }
 }

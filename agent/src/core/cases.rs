@@ -38,7 +38,7 @@ pub(super) struct Matter {
 impl Core {
     /// The condition holds: opens its case, or triggers it again if it had cleared or was put to rest although
     /// the condition goes on. Returns the case.
-    pub(super) fn raise(&mut self, now: &Moment, matter: Matter) -> Option<DocumentId> {
+    pub(super) fn raise(&mut self, now: &Moment, mut matter: Matter) -> Option<DocumentId> {
         let case_type = matter.case_type;
         let key = dedup_key(case_type, &matter.subject, &matter.leg);
         let slot = self.slots.get(&key).cloned().unwrap_or_default();
@@ -64,6 +64,10 @@ impl Core {
             s.told = Some(now.clone());
             s.stage = matter.gravity.stage;
         });
+        let drilled = self.drilled();
+        if !drilled.is_empty() {
+            matter.summary = format!("DRILL without {}: {}", drilled.join(", "), matter.summary);
+        }
         let known = self.cases.get(&document).is_some_and(|c| c.view.is_some());
         let classified = self.classify(now, &matter);
         let says = if known {

@@ -110,6 +110,7 @@ impl Core {
             reason: ruling.reason,
             at: ruling.now.clone(),
             begins: ruling.begins,
+            drills: self.drilled(),
         };
         let sealed = match Sealed::new(&record, &self.profile.key) {
             Ok(sealed) => sealed,

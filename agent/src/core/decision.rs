@@ -16,7 +16,7 @@ use gatehouse_common::{
     time::{Moment, UtcMs},
 };
 
-use super::input::Receipt;
+use super::{drills::DrillTurn, ground::GroundInput, input::Receipt};
 
 /// What follows from one input.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +38,13 @@ pub enum Record {
         reading: Reading,
         /// When it came in.
         received: Moment,
+    },
+    /// Something else came in: ground.
+    Input {
+        /// When.
+        at: Moment,
+        /// What.
+        input: GroundInput,
     },
     /// A reading came again, byte for byte. Counted, not kept.
     Duplicate,
@@ -144,6 +151,19 @@ pub enum Record {
         by: String,
         /// How: `start`, `activate` or `rollback`.
         how: &'static str,
+    },
+    /// A drill was started or has ended: ground.
+    Drill {
+        /// Which source was pretended to be gone.
+        source: String,
+        /// What became of it.
+        turn: DrillTurn,
+        /// When.
+        at: UtcMs,
+        /// Who did it.
+        by: String,
+        /// Why, where it was started.
+        reason: String,
     },
     /// How far the hub's feed is taken.
     Cursor(Cursor),

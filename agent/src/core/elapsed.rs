@@ -47,13 +47,7 @@ impl Core {
         let now = self.begin_at(now);
         let left = self.lease.iter().map(|held| (held.lease.id.clone(), held.left_ms(&now).ok()));
         self.stamps.last = Some(Stamp { lease_left_ms: left.collect(), at: now });
-        match serde_json::to_string(&self.stamps) {
-            Ok(body) => Some(Record::Rule { key: STAMP.to_owned(), body }),
-            Err(e) => {
-                tracing::error!("the time of a commit cannot be written: {e}");
-                None
-            }
-        }
+        super::rule(STAMP, &self.stamps)
     }
 
     /// `now` as far as it can be believed. The first of a boot also ends the boot before.

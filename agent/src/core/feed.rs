@@ -16,22 +16,55 @@ use super::{
     Case, Core, Dispatch,
     decision::{Change, Record},
     dispatches::folded,
+    drills,
+    ground::Told,
 };
 
 impl Core {
-    pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) {
+    /// Takes what is new; gives what of it was taken, to be kept.
+    pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) -> Vec<Told> {
         let mut orders = BTreeSet::new();
+        let mut told = Vec::new();
         for item in items {
-            match item.says {
-                Downward::Order(json) => orders.extend(self.take_order(now, &json)),
-                Downward::Fact(json) => self.take_report(now, &json),
-                Downward::Lease(sealed) => self.take_lease(now, &sealed),
-                Downward::Chunk { document, kind, bytes } => match kind {
-                    DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
-                    DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
-                },
-                Downward::Anchor(sealed) => self.take_anchor(now, sealed),
-                Downward::Sources(json) => self.take_sources(now, &json),
+            let before = self.out.records.len();
+            let keeps = match item.says {
+                Downward::Order(json) => {
+                    orders.extend(self.take_order(now, &json));
+                    Told::Order(json)
+                }
+                Downward::Fact(json) => {
+                    self.take_report(now, &json);
+                    Told::Fact(json)
+                }
+                Downward::Lease(sealed) => {
+                    self.take_lease(now, now, &sealed);
+                    Told::Lease(sealed)
+                }
+                Downward::Chunk { document, kind, bytes } => {
+                    match kind {
+                        DocumentKind::Dispatch => orders.extend(self.take_dispatch_chunk(now, document, &bytes)),
+                        DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
+                    }
+                    let taken = self.out.records[before..].iter().find_map(|record| match record {
+                        Record::Chunk { own: false, chunk, .. } => Some(chunk.hash),
+                        _ => None,
+                    });
+                    let Some(hash) = taken else { continue };
+                    Told::Chunk { document, kind, hash }
+                }
+                Downward::Anchor(sealed) => {
+                    self.take_anchor(now, sealed);
+                    continue;
+                }
+                Downward::Sources(json) => {
+                    self.take_sources(now, &json);
+                    Told::Sources(json)
+                }
+            };
+            let withheld = !self.drilled().is_empty();
+            if withheld || self.out.records[before..].iter().any(|record| !matches!(record, Record::Quarantine { .. }))
+            {
+                told.push(keeps);
             }
         }
         self.cursor = cursor;
@@ -41,6 +74,7 @@ impl Core {
             self.plan(now, &order);
             self.touch_order(&order);
         }
+        told
     }
 
     fn take_order(&mut self, now: &Moment, json: &str) -> Option<OrderId> {
@@ -84,6 +118,7 @@ impl Core {
             // The depot's own sensors know its doors, papers and goods better than anyone.
             FactKey::Dock { .. } | FactKey::Documents { .. } | FactKey::Cargo { .. } => return,
         }
+        let Some(report) = self.withhold_report(now, report) else { return };
         let fact = Fact { report, received: now.clone() };
         if self.facts.take(fact.clone()) {
             self.out.records.push(Record::Fact(fact));
@@ -92,7 +127,17 @@ impl Core {
 
     fn take_sources(&mut self, now: &Moment, json: &str) {
         match serde_json::from_str::<std::collections::BTreeMap<String, UtcMs>>(json) {
-            Ok(sources) => {
+            Ok(mut sources) => {
+                if self.is_drilled(drills::HUB) {
+                    return;
+                }
+                for drilled in self.drilled() {
+                    // It has not been heard since the drill began.
+                    match self.sources.get(&drilled) {
+                        Some(heard) => sources.insert(drilled, *heard),
+                        None => sources.remove(&drilled),
+                    };
+                }
                 self.sources = sources;
                 self.write_rule("sources", &self.sources.clone());
                 self.feeds_changed(now, now.wall);

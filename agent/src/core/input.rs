@@ -7,6 +7,7 @@ use gatehouse_common::{
     sync::{Cursor, FeedItem, Rejection, Standing},
     time::UtcMs,
 };
+use serde::{Deserialize, Serialize};
 
 /// A message that waits for its acknowledgement, as the intake numbers it. Opaque to the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,7 +126,8 @@ pub struct Unreadable {
 }
 
 /// What is known of the line to the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Line {
     /// The agent has just started and knows nothing yet: until [`Line::Up`] with every recall known or [`Line::Lost`],
     /// no release leaves. The driver sends it.
@@ -140,7 +142,7 @@ pub enum Line {
 }
 
 /// Something a person did at the page. Login and PIN are checked before it gets here; policy is checked by the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tap {
     /// Their login.
     pub who: ActorName,
@@ -159,7 +161,8 @@ impl Act {
 }
 
 /// What a person can do at the page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     /// Lets a dispatch leave against its gates or beyond the lease; where both allow it, it is an ordinary release by hand.
     Override {
@@ -180,6 +183,20 @@ pub enum Act {
     },
     /// Puts the rules in force that were before.
     RollBackRules,
+    /// Pretends that a source is gone, to learn how to go on without it.
+    StartDrill {
+        /// Which: `erp`, `wms`, `tms`, `carrier`, `hub`, or a device by the name of its readings.
+        source: String,
+        /// For how long, in milliseconds: a minute to 8 hours.
+        lasts_ms: u64,
+        /// Why, for the record.
+        reason: String,
+    },
+    /// Ends a drill before its time.
+    StopDrill {
+        /// Which source is back.
+        source: String,
+    },
     /// Holds a dispatch.
     Hold {
         /// Which dispatch.

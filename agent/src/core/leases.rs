@@ -19,7 +19,7 @@ use super::{
 };
 
 impl Core {
-    pub(super) fn take_lease(&mut self, now: &Moment, sealed: &Sealed) {
+    pub(super) fn take_lease(&mut self, now: &Moment, received: &Moment, sealed: &Sealed) {
         let read: Result<Lease, _> = match &self.profile.hub_key {
             Some(key) => sealed.open(key),
             None => sealed.peek(),
@@ -41,11 +41,14 @@ impl Core {
             tracing::info!(lease.id = %lease.id, "lease {} was held before and is not taken again", lease.id);
             return;
         }
+        if self.withhold_lease(now, sealed) {
+            return;
+        }
         self.close_lease(now, "a newer lease took its place");
         let id = lease.id.clone();
-        self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: now.clone() });
+        self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: received.clone() });
         self.lease =
-            Some(HeldLease { lease, received: now.clone(), used: LeaseUse::default(), left_before_boot: None });
+            Some(HeldLease { lease, received: received.clone(), used: LeaseUse::default(), left_before_boot: None });
         self.look_at_all = true;
         self.changed(Change::Status);
     }

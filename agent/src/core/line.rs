@@ -9,6 +9,7 @@ use gatehouse_common::time::Moment;
 use super::{
     Core,
     decision::{Change, Effect, Record},
+    drills,
     input::Line,
     state::LineSeen,
 };
@@ -60,6 +61,9 @@ impl Core {
 
     /// Whether the hub has been silent for too long.
     pub(super) fn is_cut_off(&self, now: &Moment) -> bool {
+        if self.is_drilled(drills::HUB) {
+            return true;
+        }
         let silence = self.line.heard.as_ref().and_then(|heard| now.since(heard));
         !self.line.up && silence.is_none_or(|s| s > self.profile.bundle.rules.hub_silence_max_ms)
     }

@@ -5,12 +5,15 @@
 //! number: the same inputs at the same moments give the same decisions, byte for byte, also when
 //! the core is loaded anew from the store between any two of them.
 
+pub mod bounds;
 mod cases;
 mod chain;
 pub mod decision;
 mod dispatches;
+pub mod drills;
 mod elapsed;
 mod feed;
+pub mod ground;
 pub mod input;
 mod leases;
 mod line;
@@ -28,7 +31,7 @@ mod timer;
 pub mod trips;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +40,7 @@ use gatehouse_common::{
     case::CaseView,
     dispatch::DispatchView,
     document::{Actor, ActorKind, Document},
-    fact::Facts,
+    fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
     id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
@@ -49,13 +52,15 @@ use gatehouse_common::{
     time::{Hlc, Moment, UtcMs},
 };
 
+use bounds::UnknownOrder;
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
+use drills::{Drill, KeptLease, KeptNews};
 use elapsed::Stamps;
+use ground::GroundInput;
 use input::Input;
 use senders::SenderState;
 use signals::{
-    clocks::ClockState,
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
@@ -112,6 +117,8 @@ pub struct Core {
     actor: Actor,
     chain: Chain,
     hlc: Hlc,
+    /// As it was last written.
+    hlc_settled: Hlc,
     facts: Facts,
     orders: BTreeMap<OrderId, Order>,
     dispatches: BTreeMap<DocumentId, Dispatch>,
@@ -122,6 +129,7 @@ pub struct Core {
     doors: Table<DoorState>,
     vehicles: Table<VehicleState>,
     counts: Table<Counts>,
+    unknown_orders: Table<UnknownOrder>,
     rules: Table<DispatchRule>,
     slots: Table<CaseSlot>,
     watches: Table<Watch>,
@@ -131,11 +139,14 @@ pub struct Core {
     tracks: Table<Track>,
     track_book: TrackBook,
     probes: Table<ProbeState>,
-    clocks: Table<ClockState>,
     line: LineSeen,
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
     senders: Table<SenderState>,
+    drills: Table<Option<Drill>>,
+    kept_facts: Table<Option<Fact>>,
+    kept_readings: Table<Option<KeptNews>>,
+    kept_lease: Option<KeptLease>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -161,6 +172,7 @@ impl Core {
             actor,
             chain: Chain::resume(snapshot.chain),
             hlc: Hlc::default(),
+            hlc_settled: Hlc::default(),
             facts: Facts::default(),
             orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
             dispatches: BTreeMap::new(),
@@ -170,6 +182,7 @@ impl Core {
             doors: Table::new("door"),
             vehicles: Table::new("vehicle"),
             counts: Table::new("counts"),
+            unknown_orders: Table::new("unknown_order"),
             rules: Table::new("dispatch"),
             slots: Table::new("case"),
             watches: Table::new("watch"),
@@ -179,11 +192,14 @@ impl Core {
             tracks: Table::new("track"),
             track_book: TrackBook::default(),
             probes: Table::new("probe"),
-            clocks: Table::new("device_clock"),
             line: LineSeen::default(),
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
             senders: Table::new("sender"),
+            drills: Table::new("drill"),
+            kept_facts: Table::new("kept_fact"),
+            kept_readings: Table::new("kept_reading"),
+            kept_lease: None,
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -229,6 +245,7 @@ impl Core {
         let taken = self.doors.take(key, body)
             || self.vehicles.take(key, body)
             || self.counts.take(key, body)
+            || self.unknown_orders.take(key, body)
             || self.rules.take(key, body)
             || self.slots.take(key, body)
             || self.watches.take(key, body)
@@ -237,19 +254,22 @@ impl Core {
             || self.learnt.take(key, body)
             || self.tracks.take(key, body)
             || self.probes.take(key, body)
-            || self.clocks.take(key, body)
-            || self.senders.take(key, body);
+            || self.senders.take(key, body)
+            || self.drills.take(key, body)
+            || self.kept_facts.take(key, body)
+            || self.kept_readings.take(key, body);
         if taken {
             return;
         }
         let read = match key {
             elapsed::STAMP => serde_json::from_str(body).map(|stamps| self.stamps = stamps),
             "line" => serde_json::from_str(body).map(|line| self.line = line),
-            "clock" => serde_json::from_str(body).map(|hlc| self.hlc = hlc),
+            "clock" => serde_json::from_str(body).map(|hlc| (self.hlc, self.hlc_settled) = (hlc, hlc)),
             "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
+            drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -284,10 +304,18 @@ impl Core {
         &self.profile
     }
 
-    /// Decides what follows from `input` at `now`.
+    /// Decides what follows from `input` at `now`, alone in its commit but for [`Core::stamp`].
     pub fn handle(&mut self, now: &Moment, input: Input) -> Decision {
+        let mut decision = self.take(now, input);
+        self.settle(&mut decision.records);
+        decision
+    }
+
+    /// Decides what follows from `input` at `now`. The state of rules that its commit must hold comes with
+    /// [`Core::settle`], once for all inputs of that commit.
+    pub fn take(&mut self, now: &Moment, input: Input) -> Decision {
         let now = &self.begin_at(now);
-        let hlc = self.hlc;
+        self.end_drills(now);
         match input {
             Input::Reading { reading, receipt } => {
                 self.acknowledge(receipt);
@@ -295,7 +323,7 @@ impl Core {
             }
             Input::Shown(shown) => {
                 self.acknowledge(shown.receipt);
-                self.take_shown(shown);
+                self.take_shown(now, shown);
             }
             Input::Counted(counts) => {
                 self.out.records.extend(counts.into_iter().map(|(name, by)| Record::Counted { name, by }));
@@ -305,10 +333,15 @@ impl Core {
                 self.quarantine(now, &message.topic, message.reason, message.payload_hash, message.size, message.head);
             }
             Input::Feed { items, cursor, .. } => {
+                let line_was_down = !self.line.up;
                 self.hub_speaks(now);
-                self.take_feed(now, items, cursor);
+                let told = self.take_feed(now, items, cursor);
+                if line_was_down || !told.is_empty() {
+                    self.keep(now, GroundInput::Feed(told));
+                }
             }
             Input::StartAgain { cursor } => {
+                self.keep(now, GroundInput::StartAgain);
                 self.cursor = cursor;
                 self.line.recalls_known = false;
                 self.hub_speaks(now);
@@ -316,7 +349,10 @@ impl Core {
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
             }
-            Input::Outlived(known) => self.begin_epoch(now, &known),
+            Input::Outlived(known) => {
+                self.begin_epoch(now, &known);
+                self.keep(now, GroundInput::Outlived(known));
+            }
             Input::Pushed { through, rejected, kept_through } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
@@ -325,19 +361,28 @@ impl Core {
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
                 self.changed(Change::Status);
             }
-            Input::Line(line) => self.take_line(now, line),
+            Input::Line(line) => {
+                self.keep_line(now, line);
+                self.take_line(now, line);
+            }
             Input::Tap(tap) => {
                 let answer = self.take_tap(now, &tap);
                 self.out.answer = Some(answer);
+                if !tap.act.changes_rules() {
+                    self.keep(now, GroundInput::Tap(tap));
+                }
             }
             Input::Tick => {
                 self.look_at_all = true;
+                self.make_room(now);
                 self.tell_status(now);
                 self.tell_tracks(now);
+                self.look(now);
+                self.keep_look(now);
             }
         }
         self.look(now);
-        self.flush(hlc)
+        std::mem::take(&mut self.out)
     }
 
     fn deadlines<'a>(&'a self, now: &'a Moment) -> impl Iterator<Item = UtcMs> + 'a {
@@ -377,31 +422,32 @@ impl Core {
         }
     }
 
-    fn flush(&mut self, hlc_before: Hlc) -> Decision {
-        self.doors.flush(&mut self.out.records);
-        self.vehicles.flush(&mut self.out.records);
-        self.counts.flush(&mut self.out.records);
-        self.rules.flush(&mut self.out.records);
-        self.slots.flush(&mut self.out.records);
-        self.watches.flush(&mut self.out.records);
-        self.motions.flush(&mut self.out.records);
-        self.trips.flush(&mut self.out.records);
-        self.learnt.flush(&mut self.out.records);
-        self.tracks.flush(&mut self.out.records);
-        self.probes.flush(&mut self.out.records);
-        self.clocks.flush(&mut self.out.records);
-        self.senders.flush(&mut self.out.records);
-        if self.hlc != hlc_before {
-            self.write_rule("clock", &self.hlc.clone());
+    /// Adds the state of every rule that has changed since it was last called.
+    pub fn settle(&mut self, records: &mut Vec<Record>) {
+        self.doors.flush(records);
+        self.vehicles.flush(records);
+        self.counts.flush(records);
+        self.unknown_orders.flush(records);
+        self.rules.flush(records);
+        self.slots.flush(records);
+        self.watches.flush(records);
+        self.motions.flush(records);
+        self.trips.flush(records);
+        self.learnt.flush(records);
+        self.tracks.flush(records);
+        self.probes.flush(records);
+        self.senders.flush(records);
+        self.drills.flush(records);
+        self.kept_facts.flush(records);
+        self.kept_readings.flush(records);
+        if self.hlc != self.hlc_settled {
+            self.hlc_settled = self.hlc;
+            records.extend(rule("clock", &self.hlc));
         }
-        std::mem::take(&mut self.out)
     }
 
     fn write_rule<T: serde::Serialize>(&mut self, key: &str, value: &T) {
-        match serde_json::to_string(value) {
-            Ok(body) => self.out.records.push(Record::Rule { key: key.to_owned(), body }),
-            Err(e) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
-        }
+        self.out.records.extend(rule(key, value));
     }
 
     fn changed(&mut self, change: Change) {
@@ -435,6 +481,13 @@ impl Core {
     fn view(&self, dispatch: DocumentId) -> Option<&DispatchView> {
         self.dispatches.get(&dispatch)?.view.as_ref()
     }
+}
+
+/// The state of a rule as it is written. One that cannot be written begins anew after a restart; that is told.
+fn rule<T: serde::Serialize>(key: &str, value: &T) -> Option<Record> {
+    let body = serde_json::to_string(value);
+    let body = body.inspect_err(|e| tracing::error!(rule = key, "state of {key} cannot be written: {e}")).ok()?;
+    Some(Record::Rule { key: key.to_owned(), body })
 }
 
 /// Milliseconds as a difference of times.

@@ -13,7 +13,7 @@ use super::{
     Core,
     decision::{Change, Record},
     ms,
-    signals::watch::Watched,
+    signals::{position::Taken, watch::Watched},
     trips::{Seen, Signed},
 };
 
@@ -23,8 +23,19 @@ const AHEAD_MAX_MS: i64 = 60_000;
 impl Core {
     pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
         self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
+        if self.withhold_reading(&reading) {
+            return;
+        }
+        self.compare_clocks(now, &reading.source, now.wall, reading.at);
+        self.follow_reading(now, &reading);
+    }
+
+    /// What follows from a reading, now or at the end of a drill.
+    pub(super) fn follow_reading(&mut self, now: &Moment, reading: &Reading) {
         let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
-        self.compare_clocks(now, &reading.source, at);
+        if !self.has_room_for(now, reading) {
+            return;
+        }
         if at.since(now.wall) > AHEAD_MAX_MS {
             // As state it would outdate every true reading until that time has come. It stays in the readings.
             let source = &reading.source;
@@ -34,8 +45,8 @@ impl Core {
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
             return;
         }
-        self.track_reading(&reading);
-        self.count_if_late(&reading);
+        self.track_reading(reading);
+        self.count_if_late(reading);
         match &reading.value {
             ReadingValue::Door { door, open } => {
                 let flap = ms(self.profile.bundle.rules.detectors.clear_after_ms(CaseType::DockBlocked));
@@ -152,7 +163,11 @@ impl Core {
         let (rules, yard) = (self.profile.bundle.rules.detectors.clone(), self.profile.yard);
         let (taken, crossed, late) = self.vehicles.edit(vehicle.as_str(), |v| {
             let late = v.fix.is_some_and(|(held, _)| seen.at < held);
-            let taken = v.takes_fix(&rules, seen.at, seen.point, seen.accuracy_m);
+            let Taken { fixes: taken, blind } = v.takes_fix(&rules, seen.at, seen.point, seen.accuracy_m);
+            let hides = blind.zip(yard).is_some_and(|(b, yard)| b.hides_visit(&yard, rules.missed_pickup.dwell_ms));
+            if hides {
+                v.hidden = taken.first().map(|(at, _)| *at);
+            }
             let mut crossed = false;
             for (at, point) in &taken {
                 let near = |fence: &Geofence| fence.centre.distance_m(point) <= fence.radius_m + rules.geofence_ring_m;

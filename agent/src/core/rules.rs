@@ -8,6 +8,7 @@ use gatehouse_common::{bundle::Bundle, id::Hash32, time::Moment};
 use super::{
     Core,
     decision::{Change, Record, TapDone, TapRefused},
+    ground::GroundInput,
     input::Tap,
 };
 
@@ -46,7 +47,7 @@ impl Core {
         Ok(self.put_in_force(now, tap, bundle, text, "rollback"))
     }
 
-    fn may_change_rules(&self, tap: &Tap) -> Result<(), TapRefused> {
+    pub(super) fn may_change_rules(&self, tap: &Tap) -> Result<(), TapRefused> {
         let roles = &self.profile.bundle.rules.activation_roles;
         if roles.contains(&tap.role) {
             return Ok(());
@@ -59,6 +60,7 @@ impl Core {
         self.texts =
             Texts { previous: Some(std::mem::replace(&mut self.texts.active, text.clone())), active: text.clone() };
         self.profile.bundle = bundle;
+        self.keep(now, GroundInput::Rules { bundle: self.profile.bundle.hash });
         self.out.records.push(Record::Bundle { text, version, at: now.wall, by: tap.who.to_string(), how });
         self.look_at_all = true;
         self.changed(Change::Status);

@@ -6,7 +6,7 @@
 use gatehouse_common::{
     id::{DoorId, VehicleId},
     reading::{Reading, ReadingValue},
-    time::UtcMs,
+    time::{Moment, UtcMs},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +14,9 @@ use super::{
     Core,
     decision::Record,
     input::{Sequence, Shown},
+    signals::clocks::ClockState,
 };
 
-/// Over which the least difference of a clock is looked for, in milliseconds. A message that waited somewhere looks
-/// like a slow clock; in five minutes one that did not wait has come.
-const WINDOW_MS: i64 = 300_000;
 /// A number so far behind the newest was not delayed: its sender began to count anew.
 const BEHIND_MAX: u64 = 1_000;
 
@@ -31,25 +29,18 @@ pub struct SenderState {
     pub gaps: u64,
     /// How many numbers were passed over in all. One that came late is among them.
     pub missing: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    clock: Option<ClockSeen>,
-}
-
-/// The least of received minus sent, in the window that runs and in the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct ClockSeen {
-    window: i64,
-    least_ms: i64,
-    before_ms: Option<i64>,
+    /// When it was last heard, as far as its numbers or its clock are followed.
+    #[serde(default)]
+    pub heard: UtcMs,
+    /// How far its clock is off.
+    #[serde(default, skip_serializing_if = "ClockState::is_empty")]
+    pub times: ClockState,
 }
 
 impl SenderState {
-    /// How far its clock is behind ours, in milliseconds, the way of the message included; below zero if it is ahead.
-    /// `None` until a whole window has been seen.
-    #[must_use]
-    pub fn clock_behind_ms(&self) -> Option<i64> {
-        let clock = self.clock?;
-        clock.before_ms.map(|before| before.min(clock.least_ms))
+    /// Whether nothing is known of its numbers and its clock.
+    pub(super) fn says_nothing(&self) -> bool {
+        *self == Self { heard: self.heard, ..Self::default() }
     }
 
     fn numbered(&mut self, next: Sequence) {
@@ -78,31 +69,21 @@ impl SenderState {
             self.missing = self.missing.saturating_add(ahead - 1);
         }
     }
-
-    fn sent(&mut self, received: UtcMs, sent: UtcMs) {
-        let (window, behind) = (received.0.div_euclid(WINDOW_MS), received.0.saturating_sub(sent.0));
-        self.clock = Some(match self.clock {
-            Some(held) if held.window == window => ClockSeen { least_ms: held.least_ms.min(behind), ..held },
-            Some(held) if held.window == window - 1 => {
-                ClockSeen { window, least_ms: behind, before_ms: Some(held.least_ms) }
-            }
-            _ => ClockSeen { window, least_ms: behind, before_ms: None },
-        });
-    }
 }
 
 impl Core {
-    pub(super) fn take_shown(&mut self, shown: Shown) {
+    pub(super) fn take_shown(&mut self, now: &Moment, shown: Shown) {
         for mark in shown.marks {
-            self.senders.edit(&mark.source, |sender| {
-                if let Some(sequence) = mark.sequence {
+            if let Some(sequence) = mark.sequence.filter(|_| self.has_room_for_sender(&mark.source)) {
+                self.senders.edit(&mark.source, |sender| {
                     sender.numbered(sequence);
-                }
-                // What the broker kept or sent again says nothing of a clock.
-                if let (true, Some(sent)) = (shown.live, mark.sent) {
-                    sender.sent(shown.received, sent);
-                }
-            });
+                    sender.heard = shown.received;
+                });
+            }
+            // What the broker kept or sent again says nothing of a clock.
+            if let (true, Some(sent)) = (shown.live, mark.sent) {
+                self.compare_clocks(now, &mark.source, shown.received, sent);
+            }
         }
         self.out.records.extend(shown.learned.map(|learned| Record::Rule { key: learned.key, body: learned.body }));
     }
@@ -171,26 +152,5 @@ mod tests {
         sender.numbered(Sequence { number: 0, modulus: Some(256), begins: true });
         sender.numbered(Sequence { number: 1, modulus: Some(256), begins: false });
         assert_eq!(sender.gaps, 0);
-    }
-
-    #[test]
-    fn a_clock_is_judged_by_the_message_that_waited_least_and_not_before_a_whole_window() {
-        let mut sender = SenderState::default();
-        let minute = 60_000;
-        // An hour's backlog comes first, then live messages of a clock 8 s slow.
-        for (received, behind) in [(1, 60), (1, 50), (2, 0), (4, 1)] {
-            let received = UtcMs(received * minute);
-            sender.sent(received, received.plus(-8_000 - behind * minute));
-            assert_eq!(sender.clock_behind_ms(), None);
-        }
-        sender.sent(UtcMs(6 * minute), UtcMs(6 * minute - 8_400));
-        assert_eq!(sender.clock_behind_ms(), Some(8_000));
-        // It was set right; the old word goes with its window.
-        sender.sent(UtcMs(11 * minute), UtcMs(11 * minute - 300));
-        sender.sent(UtcMs(16 * minute), UtcMs(16 * minute - 300));
-        assert_eq!(sender.clock_behind_ms(), Some(300));
-        // After a long silence nothing is known.
-        sender.sent(UtcMs(60 * minute), UtcMs(60 * minute - 300));
-        assert_eq!(sender.clock_behind_ms(), None);
     }
 }

@@ -47,8 +47,13 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
         self.held.get(subject)
     }
 
+    /// How many subjects there are.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Every subject with its state.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &V)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &V)> {
         self.held.iter()
     }
 
@@ -74,9 +79,8 @@ impl<V: Default + Clone + PartialEq + Serialize + DeserializeOwned> Table<V> {
     pub fn flush(&mut self, records: &mut Vec<Record>) {
         for subject in std::mem::take(&mut self.changed) {
             let key = format!("{}/{subject}", self.prefix);
-            match self.held.get(&subject).map(serde_json::to_string) {
-                Some(Ok(body)) => records.push(Record::Rule { key, body }),
-                Some(Err(e)) => tracing::error!(rule = key, "state of {key} cannot be written: {e}"),
+            match self.held.get(&subject) {
+                Some(value) => records.extend(super::rule(&key, value)),
                 None => records.push(Record::RuleGone { key }),
             }
         }
@@ -112,6 +116,13 @@ pub struct DoorState {
     pub fault_at: UtcMs,
 }
 
+impl DoorState {
+    /// When its sensors last said something.
+    pub fn heard(&self) -> UtcMs {
+        self.occupancy_at.max(self.door_at).max(self.fault_at)
+    }
+}
+
 /// Where one vehicle was and how its seal is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VehicleState {
@@ -145,9 +156,28 @@ pub struct VehicleState {
     /// When a position of it came last that lay too far in the future to be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<UtcMs>,
+    /// How many fixes in a row agree with the one held, itself included: 1, or 2 for more.
+    #[serde(default)]
+    pub agreed: u8,
+    /// The fix that was held before that row began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<(UtcMs, Point)>,
+    /// When its receiver was right again after a stretch that may have hidden a visit to the yard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<UtcMs>,
     /// Fixes in a row to which it would have had to fly from `fix`, though not from one to the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubted: Vec<(UtcMs, Point)>,
+}
+
+impl VehicleState {
+    /// When it or its devices last said something.
+    pub fn heard(&self) -> UtcMs {
+        let fix = self.fix.map(|(at, _)| at).max(self.refused_at);
+        let words = [fix, self.seal.map(|(_, at)| at), self.cargo_door.map(|(_, at)| at)];
+        let alarms = self.alarms.values().map(|(_, at)| *at);
+        words.into_iter().flatten().chain(alarms).max().unwrap_or_default()
+    }
 }
 
 /// The number on a seal.

@@ -1,5 +1,7 @@
 //! What people do at the page, checked against policy.
 
+use std::collections::BTreeSet;
+
 use gatehouse_common::{
     case::{CaseState, CaseType, Says as CaseSays, Severity, lifecycle::lacks_authority as case_lacks},
     decision::{DecidedBy, DecisionKind, Mode, SecondPerson},
@@ -39,6 +41,8 @@ impl Core {
             Act::Confirm { dispatch } => self.tap_confirm(now, tap, *dispatch),
             Act::ActivateRules { text } => self.tap_activate(now, tap, text),
             Act::RollBackRules => self.tap_roll_back(now, tap),
+            Act::StartDrill { source, lasts_ms, reason } => self.tap_start_drill(now, tap, source, *lasts_ms, reason),
+            Act::StopDrill { source } => self.tap_stop_drill(now, tap, source),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
             Act::MoveCase { case, to, reason } => self.tap_case(now, tap, *case, *to, reason),
@@ -49,7 +53,7 @@ impl Core {
         self.view(dispatch).filter(|v| v.site == self.profile.site).cloned().ok_or(TapRefused::NotFound(dispatch))
     }
 
-    fn needs_reason(&self, reason: &str) -> Result<(), TapRefused> {
+    pub(super) fn needs_reason(&self, reason: &str) -> Result<(), TapRefused> {
         let min_chars = self.profile.bundle.rules.overrides.reason_min_chars;
         if reason.trim().chars().count() < min_chars { Err(TapRefused::Reason { min_chars }) } else { Ok(()) }
     }
@@ -208,6 +212,10 @@ impl Core {
         }
         if signed.lines.is_empty() {
             return Err(TapRefused::State("say what became of at least one line".to_owned()));
+        }
+        let distinct: BTreeSet<u16> = signed.lines.iter().map(|line| line.line).collect();
+        if distinct.len() != signed.lines.len() || distinct.contains(&0) {
+            return Err(TapRefused::State("say of each line once, from 1, what became of it".to_owned()));
         }
         self.keep_proof(id, signed);
         Ok(TapDone { decision: None, message: format!("order {} is handed over", view.order) })

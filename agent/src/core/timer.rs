@@ -24,7 +24,13 @@ impl Core {
         let now = &self.believed(now);
         let by_wall = self.deadlines(now).filter_map(|at| u64::try_from(at.since(now.wall)).ok());
         let lease = self.lease.as_ref().and_then(|held| held.left_ms(now).ok());
-        let due = self.ageing_due(now).chain(by_wall).chain(lease).chain(self.cut_due(now)).chain(self.status_due(now));
+        let due = self
+            .ageing_due(now)
+            .chain(by_wall)
+            .chain(lease)
+            .chain(self.cut_due(now))
+            .chain(self.status_due(now))
+            .chain(self.drills_due(now));
         due.filter(|wait| *wait > 0).min()
     }
 

@@ -35,9 +35,10 @@ use crate::{
 
 /// Bytes of messages that may wait for the driver. When they are reached the connection is no longer
 /// read until the driver has caught up; the broker keeps the rest.
-const WAITING_MAX_BYTES: u32 = 64 * 1024 * 1024;
-/// What a message weighs at least while it waits.
-const MESSAGE_BYTES: usize = 256;
+const WAITING_MAX_BYTES: u32 = 8 * 1024 * 1024;
+/// What a message weighs beside its payload and its topic while it waits and until it is acknowledged. So no more wait
+/// than MQTT has numbers for.
+const MESSAGE_BYTES: usize = 1_024;
 /// Acknowledgements that may wait for the connection: more than MQTT has message numbers.
 const REQUESTS_MAX: usize = 70_000;
 /// How often the broker hears from us at least, in real time.

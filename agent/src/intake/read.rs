@@ -3,7 +3,7 @@
 //! In: a topic, a payload, and whether the broker kept it or sends it again. Out: inputs, the last of which brings the
 //! receipt, and what is to be counted. A message without inputs has nothing to commit. Reads no clock, no socket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use gatehouse_common::{
     id::{DoorId, Hash32},
@@ -22,6 +22,13 @@ use crate::{
 
 /// Bytes of a message that quarantine keeps.
 const HEAD_BYTES: usize = 256;
+/// Senders whose readings are taken. Those of further ones go to quarantine, so that names without end fill neither
+/// memory nor the store.
+const SENDERS_MAX: usize = 10_000;
+/// One that was silent for so long makes room for another, in milliseconds.
+const SILENT_MS: i64 = 7 * 86_400_000;
+/// Least time between two looks for such, in milliseconds.
+const LOOK_EVERY_MS: i64 = 60_000;
 
 /// A message as it came.
 #[derive(Debug, Clone, Copy)]
@@ -56,13 +63,49 @@ pub struct MessageReader {
     doors: BTreeSet<DoorId>,
     payload_max_bytes: usize,
     births: Births,
+    senders: Senders,
+}
+
+/// Who sends, and when each was last heard.
+#[derive(Debug, Default)]
+struct Senders {
+    heard: HashMap<String, UtcMs>,
+    looked: UtcMs,
+}
+
+impl Senders {
+    /// Whether there is a place for one that was heard at `received`.
+    fn admit(&mut self, source: &str, received: UtcMs) -> bool {
+        if let Some(heard) = self.heard.get_mut(source) {
+            *heard = received;
+            return true;
+        }
+        if self.heard.len() >= SENDERS_MAX && received.since(self.looked).abs() >= LOOK_EVERY_MS {
+            self.looked = received;
+            self.heard.retain(|_, heard| received.since(*heard) < SILENT_MS);
+        }
+        let has_room = self.heard.len() < SENDERS_MAX;
+        if has_room {
+            self.heard.insert(source.to_owned(), received);
+        }
+        has_room
+    }
 }
 
 impl MessageReader {
     /// `births` are those that were stored. `doors` are the depot's; without any, every door is one of it.
     #[must_use]
     pub fn new(topics: Vec<TopicConfig>, doors: BTreeSet<DoorId>, payload_max_bytes: usize, births: Births) -> Self {
-        Self { topics, doors, payload_max_bytes, births }
+        Self { topics, doors, payload_max_bytes, births, senders: Senders::default() }
+    }
+
+    /// Gives a place to those that were heard before.
+    #[must_use]
+    pub fn knowing(mut self, senders: impl IntoIterator<Item = (String, UtcMs)>) -> Self {
+        for (source, heard) in senders {
+            self.senders.admit(&source, heard);
+        }
+        self
     }
 
     /// Reads one message.
@@ -139,7 +182,11 @@ impl MessageReader {
             _ => None,
         });
         match foreign {
-            None => Ok(decoded),
+            None => {
+                let stranger = decoded.readings.iter().find(|r| !self.senders.admit(&r.source, message.received));
+                stranger.is_none().then_some(()).ok_or(Unreadable::TooManySenders { limit: SENDERS_MAX })?;
+                Ok(decoded)
+            }
             Some(door) => Err(Unreadable::Wrong {
                 what: "door",
                 place: "the subject".to_owned(),
@@ -191,6 +238,18 @@ mod tests {
             })
             .collect();
         assert_eq!(ids.len(), 3, "{ids:?}");
+    }
+
+    #[test]
+    fn senders_without_end_find_no_place_and_take_none_from_those_that_are_there() {
+        let (mut senders, day) = (Senders::default(), 86_400_000);
+        assert!(senders.admit("gateway", UtcMs(0)));
+        let admitted = (0..1_000_000).filter(|n| senders.admit(&format!("stranger {n}"), UtcMs(*n))).count();
+        assert_eq!((admitted, senders.heard.len()), (SENDERS_MAX - 1, SENDERS_MAX));
+        assert!(senders.admit("gateway", UtcMs(5 * day)));
+        assert!(!senders.admit("newcomer", UtcMs(6 * day)));
+        assert!(senders.admit("newcomer", UtcMs(8 * day)), "the strangers were silent for a week");
+        assert_eq!(senders.heard.len(), 2);
     }
 
     #[test]

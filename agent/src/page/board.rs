@@ -4,7 +4,10 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use gatehouse_common::{id::DocumentId, time::UtcMs};
+use gatehouse_common::{
+    id::{DocumentId, VehicleId},
+    time::UtcMs,
+};
 use serde::Serialize;
 
 use super::{App, Problem};
@@ -31,6 +34,8 @@ pub struct Now {
     clock: Option<String>,
     /// The depot's name.
     site_name: String,
+    /// The vehicle it rides in: goods are handed over at its page.
+    vehicle: Option<VehicleId>,
     /// The program's version.
     version: &'static str,
     /// The line to the broker.
@@ -65,6 +70,7 @@ fn now(app: &App, status: Status) -> Now {
         now: app.page.clock.wall(),
         clock: app.page.clock.describe(),
         site_name: app.page.site_name.clone(),
+        vehicle: app.page.vehicle.clone(),
         version: env!("CARGO_PKG_VERSION"),
         broker: app.page.broker.borrow().clone(),
         hub: app.page.hub.borrow().clone(),

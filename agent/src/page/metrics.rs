@@ -18,8 +18,9 @@ use axum::{
 
 use super::{App, Problem};
 use crate::{
+    core::bounds::BOUNDS,
     driver::QUEUE_MAX,
-    meters::{Histogram, Holdup},
+    meters::{Histogram, Holdup, TurnedAway},
     store::{Releases, SourceAge, Status, Totals},
 };
 
@@ -66,6 +67,7 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     sources(&mut text, &app, &status.sources);
     lines(&mut text, &app);
     room(&mut text, &totals);
+    bounds(&mut text, &app, &totals);
     process(&mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response())
 }
@@ -161,6 +163,8 @@ fn readings(text: &mut Text, app: &App, status: &Status) {
         "messages_of_no_concern",
         "values_refused",
         "readings_late",
+        "readings_beyond_bounds",
+        "senders_beyond_bounds",
         "stale_wills",
         "connections",
         "connections_lost",
@@ -327,6 +331,35 @@ fn lines(text: &mut Text, app: &App) {
 fn room(text: &mut Text, totals: &Totals) {
     text.one("gatehouse_store_bytes", "gauge", "Bytes of the store's file.", totals.store_bytes as f64);
     text.one("gatehouse_store_wal_bytes", "gauge", "Bytes of its write-ahead log.", totals.wal_bytes as f64);
+}
+
+/// How full that is which devices and pages could fill.
+fn bounds(text: &mut Text, app: &App, totals: &Totals) {
+    let mut rows = text.metric(
+        "gatehouse_remembered_rows",
+        "gauge",
+        "Doors, vehicles, senders and other things named by devices that are remembered.",
+    );
+    for (word, count) in &totals.remembered {
+        rows.value(&[("of", word)], *count as f64);
+    }
+    let mut most = text.metric(
+        "gatehouse_remembered_rows_max",
+        "gauge",
+        "How many may be; what orders name is remembered beyond that, nothing else is.",
+    );
+    for (word, _, max) in BOUNDS {
+        most.value(&[("of", word)], max as f64);
+    }
+    text.one("gatehouse_page_live", "gauge", "Pages that are told of changes now.", app.live_pages() as f64);
+    let mut refused = text.metric(
+        "gatehouse_page_turned_away_total",
+        "counter",
+        "Requests since the start that were refused because too many were being answered.",
+    );
+    for (what, word) in TurnedAway::ALL {
+        refused.value(&[("what", word)], app.page.driver.meters().times_turned_away(what) as f64);
+    }
 }
 
 /// What the operating system counts of this process; left out where it cannot be read.

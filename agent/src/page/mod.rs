@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use gatehouse_common::id::VehicleId;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -41,6 +42,11 @@ pub use doorman::{PinError, hash_pin};
 
 /// Most lookups at the store at one time; more wait.
 const LOOKUPS_MAX: usize = 4;
+/// Requests that may be answered at one time; more are refused. Those that only read, and those that write and may
+/// wait for a PIN, apart: neither keeps the other out.
+const READS_MAX: usize = 128;
+/// See [`READS_MAX`].
+const WRITES_MAX: usize = 32;
 
 /// What the page is made from.
 #[derive(Clone)]
@@ -59,6 +65,8 @@ pub struct Page {
     pub damaged: watch::Receiver<Vec<String>>,
     /// The depot's name for people.
     pub site_name: String,
+    /// The vehicle it rides in; `None` for a depot's gateway.
+    pub vehicle: Option<VehicleId>,
 }
 
 #[derive(Clone)]
@@ -66,6 +74,9 @@ struct App {
     page: Page,
     doorman: Arc<Doorman>,
     lookups: Arc<Semaphore>,
+    live: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     remembered: Arc<Mutex<metrics::Remembered>>,
     stop: Stop,
 }
@@ -74,7 +85,14 @@ impl App {
     fn new(page: Page, operators: Vec<Operator>, stop: Stop) -> Self {
         let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
         let doorman = Arc::new(Doorman::new(operators));
-        Self { page, doorman, lookups, remembered: Arc::default(), stop }
+        let (live, reads) = (Arc::new(Semaphore::new(live::LIVE_MAX)), Arc::new(Semaphore::new(READS_MAX)));
+        let writes = Arc::new(Semaphore::new(WRITES_MAX));
+        Self { page, doorman, lookups, live, reads, writes, remembered: Arc::default(), stop }
+    }
+
+    /// Pages that are told of changes now.
+    fn live_pages(&self) -> usize {
+        live::LIVE_MAX - self.live.available_permits()
     }
 
     /// Looks something up in the store, off the threads that serve requests.

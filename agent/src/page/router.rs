@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -10,6 +10,7 @@ use axum::{
 };
 
 use super::{App, Problem, board, live::live, metrics::metrics, taps};
+use crate::meters::TurnedAway;
 
 /// Most bytes of a request's body.
 const BODY_MAX_BYTES: usize = 64 * 1024;
@@ -37,13 +38,15 @@ pub fn router(app: App) -> Router {
         .route("/api/dispatches/{id}/confirm", post(taps::confirm))
         .route("/api/rules/activate", post(taps::activate_rules).layer(DefaultBodyLimit::max(RULES_MAX_BYTES)))
         .route("/api/rules/rollback", post(taps::roll_back_rules))
+        .route("/api/drills/start", post(taps::start_drill))
+        .route("/api/drills/stop", post(taps::stop_drill))
         .route("/api/dispatches/{id}/hold", post(taps::hold))
         .route("/api/dispatches/{id}/recall-seen", post(taps::recall_seen))
         .route("/api/dispatches/{id}/proof", post(taps::prove))
         .route("/api/cases/{id}/move", post(taps::move_case))
         .fallback(|| async { Problem::not_found("there is nothing here; the page is at /") })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
 
@@ -51,14 +54,19 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     // A browser says where a request comes from; another site's page may not tap in a person's name.
     let from = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
     let is_foreign = from.is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    let mut response = if is_foreign && request.method() == Method::POST {
+    let writes = request.method() == Method::POST;
+    let (room, what) = if writes { (&app.writes, TurnedAway::Write) } else { (&app.reads, TurnedAway::Read) };
+    let mut response = if is_foreign && writes {
         Problem::new(StatusCode::FORBIDDEN, "another site may not write here").into_response()
-    } else {
+    } else if let Ok(_place) = room.try_acquire() {
         next.run(request).await
+    } else {
+        app.page.driver.meters().turned_away(what);
+        Problem::unavailable("too much is asked at one time; ask again in a moment").into_response()
     };
     let headers = response.headers_mut();
     for (name, value) in [

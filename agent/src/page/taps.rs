@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{App, Problem, board::document_id};
 use crate::core::{
     decision::TapDone,
+    drills::SYSTEMS,
     input::{Act, Tap},
 };
 
@@ -106,6 +107,55 @@ pub async fn activate_rules(
 /// `POST /api/rules/rollback`; takes no body.
 pub async fn roll_back_rules(State(app): State<App>, headers: HeaderMap) -> Result<Json<TapDone>, Problem> {
     tap(&app, &headers, || Ok(Act::RollBackRules)).await
+}
+
+/// A drill: which source counts as gone, for how long, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDrill {
+    source: String,
+    minutes: u64,
+    reason: String,
+}
+
+/// `POST /api/drills/start`
+pub async fn start_drill(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Body<NewDrill>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    let known = app.look(|store| store.sources()).await?;
+    tap(&app, &headers, || {
+        let Body(NewDrill { source, minutes, reason }) = body?;
+        if !SYSTEMS.contains(&source.as_str()) && !known.iter().any(|known| known.source == source) {
+            let systems = SYSTEMS.join(", ");
+            return Err(Problem::not_found(format!(
+                "no source {source} is known here; name one of the page's, or {systems}"
+            )));
+        }
+        Ok(Act::StartDrill { source, lasts_ms: minutes.saturating_mul(60_000), reason })
+    })
+    .await
+}
+
+/// A source that shall count again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndDrill {
+    source: String,
+}
+
+/// `POST /api/drills/stop`
+pub async fn stop_drill(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Body<EndDrill>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let Body(EndDrill { source }) = body?;
+        Ok(Act::StopDrill { source })
+    })
+    .await
 }
 
 /// `POST /api/dispatches/{id}/hold`

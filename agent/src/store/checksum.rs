@@ -19,8 +19,13 @@ pub fn check(what: impl std::fmt::Display, parts: &[&[u8]], sum: &[u8]) -> rusql
 
 /// The error of a row that does not match its checksum; such a row is never served.
 pub fn mismatch(what: impl std::fmt::Display) -> rusqlite::Error {
+    damaged(format!("{what} does not match its checksum"))
+}
+
+/// An error of the kind that SQLite gives for a damaged file.
+pub fn damaged(what: String) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(format!("{what} does not match its checksum")))
+    rusqlite::Error::SqliteFailure(code, Some(what))
 }
 
 /// A checksum for what is read far more often than it is written. Any change within one word shows for certain.

@@ -7,7 +7,10 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, Result, params};
 
-use super::{Store, StoreError, checksum, ledger::json};
+use super::{
+    Store, StoreError, checksum,
+    ledger::{json, uint},
+};
 use crate::core::{decision::Folded, start::StoredDocument};
 
 /// Writes a change and the document after it.
@@ -45,6 +48,28 @@ pub fn write_gates(conn: &Connection, dispatch: DocumentId, gates: &[GateResult]
 /// The kind under its word.
 pub fn kind_of(word: &str) -> Option<DocumentKind> {
     [DocumentKind::Case, DocumentKind::Dispatch].into_iter().find(|kind| kind.as_str() == word)
+}
+
+/// Every document that has a chunk, and its kind.
+pub fn with_chunks(conn: &Connection) -> Result<Vec<(DocumentId, DocumentKind)>> {
+    let rows: Vec<(String, String)> = conn
+        .prepare_cached("SELECT DISTINCT document, kind FROM chunks ORDER BY document")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    Ok(rows.iter().filter_map(|(id, kind)| Some((id.parse().ok()?, kind_of(kind)?))).collect())
+}
+
+/// The chunks of a document in the order in which they were written, each with its position.
+pub fn chunks_of(conn: &Connection, document: DocumentId) -> Result<Vec<(u64, Chunk)>> {
+    let id = document.to_string();
+    conn.prepare_cached("SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 ORDER BY position")?
+        .query_map([&id], |row| {
+            let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
+            checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
+            let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
+            Ok((position, Chunk { hash, bytes }))
+        })?
+        .collect()
 }
 
 /// Every document.

@@ -14,7 +14,9 @@ use gatehouse_common::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, chain, checksum, cursors, documents, facts, outbox, quarantine, readings, rules};
+use super::{
+    Store, StoreError, chain, checksum, cursors, documents, drills, facts, outbox, quarantine, readings, rules,
+};
 use crate::core::{decision::Record, start::StoredLease};
 
 /// Says what the caller can do about what SQLite said.
@@ -64,8 +66,9 @@ pub fn count(conn: &Connection, name: &str, by: i64) -> Result<()> {
 /// Writes one record.
 pub fn write(conn: &Connection, record: &Record) -> Result<()> {
     match record {
-        // Written together, before everything else of the transaction.
-        Record::Reading { .. } => Ok(()),
+        // Written by the store itself: readings before everything else of the transaction, other inputs with how many
+        // readings came before them, and what changes often in one row after all.
+        Record::Reading { .. } | Record::Input { .. } | Record::Fact(_) | Record::FactGone(_) => Ok(()),
         Record::Duplicate => count(conn, "duplicates_dropped", 1),
         Record::Counted { name, by } => count(conn, name, int(*by)),
         Record::Quarantine { topic, reason, payload_hash, size, head, at, conflict } => {
@@ -74,8 +77,6 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             }
             quarantine::write(conn, topic, reason, payload_hash, *size, head, *at)
         }
-        Record::Fact(fact) => facts::put_fact(conn, fact),
-        Record::FactGone(key) => facts::forget_fact(conn, key),
         Record::Order(order) => facts::put_order(conn, order),
         Record::Chunk { document, kind, chunk, own, after } => {
             documents::write(conn, *document, *kind, chunk, *own, after)?;
@@ -91,6 +92,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::RuleGone { key } => facts::forget_rule(conn, key),
         Record::Gates { dispatch, gates } => documents::write_gates(conn, *dispatch, gates),
         Record::Bundle { text, version, at, by, how } => rules::put(conn, text, *version, *at, by, how),
+        Record::Drill { source, turn, at, by, reason } => drills::write(conn, source, *turn, *at, by, reason),
         Record::Cursor(cursor) => cursors::set_cursor(conn, cursor),
         Record::Anchor { head, sealed, received } => chain::write_anchor(conn, head, sealed, received),
         Record::Epoch { epoch } => chain::begin_epoch(conn, *epoch),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{StoreError, ledger::explain, readings::old_rows};
+use super::{StoreError, checkpoints, ledger::explain, readings::old_rows};
 
 /// One step: its name, its SQL, and what SQL alone cannot do, in the same transaction.
 struct Migration {
@@ -23,6 +23,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0003_room", sql: include_str!("migrations/0003_room.sql"), then: None },
     Migration { name: "0004_anchors", sql: include_str!("migrations/0004_anchors.sql"), then: None },
     Migration { name: "0005_rules", sql: include_str!("migrations/0005_rules.sql"), then: None },
+    Migration { name: "0006_journal", sql: include_str!("migrations/0006_journal.sql"), then: None },
+    Migration {
+        name: "0007_inputs_and_drills",
+        sql: include_str!("migrations/0007_inputs_and_drills.sql"),
+        then: Some(checkpoints::begin),
+    },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

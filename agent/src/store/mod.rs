@@ -6,10 +6,14 @@
 
 mod alone;
 mod chain;
+mod checkpoints;
 mod checksum;
 mod cursors;
 mod documents;
+mod drills;
 mod facts;
+mod inputs;
+mod journal;
 mod ledger;
 mod migrations;
 mod outbox;
@@ -41,10 +45,13 @@ use rusqlite::Connection;
 use crate::core::{decision::Record, start::Snapshot};
 
 pub use chain::{AnchorRow, DecisionRow};
+pub use checkpoints::Beginning;
+pub use drills::DrillRow;
+pub use inputs::KeptInput;
 pub use ledger::kind_of;
 pub use outbox::Waiting;
 pub use quarantine::QuarantineRow;
-pub use reader::{BoardRow, CaseRow, DispatchRow, LeaseRow, Reader, SourceAge, Status, Stored};
+pub use reader::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, Reader, SourceAge, Status, Stored};
 pub use readings::{Before, KeptReading};
 pub use room::{Limits, Room};
 pub use rules::BundleRow;
@@ -132,6 +139,7 @@ pub struct Store {
     // Before the claim: the connection must be closed when the claim ends.
     reader: Reader,
     readings: readings::Readings,
+    journal: journal::Journal,
     path: PathBuf,
     limits: Option<Limits>,
     _claim: Option<alone::Claim>,
@@ -176,8 +184,9 @@ impl Store {
         conn.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)?;
         migrations::run(&mut conn, path)?;
         let readings = readings::Readings::open(&conn).map_err(fail)?;
-        let store =
-            Self { reader: Reader::over(conn, path), readings, path: path.to_owned(), limits: None, _claim: None };
+        let journal = journal::Journal::open(&conn).map_err(fail)?;
+        let reader = Reader::over(conn, path);
+        let store = Self { reader, readings, journal, path: path.to_owned(), limits: None, _claim: None };
         store.claim(identity)?;
         Ok(store)
     }
@@ -217,10 +226,21 @@ impl Store {
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let written = (!readings.is_empty()).then(|| self.readings.write(&tx, &readings)).transpose().map_err(fail)?;
         let last = last_words(records);
+        let mut before = self.readings.newest();
+        let mut changes = Vec::new();
         for (record, _) in records.iter().zip(last).filter(|(_, last)| *last) {
-            ledger::write(&tx, record).map_err(fail)?;
+            match record {
+                Record::Reading { .. } => before += 1,
+                Record::Input { at, input } => inputs::write(&tx, before, at, input).map_err(fail)?,
+                _ => match journal::change(record).map_err(fail)? {
+                    Some(change) => changes.push(change),
+                    None => ledger::write(&tx, record).map_err(fail)?,
+                },
+            }
         }
+        let journaled = journal::write(&tx, &changes).map_err(fail)?;
         tx.commit().map_err(fail)?;
+        self.journal.grew(journaled);
         if let Some(written) = written {
             self.readings.taken(written);
         }
@@ -236,6 +256,25 @@ impl Store {
         Ok(())
     }
 
+    /// Whether [`Store::fold`] is due: what a start has to read has grown long.
+    #[must_use]
+    pub fn is_to_be_folded(&self) -> bool {
+        self.journal.is_long()
+    }
+
+    /// Writes what commits changed of facts and rules into their tables, where it takes one row each.
+    /// # Errors
+    /// [`StoreError`]; everything is as it was.
+    pub fn fold(&mut self) -> Result<(), StoreError> {
+        let path = &self.path;
+        let fail = |e: rusqlite::Error| ledger::explain(path, &e);
+        let tx = self.reader.conn_mut().transaction().map_err(fail)?;
+        journal::fold(&tx).map_err(fail)?;
+        tx.commit().map_err(fail)?;
+        self.journal.folded();
+        Ok(())
+    }
+
     /// Lets a little go of what is beyond its limits, with a record of what it was; says whether there may be more.
     /// Does nothing before [`Store::keep_within`].
     /// # Errors
@@ -246,7 +285,9 @@ impl Store {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let more = room::tidy(&tx, &limits, now).map_err(fail)?;
+        let journal = journal::Journal::open(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
+        self.journal = journal;
         Ok(more)
     }
 
@@ -265,11 +306,12 @@ impl Store {
         let actor_epoch = identity.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
         let device = identity.get("device").and_then(|d| DeviceId::new(d.as_str()).ok());
         let device = device.ok_or_else(|| self.damaged("identity has no device"))?;
+        let (facts, rules) = facts::facts_and_rules(self)?;
         Ok(Snapshot {
             actor_epoch,
             chain: chain::tail(self, device, actor_epoch)?,
-            rules: facts::rules(self)?,
-            facts: facts::facts(self)?,
+            rules,
+            facts,
             orders: facts::orders(self)?,
             documents: documents::all(self)?,
             leases: ledger::open_leases(self)?,

@@ -6,8 +6,9 @@ use std::{
 };
 
 use gatehouse_common::{
+    document::Chunk,
     gate::GateResult,
-    id::{DocumentId, Hash32, OrderId},
+    id::{DocumentId, DocumentKind, Hash32, OrderId},
     lease::{Lease, LeaseUse},
     order::Order,
     sync::Cursor,
@@ -18,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AnchorRow, BundleRow, DecisionRow, KeptReading, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, Waiting,
-    chain, cursors,
+    AnchorRow, Beginning, BundleRow, DecisionRow, DrillRow, KeptInput, KeptReading, QuarantineRow, Room, ScrubPlace,
+    Scrubbed, StoreError, Waiting, chain, checkpoints, cursors, documents, drills, facts, inputs,
     ledger::{explain, from_json, uint},
     outbox, quarantine, readings, room, rules, scrub,
 };
 use crate::core::{
+    drills::Drill,
     senders::SenderState,
     state::{AskedOverride, LineSeen, RecallAlarm},
     trips::Trip,
@@ -129,6 +131,23 @@ pub struct Status {
     pub decisions: u64,
     /// How much room the store has.
     pub room: Room,
+    /// Sources that are pretended to be gone, with who said so, why, and until when.
+    pub drills: Vec<DrillOn>,
+}
+
+/// A drill that is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DrillOn {
+    /// The source that counts as gone.
+    pub source: String,
+    /// Since when.
+    pub since: UtcMs,
+    /// Until when, unless someone ends it before.
+    pub until: UtcMs,
+    /// Who started it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A reading as stored.
@@ -259,21 +278,41 @@ impl Reader {
                 readings: Some(heard.readings),
                 gaps: sender.map_or(0, |sender| sender.gaps),
                 missing: sender.map_or(0, |sender| sender.missing),
-                clock_behind_ms: sender.and_then(SenderState::clock_behind_ms),
+                clock_behind_ms: sender.and_then(|sender| sender.times.behind_ms()),
                 source,
             }
         }));
         Ok(sources)
     }
 
+    /// What is on of drills.
+    fn drills_on(&self) -> Result<Vec<DrillOn>, StoreError> {
+        let rows = self.rules_under("drill")?;
+        let drills = rows.into_iter().filter_map(|(source, body)| {
+            let Drill { since, lasts_ms, by, reason } = serde_json::from_str(&body).ok()?;
+            let (since, by) = (since.wall, by.to_string());
+            let until = since.plus(i64::try_from(lasts_ms).unwrap_or(i64::MAX));
+            Some(DrillOn { source, since, until, by, reason })
+        });
+        Ok(drills.collect())
+    }
+
+    /// The newest turns of drills, newest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn drill_turns(&self, limit: u32) -> Result<Vec<DrillRow>, StoreError> {
+        self.ask(|conn| drills::newest(conn, limit))
+    }
+
+    /// Subjects and states of the rules of one kind.
+    fn rules_under(&self, kind: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let held = self.ask(|conn| facts::rules_of(conn, &[kind]))?;
+        Ok(held.into_iter().filter_map(|(key, body)| Some((key.split_once('/')?.1.to_owned(), body))).collect())
+    }
+
     /// What senders' numbers and clocks show, by source.
     fn senders(&self) -> Result<BTreeMap<String, SenderState>, StoreError> {
-        // '0' follows '/' in ASCII: every key that begins with the prefix.
-        let rows = self.ask(|conn| {
-            conn.prepare_cached("SELECT substr(key, 8), body FROM rules WHERE key > 'sender/' AND key < 'sender0'")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<Vec<(String, String)>>>()
-        })?;
+        let rows = self.rules_under("sender")?;
         // One that cannot be read begins anew, in the core as here.
         Ok(rows.into_iter().filter_map(|(source, body)| Some((source, serde_json::from_str(&body).ok()?))).collect())
     }
@@ -312,6 +351,7 @@ impl Reader {
             sources: self.sources()?,
             decisions: number("SELECT count(*) FROM decisions")?,
             room: self.ask(room::look)?,
+            drills: self.drills_on()?,
         })
     }
 
@@ -415,6 +455,48 @@ impl Reader {
     /// [`StoreError`].
     pub fn readings_since(&self, position: u64, take: impl FnMut(KeptReading)) -> Result<(), StoreError> {
         self.ask(|conn| readings::since(conn, position, take))
+    }
+
+    /// What a replay that wants to begin at `at` begins with; none: with an empty store.
+    /// # Errors
+    /// [`StoreError`]; also of a store that no program of this version has opened yet.
+    pub fn beginning(&self, at: Option<UtcMs>) -> Result<Option<Beginning>, StoreError> {
+        self.ask(|conn| checkpoints::newest_before(conn, at))
+    }
+
+    /// The numbers of the newest input and of the newest reading.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inputs_end(&self) -> Result<(u64, u64), StoreError> {
+        self.ask(|conn| Ok((inputs::newest(conn)?, readings::newest_position(conn)?)))
+    }
+
+    /// Up to `limit` inputs behind number `n`, in order.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inputs_behind(&self, n: u64, limit: u32) -> Result<Vec<KeptInput>, StoreError> {
+        self.ask(|conn| inputs::since(conn, n, limit))
+    }
+
+    /// The next readings behind `position`, in order of arrival; none at the end.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn readings_behind(&self, position: u64) -> Result<Vec<KeptReading>, StoreError> {
+        self.ask(|conn| readings::page_behind(conn, position))
+    }
+
+    /// Every document that has a chunk, and its kind.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn documents_with_chunks(&self) -> Result<Vec<(DocumentId, DocumentKind)>, StoreError> {
+        self.ask(documents::with_chunks)
+    }
+
+    /// The chunks of a document in the order in which they were written, each with its position.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chunks_of(&self, document: DocumentId) -> Result<Vec<(u64, Chunk)>, StoreError> {
+        self.ask(|conn| documents::chunks_of(conn, document))
     }
 
     /// The newest version of an order.

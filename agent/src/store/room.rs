@@ -1,8 +1,8 @@
 //! How much room the store may take, and what is let go of for it.
 //!
 //! In: budgets, and the time. Out: rows deleted a few at a time, each stretch with a record of what and how much, in
-//! the same transaction. Readings and quarantine only, the oldest first, by the written limits; cases, decisions,
-//! leases and the outbox never. When the budget is used up all the same, SQLite refuses to grow the file, and nothing
+//! the same transaction. Readings, other inputs and quarantine only, the oldest first, by the written limits; cases,
+//! decisions, leases and the outbox never. When the budget is used up all the same, SQLite refuses to grow the file, and nothing
 //! more is acknowledged until room returns.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use gatehouse_common::time::UtcMs;
 use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
-use super::{checksum, cursors, ledger, readings};
+use super::{checkpoints, checksum, cursors, ledger, readings};
 
 /// Blocks of readings that go in one step.
 const BLOCKS_A_STEP: usize = 8;
@@ -29,11 +29,18 @@ pub struct Limits {
     pub keep_readings_ms: i64,
     /// Bytes of quarantine; beyond them the oldest go.
     pub quarantine_bytes: u64,
+    /// Bytes of what came in beside readings, kept for replays; beyond them the oldest go.
+    pub inputs_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { budget_bytes: 1 << 30, keep_readings_ms: 30 * 86_400_000, quarantine_bytes: 16 << 20 }
+        Self {
+            budget_bytes: 1 << 30,
+            keep_readings_ms: 30 * 86_400_000,
+            quarantine_bytes: 16 << 20,
+            inputs_bytes: 64 << 20,
+        }
     }
 }
 
@@ -78,11 +85,16 @@ pub fn tidy(conn: &Connection, limits: &Limits, now: UtcMs) -> Result<bool> {
     if gone.count > 0 {
         record(conn, "readings", now, &gone)?;
     }
+    let (more, went) = checkpoints::tidy(conn, now, limits.keep_readings_ms, limits.inputs_bytes)?;
+    if went.count > 0 {
+        record(conn, "inputs", now, &went)?;
+    }
+    let more = more || gone.count > 0;
     let held: i64 = conn
         .prepare_cached("SELECT coalesce(sum(length(topic) + length(reason) + length(head) + 120), 0) FROM quarantine")?
         .query_row([], |row| row.get(0))?;
     if held <= ledger::int(limits.quarantine_bytes) {
-        return Ok(gone.count > 0);
+        return Ok(more);
     }
     let gone = oldest_of_quarantine(conn)?;
     record(conn, "quarantine", now, &gone)?;

@@ -35,7 +35,7 @@ struct Ground {
 /// One value, as the checksums take it.
 type Cell = Option<Vec<u8>>;
 
-const GROUND: [Ground; 12] = [
+const GROUND: [Ground; 13] = [
     Ground {
         table: "blocks",
         sql: "SELECT rowid, body, first, count, checksum FROM blocks",
@@ -100,9 +100,10 @@ const GROUND: [Ground; 12] = [
     },
     Ground { table: "facts", sql: "SELECT rowid, key, body, checksum FROM facts", matches: |row| summed(row, 2) },
     Ground { table: "rules", sql: "SELECT rowid, key, body, checksum FROM rules", matches: |row| summed(row, 2) },
+    Ground { table: "journal", sql: "SELECT rowid, body, checksum FROM journal", matches: |row| summed(row, 1) },
 ];
 /// The outbox and what was let go of come last: their keys are summed too.
-const KEYED: [Ground; 2] = [
+const KEYED: [Ground; 5] = [
     Ground {
         table: "outbox",
         sql: "SELECT rowid, kind, body, checksum FROM outbox",
@@ -112,6 +113,21 @@ const KEYED: [Ground; 2] = [
         table: "let_go",
         sql: "SELECT rowid, what, at_ms, from_ms, to_ms, count, sources, checksum FROM let_go",
         matches: |row| summed(row, 6),
+    },
+    Ground {
+        table: "drills",
+        sql: "SELECT rowid, source, turn, at_ms, by, reason, checksum FROM drills",
+        matches: |row| summed(row, 5),
+    },
+    Ground {
+        table: "inputs",
+        sql: "SELECT rowid, readings, at, body, checksum FROM inputs",
+        matches: |row| summed(row, 3),
+    },
+    Ground {
+        table: "checkpoints",
+        sql: "SELECT rowid, input, readings, chunk, at_ms, body, checksum FROM checkpoints",
+        matches: |row| summed(row, 5),
     },
 ];
 

@@ -16,3 +16,30 @@ fn of_states_under_one_key_in_one_commit_the_last_one_stands() {
         store.snapshot().unwrap().rules.into_iter().map(|(key, body)| format!("{key}{body}")).collect();
     assert_eq!(rules, ["a3", "c4", "d5"]);
 }
+
+#[test]
+fn what_changes_often_is_the_same_from_the_journal_its_fold_and_both_together() {
+    let key = PrivateKey::from_seed([7; 32]).public();
+    let identity = Identity { device: "gw".parse().unwrap(), site: "D1".parse().unwrap(), public_key: key };
+    let rule = |key: &str, n: u32| Record::Rule { key: key.to_owned(), body: n.to_string() };
+    let gone = |key: &str| Record::RuleGone { key: key.to_owned() };
+    let commits = [
+        vec![rule("door/1", 1), rule("door/2", 2), rule("trip/1", 3)],
+        vec![rule("door/1", 4), gone("door/2"), rule("stamp", 5)],
+        vec![rule("door/2", 6), gone("door/1"), gone("door/9"), gone("trip/1")],
+    ];
+    let expected = [("door/2", "6"), ("stamp", "5")].map(|(k, b)| (k.to_owned(), b.to_owned()));
+    for fold_after in 0..8 {
+        let mut store = Store::in_memory(&identity).unwrap();
+        for (n, records) in commits.iter().enumerate() {
+            store.commit(records).unwrap();
+            if fold_after & (1 << n) != 0 {
+                store.fold().unwrap();
+            }
+        }
+        assert_eq!(store.snapshot().unwrap().rules, expected, "folds {fold_after:b}");
+        let rows: i64 = store.raw().query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
+        let since_the_last_fold = 3 - (0..3).filter(|n| fold_after & (1 << n) != 0).map(|n| n + 1).max().unwrap_or(0);
+        assert_eq!(rows, since_the_last_fold, "folds {fold_after:b}");
+    }
+}

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, Result};
 
-use super::{Reader, StoreError, ledger::uint, outbox};
+use super::{Reader, StoreError, facts, journal, ledger::uint, outbox};
+use crate::core::bounds::BOUNDS;
 
 /// How many decisions there were by mode, counted up to a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Totals {
     pub outbox: u64,
     /// The number of the oldest of them.
     pub outbox_oldest: Option<u64>,
+    /// How many rows there are of each thing that devices name and that is bounded, by the word for it.
+    pub remembered: Vec<(&'static str, u64)>,
     /// Bytes of the store's file.
     pub store_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -49,12 +52,19 @@ impl Reader {
                 releases: releases(conn, counted)?,
                 outbox: outbox::count(conn)?,
                 outbox_oldest,
+                remembered: remembered(conn)?,
                 store_bytes: bytes_of(self.path(), ""),
                 wal_bytes: bytes_of(self.path(), "-wal"),
             })
         };
         read().map_err(|error| super::ledger::explain(self.path(), &error))
     }
+}
+
+fn remembered(conn: &Connection) -> Result<Vec<(&'static str, u64)>> {
+    let held = facts::rules_of(conn, &BOUNDS.map(|(_, kind, _)| kind))?;
+    let count = |kind: &str| held.keys().filter(|key| journal::kind_of(key) == kind).count() as u64;
+    Ok(BOUNDS.iter().map(|(word, kind, _)| (*word, count(kind))).collect())
 }
 
 fn open_cases(conn: &Connection) -> Result<BTreeMap<String, u64>> {

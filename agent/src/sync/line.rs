@@ -33,6 +33,8 @@ use crate::{clock::Clock, config::Identity};
 
 /// Longest wait for an answer on top of the wait that was asked for, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// What rustls says when the other side finds our certificate expired.
+const EXPIRED: &str = "CertificateExpired";
 /// Longest wait that the hub may ask for, in seconds.
 const RETRY_AFTER_MAX_S: u64 = 600;
 /// The hub's clock confirms ours when they differ by no more than this, the way included.
@@ -216,7 +218,8 @@ impl Line {
             .timeout(ANSWER_MAX.saturating_add(self.clock.real(u64::from(wait_ms))))
             .body(body)
             .send()
-            .await?;
+            .await
+            .map_err(|error| self.heeded(error))?;
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             let seconds: u64 = header(&response, "retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -240,6 +243,15 @@ impl Line {
         self.hub.verify(reply_text(&self.device, hub_time, &nonce, status.as_u16(), &body).as_bytes(), &signature)?;
         self.confirm(sent, hub_time);
         Ok(decode(&body)?)
+    }
+
+    /// The hub's clock says that our certificate has expired, whatever ours says: it is renewed at once.
+    fn heeded(&self, error: reqwest::Error) -> ExchangeError {
+        let error = ExchangeError::from(error);
+        if error.to_string().contains(EXPIRED) {
+            self.renew.notify_one();
+        }
+        error
     }
 
     /// A signed answer tells the hub's time as well: near enough to ours, it confirms our clock.

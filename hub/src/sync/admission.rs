@@ -108,11 +108,12 @@ impl Gate {
             _ => {}
         }
         let (name, serial) = (claim.device.clone(), peer.map(|peer| peer.serial.clone()));
-        let (device, revoked, unused) = self
+        let (device, revoked, unused, until) = self
             .store
             .read(move |r| {
-                let unused = serial.map_or(Ok(None), |serial| not_in_use(r, &serial))?;
-                Ok((r.device(&name)?, r.revoked(&name)?, unused))
+                let unused = serial.as_deref().map_or(Ok(None), |serial| not_in_use(r, serial))?;
+                let issued = serial.as_deref().map_or(Ok(None), |serial| r.certificate(serial))?;
+                Ok((r.device(&name)?, r.revoked(&name)?, unused, issued.map(|issued| issued.until)))
             })
             .await
             .map_err(|e| (Refusal::Later(e), None))?;
@@ -126,6 +127,10 @@ impl Gate {
         };
         if let Some(peer) = peer {
             self.by_certificate(&device, peer, unused, now).await?;
+        }
+        if until.is_some_and(|until| now > until) {
+            // It was good when the line was made, and a line can last.
+            return Err(wrong("certificate expired", Refusal::Renew("the certificate has expired".to_owned())));
         }
         self.quotas
             .take(&device.device, self.clock.now().boottime_ms)

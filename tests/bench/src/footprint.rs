@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Measures; says whether all aims hold.
 pub async fn run(places: &Places, printer: Printer) -> anyhow::Result<bool> {
-    let size_mb = std::fs::metadata(places.programs.join("gatehouse-agent"))?.len() as f64 / 1e6;
+    let size_mb = std::fs::metadata(&places.agent)?.len() as f64 / 1e6;
     let broker = Broker::start(false)?;
     let mut starts = Vec::new();
     let mut idle = None;

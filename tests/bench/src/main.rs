@@ -46,9 +46,9 @@ struct Common {
     /// Print only JSON lines
     #[arg(long)]
     json: bool,
-    /// Folder of our release programs; default: where this one is
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    /// The agent, as it is shipped; default: gatehouse-agent where this program is
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// Folder in which peers are installed; default: ~/.cache/gatehouse/peers
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
@@ -98,10 +98,10 @@ fn program_named(name: &str) -> Result<Program, String> {
 impl Common {
     fn places(&self) -> anyhow::Result<(Places, Printer)> {
         let own = std::env::current_exe()?;
-        let beside = || own.parent().map_or_else(|| PathBuf::from("."), PathBuf::from);
-        let programs = self.programs.clone().unwrap_or_else(beside);
+        let programs = own.parent().map_or_else(|| PathBuf::from("."), PathBuf::from);
+        let agent = self.agent.clone().unwrap_or_else(|| programs.join("gatehouse-agent"));
         let peers = self.peers.clone().unwrap_or_else(default_peers);
-        Ok((Places { programs, peers }, Printer { json: self.json }))
+        Ok((Places { agent, programs, peers }, Printer { json: self.json }))
     }
 }
 

@@ -49,7 +49,9 @@ pub enum Program {
 /// Where programs and peers lie.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// Folder of our release programs.
+    /// The agent.
+    pub agent: PathBuf,
+    /// Folder of the benchmark's own programs.
     pub programs: PathBuf,
     /// Folder in which peers are installed.
     pub peers: PathBuf,
@@ -149,6 +151,7 @@ impl Setup {
             Program::Agent => {
                 let text = include_str!("agent.toml").replace("@PORT@", &port);
                 write("agent.toml", text.replace("@PAGE@", &setup.page.to_string()))?;
+                write("rules.toml", include_str!("rules.toml").to_owned())?;
             }
             Program::Python => write("intake.py", PYTHON_SCRIPT.to_owned())?,
             Program::NodeRed => {
@@ -171,7 +174,7 @@ impl Setup {
         let directory = self.directory.path();
         let mut command = match self.program {
             Program::Agent => {
-                let mut command = Command::new(self.places.programs.join("gatehouse-agent"));
+                let mut command = Command::new(&self.places.agent);
                 command.args(["run", "--config"]).arg(directory.join("agent.toml"));
                 command
             }

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use gatehouse_tests::demo::{DemoOptions, Ended, run};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Watch two depots and a bus go on dispatching through an outage and settle with an ERP afterwards.
 ///
@@ -77,8 +77,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    gatehouse_tests::start_logs(LevelFilter::ERROR);
     let options = DemoOptions {
         once: arguments.once,
         seed: arguments.seed,

@@ -8,7 +8,7 @@ use gatehouse_tests::standin::{
     erp::{Erp, ErpOptions, Faults},
     wire,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A pretend ERP for the Gatehouse demo and tests: orders, customers, stock, and a log of what was posted to it.
 ///
@@ -66,8 +66,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    gatehouse_tests::start_logs(LevelFilter::WARN);
     let erp = Erp::open(ErpOptions {
         token: arguments.token,
         state: arguments.state,

@@ -8,7 +8,7 @@ use gatehouse_tests::standin::{
     events::{Sender, SenderOptions, System},
     wire,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A pretend warehouse management system for the Gatehouse demo and tests: tells the hub how many units can be picked.
 ///
@@ -51,8 +51,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    gatehouse_tests::start_logs(LevelFilter::WARN);
     let sender = Sender::new(SenderOptions {
         system: System::Wms,
         hub: arguments.hub,

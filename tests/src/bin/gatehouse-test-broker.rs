@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use gatehouse_tests::broker::{Broker, BrokerOptions};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A small MQTT 3.1.1 broker for the Gatehouse demo and tests, so that nothing needs installing.
 ///
@@ -52,8 +52,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    gatehouse_tests::start_logs(LevelFilter::WARN);
     let options = BrokerOptions {
         queued_bytes_max: arguments.budget as usize * 1024 * 1024,
         in_flight_max: arguments.in_flight,

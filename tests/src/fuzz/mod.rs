@@ -23,7 +23,7 @@ pub struct Target {
 }
 
 /// Every reader that is tried.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "payload", run: targets::payload, seeds: samples::payloads },
     Target { name: "owntracks", run: targets::owntracks, seeds: forms::owntracks },
     Target { name: "traccar", run: targets::traccar, seeds: forms::traccar },
@@ -35,6 +35,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "agent-config", run: targets::agent_config, seeds: samples::agent_configs },
     Target { name: "hub-config", run: targets::hub_config, seeds: samples::hub_configs },
     Target { name: "bundle", run: targets::bundle, seeds: samples::bundles },
+    Target { name: "rule", run: targets::rule, seeds: samples::conditions },
     Target { name: "frame", run: targets::frame, seeds: samples::frames },
     Target { name: "chunk", run: targets::chunk, seeds: samples::chunks },
     Target { name: "entries", run: targets::entries, seeds: samples::entries },

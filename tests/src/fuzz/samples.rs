@@ -97,7 +97,22 @@ degrade = ["inventory"]
 normal_ms = 3600000
 under_lease_ms = 7200000
 "#;
-    vec![text.into(), Vec::new()]
+    let whole = include_str!("../../../firmware-config/gateway/rules.toml");
+    vec![text.into(), whole.into(), Vec::new()]
+}
+
+/// Conditions of every form that there is.
+pub(super) fn conditions() -> Vec<Vec<u8>> {
+    let texts = [
+        "order.units < 5 && (order.tier in ['A', 'B'] || !order.dangerous_goods)",
+        "hub.cut_off ? order.value_minor / 100 <= 5000 : -order.units + 3 * 2 % 7 >= -1",
+        "order.class == \"frozen\" && minutes_until(order.cut_off) >= 6 && age_s('credit') > 3600",
+        "has(credit.headroom_minor) && 9223372036854775807 + credit.headroom_minor > 0",
+        "order.carrier.startsWith('C') || order.id.contains(\"'\") || order.door.endsWith('3')",
+        "gate.state == 'unknown' && gate.why != 'stale' && gates.failed == 0",
+        "case.type == 'SEAL_BROKEN' && case.severity >= 3 && case.subject != 'V1'",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).to_vec()
 }
 
 pub(super) fn frames() -> Vec<Vec<u8>> {

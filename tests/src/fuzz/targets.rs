@@ -17,6 +17,7 @@ use gatehouse_common::{
     lease::Lease,
     order::Order,
     reading::ReadingValue,
+    rule::{self, Binding, Program, Scope, Why, schema::Type},
     seal::Sealed,
     sync::{Downward, PROTOCOL, Pull, PullReply, Push, PushReply, Upward, decode},
     time::UtcMs,
@@ -132,6 +133,57 @@ pub(super) fn bundle(bytes: &[u8]) {
             // Whatever it says can be played.
             for scenario in bundle.rules.scenarios.iter().take(8) {
                 let _ = scenario.play(&bundle.rules);
+            }
+        }
+    }
+}
+
+/// Where conditions stand.
+const SCOPES: [Scope; 3] = [Scope::Gate, Scope::Fallback, Scope::Case];
+
+/// Facts of which the first byte of a condition says what they are, where they are anything.
+struct Drawn(u8);
+
+impl Binding for Drawn {
+    fn fact(&self, name: &'static str) -> Result<rule::Value, Why> {
+        let named = SCOPES.into_iter().find_map(|scope| scope.names().find(|named| named.name == name));
+        match (self.0 % 4, named.map(|named| named.is)) {
+            (0, _) | (_, None) => Err(Why::Missing),
+            (_, Some(Type::Bool)) => Ok(rule::Value::Bool(self.0 & 4 == 0)),
+            (_, Some(Type::Int)) => Ok(rule::Value::Int([0, 7, i64::MAX, i64::MIN][usize::from(self.0 >> 2) % 4])),
+            (_, Some(Type::Text)) => Ok(rule::Value::Text("frozen".to_owned())),
+            (_, Some(Type::Time)) => Ok(rule::Value::Time(NOW)),
+        }
+    }
+
+    fn age_s(&self, _family: &'static str) -> Result<i64, Why> {
+        if self.0 % 3 == 0 { Err(Why::Stale) } else { Ok(i64::from(self.0)) }
+    }
+
+    fn now(&self) -> UtcMs {
+        NOW
+    }
+}
+
+/// A condition: refused with places in its text, or evaluated whatever the facts are.
+pub(super) fn rule(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for scope in SCOPES {
+        match Program::compile(&text, scope) {
+            Err(faults) => {
+                assert!(!faults.is_empty(), "a condition is refused without a reason");
+                for fault in faults {
+                    assert!(!fault.message.is_empty(), "a fault without a word");
+                    assert!(text.get(fault.at.clone()).is_some(), "{:?} is no place in {text:?}", fault.at);
+                }
+            }
+            Ok(program) => {
+                for draw in [0, 1, 2, 5, 9, 14, bytes.first().copied().unwrap_or(0)] {
+                    let drawn = Drawn(draw);
+                    assert_eq!(program.evaluate(&drawn), program.evaluate(&drawn), "not the same twice");
+                }
+                let known: BTreeSet<&str> = scope.names().map(|named| named.name).collect();
+                assert!(program.names().iter().all(|name| known.contains(name)), "it speaks of what is not there");
             }
         }
     }

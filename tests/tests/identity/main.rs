@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic here is the report of a failed test")]
 
+mod agent;
 mod hostile;
 mod letting_in;
 
@@ -55,9 +56,13 @@ fn at(wall: UtcMs) -> Moment {
 
 impl Hub {
     async fn start(more: &str) -> Self {
+        Self::start_at("2026-03-01T08:00:00Z".parse().unwrap(), more).await
+    }
+
+    async fn start_at(time: UtcMs, more: &str) -> Self {
         let _ = ring::default_provider().install_default();
         let directory = tempfile::tempdir().unwrap();
-        let clock = Clock::standing(at("2026-03-01T08:00:00Z".parse().unwrap()));
+        let clock = Clock::standing(at(time));
         let hub = Some(run(directory.path(), more, &clock).await);
         let name: DeviceId = "hub".parse().unwrap();
         let store = Store::open_beside(&directory.path().join("hub.db"), &name).unwrap();

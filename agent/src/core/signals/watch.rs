@@ -272,7 +272,8 @@ impl Core {
             .extend(self.doors.iter().filter_map(|(door, _)| DoorId::new(door.as_str()).ok()).map(Watched::Door));
         let vehicles = self.vehicles.iter().filter_map(|(vehicle, _)| VehicleId::new(vehicle.as_str()).ok());
         self.to_watch.extend(vehicles.map(Watched::Vehicle));
-        let senders = self.clocks.iter().map(|(source, _)| source).chain(self.probes.iter().map(|(source, _)| source));
+        let doubted = self.senders.iter().filter(|(_, sender)| !sender.times.is_empty());
+        let senders = doubted.map(|(source, _)| source).chain(self.probes.iter().map(|(source, _)| source));
         self.to_watch.extend(senders.cloned().map(Watched::Sender));
         self.feeds_changed(now, now.wall);
     }

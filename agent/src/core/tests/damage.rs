@@ -11,7 +11,7 @@ use crate::{
 use gatehouse_common::{dispatch::document_id, id::Hash32, reading::ScanStep};
 
 /// Every table of ground with what of its rows is ever served.
-const GROUND: [(&str, &[&str]); 10] = [
+const GROUND: [(&str, &[&str]); 11] = [
     ("blocks", &["body", "count", "checksum"]),
     ("sources", &["source", "checksum"]),
     ("quarantine", &["topic", "reason", "payload_hash", "size", "head", "at_ms", "checksum"]),
@@ -21,6 +21,7 @@ const GROUND: [(&str, &[&str]); 10] = [
     ("orders", &["order_id", "body", "checksum"]),
     ("facts", &["key", "body", "checksum"]),
     ("rules", &["key", "body", "checksum"]),
+    ("journal", &["body", "checksum"]),
     ("outbox", &["kind", "body", "checksum"]),
 ];
 
@@ -31,6 +32,7 @@ fn lived() -> Depot {
         depot.inventory(order, 10).carrier(order, true).capacity(order).papers(order);
         depot.scan(ScanStep::Staged, order, 10);
     }
+    depot.store.fold().unwrap();
     depot.credit(false).at_door("3", Some("V1")).door("3", true).wait_minutes(3);
     let reason = "the customer waits for it".to_owned();
     let dispatch = document_id(&"SO-2".parse().unwrap(), &"D1".parse().unwrap(), 1);

@@ -1,11 +1,13 @@
 //! The core in the words of its users. Every scene is played twice: with one core that lives on, and
 //! with a core loaded anew from the store after every step; both must write the same store.
 
+mod bounds;
 mod chain;
 mod clocks;
 mod damage;
-mod depot;
+pub(crate) mod depot;
 mod detectors;
+mod drills;
 mod frame;
 mod line;
 mod matters;

@@ -132,6 +132,12 @@ pub enum Unreadable {
         /// The limit.
         limit: usize,
     },
+    /// Its sender is one too many.
+    #[error("{limit} senders were heard within a week, and no more find a place; see what sends under ever new names")]
+    TooManySenders {
+        /// How many there may be.
+        limit: usize,
+    },
 }
 
 impl Unreadable {
@@ -147,6 +153,7 @@ impl Unreadable {
             Self::Missing { .. } => "missing",
             Self::Wrong { .. } => "wrong",
             Self::TooLong { .. } => "too_long",
+            Self::TooManySenders { .. } => "too_many_senders",
         }
     }
 }

@@ -101,6 +101,11 @@ function paintLines(board) {
 
 function paintAlarms(board) {
   const alarms = [];
+  for (const drill of board.status.drills) {
+    const text = make("div", "", make("strong", "", `DRILL: ${drill.source} counts as gone until ${clockTime(drill.until)}`),
+      `Started by ${drill.by}: "${drill.reason}". What it sends is kept and taken when the drill ends; holds and recalls count as always.`);
+    alarms.push(make("div", "alarm drill", text, button("End the drill", () => ask({ title: `End the drill without ${drill.source}`, text: "What it sent meanwhile is taken.", path: "/api/drills/stop", body: { source: drill.source } }))));
+  }
   for (const d of board.dispatches) {
     if (d.view.stop_departure) {
       alarms.push(make("div", "alarm", make("div", "", make("strong", "", `STOP ${d.view.order}: vehicle ${d.view.vehicle} must not leave door ${d.view.door}`),
@@ -116,7 +121,7 @@ function paintAlarms(board) {
     alarms.push(make("div", "alarm", text, button("Confirm", () => ask({ title: `Let ${d.view.order} leave`, text: `${d.asked.who} asks: "${d.asked.reason}". You confirm it with your own name; both names are kept.`, path: `/api/dispatches/${d.document}/confirm` }))));
   }
   // Repainting unchanged alarms would make a screen reader say them again and again.
-  const now = JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm, d.asked && d.asked.until > board.now && !d.view.release && d.asked]));
+  const now = JSON.stringify(board.status.drills) + JSON.stringify(board.dispatches.map((d) => [d.document, d.view.stop_departure, d.alarm, d.asked && d.asked.until > board.now && !d.view.release && d.asked]));
   if (now !== shown) { shown = now; byId("alarms").replaceChildren(...alarms); }
 }
 function why(d) {
@@ -150,7 +155,17 @@ function dispatchCard(d, board, byDocument) {
   for (const c of cases) card.append(make("div", "", `Case ${words(c.view.case_type)} ${c.view.severity}: ${c.view.summary}`));
   for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
   if (v.departed) card.append(make("div", "", `Left ${clockTime(v.departed.at)} with ${v.departed.load.map((l) => `${l.quantity} x ${l.product}`).join(", ")}`));
+  if (v.proof) card.append(make("div", "", `Signed for by ${v.proof.signed_by ?? "nobody"} ${clockTime(v.proof.at)}: ${v.proof.lines.map(proofLine).join(", ")}`));
   const taps = make("div", "buttons");
+  if (board.vehicle) {
+    // What a vehicle's page may do; everything else is the depot's.
+    if (board.vehicle === v.vehicle && v.departed) {
+      taps.append(button(v.proof ? "Correct what was handed over" : "Hand over", () => ask({ title: `Hand over ${v.order}`,
+        text: "Say what became of each line at its destination. Your name is kept with it.", path: `/api/dispatches/${d.document}/proof`, lines: v.departed.load, proof: v.proof })));
+    }
+    if (taps.childNodes.length) card.append(taps);
+    return card;
+  }
   if (["planned", "ready", "held"].includes(v.state) && !v.cancelled) {
     taps.append(button("Override", () => ask({ title: `Let ${v.order} leave`, text: "It leaves against what is not met above. Your name and reason are kept.", path: `/api/dispatches/${d.document}/override`, reason: true })));
   }
@@ -159,6 +174,37 @@ function dispatchCard(d, board, byDocument) {
   }
   if (taps.childNodes.length) card.append(taps);
   return card;
+}
+
+const proofLine = (l) => `line ${l.line}: ${l.delivered} delivered` + (l.refused ? `, ${l.refused} refused` : "") + (l.damaged ? `, ${l.damaged} damaged` : "");
+// One row of the form for each line that left, filled with what was told before, else with all of it delivered.
+function proofRow(left, told) {
+  const number = (name, value) => {
+    const input = make("input");
+    Object.assign(input, { type: "number", min: 0, max: 4294967295, step: 1, required: true, value });
+    input.dataset.name = name;
+    input.setAttribute("aria-label", `${name}, line ${left.line}`);
+    return make("td", "", input);
+  };
+  const row = make("tr", "", make("td", "", `${left.quantity} x ${left.product}`),
+    number("delivered", told?.delivered ?? left.quantity), number("refused", told?.refused ?? 0), number("damaged", told?.damaged ?? 0));
+  row.dataset.line = left.line;
+  return row;
+}
+async function proofBody() {
+  const lines = [...byId("tap-lines").children].map((row) => {
+    const line = { line: Number(row.dataset.line) };
+    for (const input of row.querySelectorAll("input")) line[input.dataset.name] = Number(input.value);
+    return line;
+  });
+  const file = byId("tap-photo").files[0];
+  let photo = null;
+  if (file) {
+    if (!crypto.subtle) throw new Error("the fingerprint of a photo can only be made at https:// or on this machine; hand over without it");
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    photo = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+  return { lines, signed_by: byId("tap-signed").value.trim() || null, photo };
 }
 
 function gate(g, now) {
@@ -191,7 +237,9 @@ function paintSources(board) {
     x.clock_behind_ms === null ? "" : `${Math.abs(x.clock_behind_ms)} ms ${x.clock_behind_ms < 0 ? "ahead" : "behind"}`]);
   fill("source-list", [
     make("p", "", `${count("readings_stored")} readings stored, ${count("duplicates_dropped")} repeats dropped, ${count("quarantined")} in quarantine, ${count("conflicts")} conflicts, ${s.decisions} decisions.`),
-    make("p", "soft", `Messages: ${count("messages_unreadable")} unreadable, ${count("messages_oversized")} oversized, ${count("messages_empty")} empty, ${count("messages_again")} sent again, ${count("messages_retained")} retained, ${count("messages_of_no_concern")} of no concern, ${count("readings_late")} readings out of order; ${count("connections_lost")} connections lost, ${count("sessions_gone")} times the broker had forgotten our session.`),
+    make("p", "soft", `Messages: ${count("messages_unreadable")} unreadable, ${count("messages_oversized")} oversized, ${count("messages_empty")} empty, ${count("messages_again")} sent again, ${count("messages_retained")} retained, ${count("messages_of_no_concern")} of no concern, ${count("readings_late")} readings out of order, ${count("readings_beyond_bounds") + count("senders_beyond_bounds")} beyond what is remembered; ${count("connections_lost")} connections lost, ${count("sessions_gone")} times the broker had forgotten our session.`),
+    make("div", "buttons", button("Start a drill", () => ask({ title: "Pretend that a source is gone", text: "Its facts age as if no news came. It ends by itself.", path: "/api/drills/start", reason: true,
+      drill: [...new Set(["erp", "wms", "tms", "carrier", "hub", ...s.sources.map((x) => x.source)])] }))),
     rows.length ? table(["Source", "Last heard", "Readings", "Missing", "Clock"], rows) : make("p", "soft", "No source has been heard."),
   ], "");
 }
@@ -207,24 +255,32 @@ function ask(what) {
   byId("tap-reason").required = Boolean(what.reason);
   byId("tap-reason-label").hidden = !what.reason;
   byId("tap-to-label").hidden = !what.to;
+  byId("tap-source-label").hidden = byId("tap-minutes-label").hidden = !what.drill;
+  byId("tap-source").replaceChildren(...(what.drill ?? []).map((source) => make("option", "", source)));
   byId("tap-to").replaceChildren(...Object.entries(moves).map(([value, text]) => {
     const option = make("option", "", text);
     option.value = value;
     return option;
   }));
   byId("tap-to").value = "acknowledged";
+  byId("tap-proof").hidden = !what.lines;
+  byId("tap-lines").replaceChildren(...(what.lines ?? []).map((l) => proofRow(l, what.proof?.lines.find((told) => told.line === l.line))));
+  byId("tap-signed").value = what.proof?.signed_by ?? "";
+  byId("tap-photo").value = "";
   byId("tap").showModal();
 }
 byId("tap-cancel").addEventListener("click", () => byId("tap").close());
 byId("tap-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const what = asked;
-  const body = {};
+  let body = { ...what.body };
+  if (what.drill) Object.assign(body, { source: byId("tap-source").value, minutes: Number(byId("tap-minutes").value) });
   if (what.reason) body.reason = byId("tap-reason").value;
   if (what.to) body.to = byId("tap-to").value;
   const login = new TextEncoder().encode(`${byId("tap-name").value}:${byId("tap-pin").value}`);
   byId("tap-problem").textContent = "Asking...";
   try {
+    if (what.lines) body = await proofBody();
     const answer = await fetch(what.path, {
       method: "POST",
       credentials: "omit",

@@ -36,7 +36,11 @@ use self::{
     block::{Block, Kept, Walk},
     seen::{Key, Limits, Seen, SeenKeys},
 };
-use super::{checksum, ledger::int, room::Gone};
+use super::{
+    checksum::{self, damaged},
+    ledger::int,
+    room::Gone,
+};
 
 /// What is counted of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,12 +96,6 @@ pub struct Written {
     keys: seen::Step,
 }
 
-/// An error of the kind that SQLite gives for a damaged file.
-fn damaged(what: String) -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(what))
-}
-
 impl Readings {
     /// What the store holds; every row read is checked.
     pub fn open(conn: &Connection) -> Result<Self> {
@@ -137,6 +135,11 @@ impl Readings {
             readings.block = newest;
         }
         Ok(readings)
+    }
+
+    /// The position of the newest reading; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        self.block.first + self.block.count - 1
     }
 
     /// What `reading` was before, if its source and id came already.
@@ -285,6 +288,30 @@ pub fn since(conn: &Connection, position: u64, mut take: impl FnMut(KeptReading)
         }
         Ok(())
     })
+}
+
+/// The first readings behind `position` in order of arrival: those of one block; none at the end.
+pub fn page_behind(conn: &Connection, position: u64) -> Result<Vec<KeptReading>> {
+    let names = names(conn)?;
+    // The block with the next reading may have begun before it.
+    let block = conn
+        .prepare_cached(
+            "SELECT first, count, body, checksum FROM blocks
+             WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1 + 1), 0) AND first + count > ?1 + 1
+             ORDER BY first LIMIT 1",
+        )?
+        .query_row([int(position)], block_of)
+        .optional()?;
+    let mut page = Vec::new();
+    if let Some((first, _, body)) = block {
+        each(first, &body, |at, kept| {
+            if at > position {
+                page.push(named(&names, at, kept)?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(page)
 }
 
 /// Deletes whole blocks whose readings all came in before `before`, oldest first, `blocks_max` at most; gives what

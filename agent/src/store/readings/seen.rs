@@ -6,7 +6,7 @@
 //! tells whether an entry is in a run. Runs of one level are merged into one of the next, a few parts
 //! per commit, so that no commit waits for it.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use sha2::{Digest, Sha256};
@@ -85,8 +85,7 @@ struct Merge {
 /// Every key that came.
 #[derive(Debug)]
 pub struct SeenKeys {
-    recent: HashMap<Key, Vec<Seen>>,
-    recents: usize,
+    recent: BTreeSet<(Key, Seen)>,
     runs: Vec<Run>,
     merge: Option<Merge>,
     limits: Limits,
@@ -132,7 +131,7 @@ impl SeenKeys {
                 })
             })?
             .collect::<Result<_>>()?;
-        Ok(Self { recent: HashMap::new(), recents: 0, runs, merge: None, limits })
+        Ok(Self { recent: BTreeSet::new(), runs, merge: None, limits })
     }
 
     /// The last position whose key is in a run.
@@ -142,13 +141,13 @@ impl SeenKeys {
 
     /// Adds the key of a reading that is on disk.
     pub fn add(&mut self, key: Key, seen: Seen) {
-        self.recent.entry(key).or_default().push(seen);
-        self.recents += 1;
+        self.recent.insert((key, seen));
     }
 
     /// Everything that came under `key`. Two readings may share one, if hardly ever: the caller looks.
     pub fn find(&self, conn: &Connection, key: Key) -> Result<Vec<Seen>> {
-        let mut found = self.recent.get(&key).cloned().unwrap_or_default();
+        let (first, last) = (Seen { position: 0, payload: [0; 4] }, Seen { position: u64::MAX, payload: [255; 4] });
+        let mut found: Vec<Seen> = self.recent.range((key, first)..=(key, last)).map(|(_, seen)| *seen).collect();
         for run in &self.runs {
             run.find(conn, key, &mut found)?;
         }
@@ -158,7 +157,7 @@ impl SeenKeys {
     /// Writes what is due after `added` came: a new run, or some parts of a merge. Inside the caller's transaction.
     pub fn write(&self, conn: &Connection, added: Vec<(Key, Seen)>) -> Result<Step> {
         let mut step = Step { added, ..Step::default() };
-        if self.recents + step.added.len() >= self.limits.recent_max {
+        if self.recent.len() + step.added.len() >= self.limits.recent_max {
             step.sealed = self.seal(conn, &step.added)?;
         } else if let Some(mut merge) = self.merge.clone().or_else(|| self.due()) {
             step.merged = merge.go_on(conn, self.limits.parts_per_commit)?;
@@ -170,8 +169,7 @@ impl SeenKeys {
     /// The transaction of `step` is on disk.
     pub fn taken(&mut self, step: Step) {
         if let Some(run) = step.sealed {
-            self.recent = HashMap::new();
-            self.recents = 0;
+            self.recent = BTreeSet::new();
             self.runs.push(run);
         } else {
             for (key, seen) in step.added {
@@ -188,8 +186,7 @@ impl SeenKeys {
     }
 
     fn seal(&self, conn: &Connection, added: &[(Key, Seen)]) -> Result<Option<Run>> {
-        let recent = self.recent.iter().flat_map(|(key, all)| all.iter().map(|seen| (*key, *seen)));
-        let mut entries: Vec<(Key, Seen)> = recent.chain(added.iter().copied()).collect();
+        let mut entries: Vec<(Key, Seen)> = self.recent.iter().chain(added).copied().collect();
         entries.sort_unstable();
         let positions = || entries.iter().map(|(_, seen)| seen.position);
         let (Some(first), Some(last)) = (positions().min(), positions().max()) else { return Ok(None) };

@@ -121,7 +121,7 @@ pub struct FeedStale {
 pub struct ClockSkew {
     /// How far off is too far, in ms. Default 5,000. Half of it clears.
     pub max_ms: u64,
-    /// Readings in a row that must show it. Default 5, most 20.
+    /// How often it must show, at least three seconds apart. Default 5, most 20.
     pub readings: u32,
 }
 

@@ -118,6 +118,7 @@ fn decision(device: &DeviceId, dispatch: DocumentId, order: &Order, clock: &Cloc
         reason: "all gates met under the lease".into(),
         at: clock.now(),
         begins: None,
+        drills: Vec::new(),
     }
 }
 

@@ -95,6 +95,7 @@ impl Desk {
             reason: "all gates met".into(),
             at: Moment { wall: UtcMs(500), uncertainty_ms: 0, boot: Default::default(), boottime_ms: 0, trusted: true },
             begins: None,
+            drills: Vec::new(),
         };
         let view = DispatchView {
             state: DispatchState::Released,

@@ -166,6 +166,7 @@ impl Depot {
             reason: reason.into(),
             at: at(100),
             begins: None,
+            drills: Vec::new(),
         };
         Sealed::new(&record, &self.key).unwrap()
     }

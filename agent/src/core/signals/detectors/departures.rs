@@ -3,6 +3,7 @@
 use gatehouse_common::{
     case::CaseType,
     dispatch::{DispatchState, DispatchView, HoldReason},
+    geo::Point,
     id::{DocumentId, DoorId},
     time::{Moment, UtcMs},
 };
@@ -122,6 +123,16 @@ impl Core {
         // One fix in the yard is no visit, but it is not nothing either.
         if vehicle.and_then(|v| v.glimpsed).is_some_and(|at| at >= early && !drove_past(at)) {
             return Pickup::MayHaveCome;
+        }
+        // Neither is a stretch in which its receiver was wrong and there was time to come and go.
+        if vehicle.and_then(|v| v.hidden).is_some_and(|at| at >= early) {
+            return Pickup::MayHaveCome;
+        }
+        // Places that the next fixes are to confirm or refute are not known yet.
+        let in_yard =
+            |(at, point): &(UtcMs, Point)| *at >= early && self.profile.yard.is_some_and(|yard| yard.holds(point));
+        if vehicle.is_some_and(|v| v.doubted.iter().any(in_yard)) {
+            return Pickup::Unknown;
         }
         let door = self.doors.get(view.door.as_str());
         let taken_by_someone = door.is_some_and(|d| d.occupied == Some(true) && d.vehicle.is_none());

@@ -17,25 +17,32 @@ use crate::core::{
 const HUB: &str = "hub";
 
 impl Core {
-    /// Takes note of when a reading came and which time it bears. Call it for readings that came straight away.
-    pub(in crate::core) fn compare_clocks(&mut self, now: &Moment, source: &str, at: UtcMs) {
+    /// Takes note that something of `source` came at `received` and bears the time `at` of its clock: when it was
+    /// sent, or what it says was measured.
+    pub(in crate::core) fn compare_clocks(&mut self, now: &Moment, source: &str, received: UtcMs, at: UtcMs) {
         // Against a clock that nothing has confirmed, no other is wrong.
         if !now.trusted {
             return;
         }
         let rules = self.profile.bundle.rules.detectors.clock_skew.clone();
-        let behind_ms = now.wall.since(at).unsigned_abs();
-        if behind_ms <= rules.max_ms && self.clocks.get(source).is_none() {
+        let looks_right = received.since(at).unsigned_abs() <= rules.max_ms;
+        if looks_right && self.senders.get(source).is_none_or(|sender| sender.times.is_empty()) {
             return;
         }
-        self.clocks.edit(source, |clock| clock.reads(&rules, now.wall, at));
+        if !self.has_room_for_sender(source) {
+            return;
+        }
+        self.senders.edit(source, |sender| {
+            sender.times.came(&rules, received, at);
+            sender.heard = received;
+        });
         self.to_watch.insert(Watched::Sender(source.to_owned()));
     }
 
-    /// CLOCK_SKEW: its readings bear other times than they should.
+    /// CLOCK_SKEW: its messages bear other times than they should.
     pub(super) fn watch_clock(&mut self, now: &Moment, watched: &Watched, source: &str) {
-        let Some(clock) = self.clocks.get(source) else { return };
-        let condition = match clock.word(&self.profile.bundle.rules.detectors.clock_skew) {
+        let Some(sender) = self.senders.get(source) else { return };
+        let condition = match sender.times.word(&self.profile.bundle.rules.detectors.clock_skew) {
             ClockWord::Off { behind_ms, since } => {
                 let seconds = behind_ms.unsigned_abs() / 1_000;
                 let way = if behind_ms > 0 { "slow" } else { "fast" };
@@ -44,8 +51,8 @@ impl Core {
             ClockWord::Right => Condition::Absent,
             ClockWord::Unknown => Condition::Unknown,
         };
-        if condition == Condition::Absent {
-            self.clocks.forget(source);
+        if sender.says_nothing() {
+            self.senders.forget(source);
         }
         self.found(now, watched, MatterKey::new(CaseType::ClockSkew, source, "-"), condition);
     }
@@ -64,7 +71,11 @@ impl Core {
 
     /// FEED_STALE: no successful exchange for longer than its budget.
     pub(super) fn watch_feed(&mut self, now: &Moment, watched: &Watched, feed: &str) {
-        let heard = if feed == HUB {
+        let drill = self.drill(feed);
+        let heard = if let Some(drill) = drill {
+            // It was heard until then.
+            Some(drill.since.wall)
+        } else if feed == HUB {
             self.line.heard.as_ref().map(|heard| heard.wall)
         } else {
             self.sources.get(feed).copied()
@@ -74,7 +85,7 @@ impl Core {
             None => Condition::Unknown,
             // Cut off from the hub, nothing is known of those behind it; the line has a case of its own.
             Some(_) if feed != HUB && !self.line.up => Condition::Unknown,
-            Some(_) if feed == HUB && self.line.up => Condition::Absent,
+            Some(_) if feed == HUB && self.line.up && drill.is_none() => Condition::Absent,
             Some(heard) => {
                 let budget_ms = self.profile.bundle.rules.detectors.feed_stale.budget_of_ms(feed);
                 let seen = Sighting::since(heard, format!("{feed} has not been heard since {heard}"));
