@@ -23,6 +23,7 @@ fn opened() -> Says {
         summary: "door 3 is blocked".into(),
         order: None,
         blocks: None,
+        follows: None,
     }
 }
 
@@ -35,7 +36,7 @@ fn moved(choice: u8, since: i64) -> Says {
         CaseState::Closed,
         CaseState::Reopened,
     ][usize::from(choice % 6)];
-    Says::Moved { to, since: UtcMs(since), reason: format!("move {choice}"), auto_cleared: false }
+    Says::Moved { to, since: UtcMs(since), reason: format!("move {choice}"), auto_cleared: false, how: None }
 }
 
 fn say(document: &mut Document, actor: &Actor, clock: i64, says: Says) -> Chunk {

@@ -5,7 +5,7 @@
 
 use gatehouse_common::{
     bundle::{Detectors, Routed, response::route},
-    case::{Axes, CaseState, CaseType, Says, Severity, dedup_key, document_id, fold},
+    case::{Axes, CaseState, CaseType, CaseView, Says, Severity, dedup_key, document_id, fold, lifecycle::ENTRIES_MAX},
     document::Document,
     gate::{Question, Strictness},
     id::{DocumentId, DocumentKind, OrderId},
@@ -56,7 +56,7 @@ impl Core {
                 return Some(document);
             }
         }
-        let (document, occurrence) = self.place_for(&key, slot.occurrence);
+        let (document, occurrence) = self.place_for(now, &key, slot.occurrence);
         self.slots.edit(&key, |s| {
             s.occurrence = occurrence;
             s.on = true;
@@ -69,22 +69,12 @@ impl Core {
             matter.summary = format!("DRILL without {}: {}", drilled.join(", "), matter.summary);
         }
         let known = self.cases.get(&document).is_some_and(|c| c.view.is_some());
+        let follows = self.predecessor(&key, occurrence);
         let classified = self.classify(now, &matter);
         let says = if known {
             vec![Says::Triggered { since: matter.since, evidence: matter.summary }, classified]
         } else {
-            let opened = Says::Opened {
-                case_type: matter.case_type,
-                subject: matter.subject,
-                leg: matter.leg,
-                occurrence,
-                site: self.profile.site.clone(),
-                since: matter.since,
-                summary: matter.summary,
-                order: matter.order,
-                blocks: matter.blocks,
-            };
-            vec![opened, classified]
+            vec![self.opened(matter, occurrence, follows), classified]
         };
         self.say_case(now, document, "rule", says);
         Some(document)
@@ -146,6 +136,7 @@ impl Core {
                 since,
                 reason: "the condition has cleared".to_owned(),
                 auto_cleared: true,
+                how: None,
             };
             self.say_case(now, document, "rule", vec![moved]);
         }
@@ -183,10 +174,47 @@ impl Core {
     fn tell_again(&mut self, now: &Moment, key: &str, occurrence: u32) {
         self.slots.edit(key, |s| s.told = Some(now.clone()));
         let document = document_id(key, occurrence);
-        let Some(view) = self.cases.get(&document).and_then(|c| c.view.as_ref()) else { return };
-        if !view.state.is_over() {
+        let Some(view) = self.cases.get(&document).and_then(|c| c.view.clone()) else { return };
+        if !view.state.is_over() && self.is_too_long(document) {
+            self.goes_on_anew(now, key, view);
+        } else if !view.state.is_over() {
             let evidence = format!("still so: {}", view.summary);
             self.say_case(now, document, "rule", vec![Says::Triggered { since: now.wall, evidence }]);
+        }
+    }
+
+    /// Opens the next case of a matter whose case grew too long.
+    fn goes_on_anew(&mut self, now: &Moment, key: &str, view: CaseView) {
+        let (document, occurrence) = self.place_for(now, key, view.occurrence);
+        self.slots.edit(key, |s| s.occurrence = occurrence);
+        let matter = Matter {
+            case_type: view.case_type,
+            subject: view.subject,
+            leg: view.leg,
+            since: view.opened_at,
+            summary: view.summary,
+            order: view.order,
+            blocks: view.blocks,
+            gravity: Gravity { at_least: Some(view.severity), ..Gravity::default() },
+        };
+        let classified = self.classify(now, &matter);
+        let follows = self.predecessor(key, occurrence);
+        let opened = self.opened(matter, occurrence, follows);
+        self.say_case(now, document, "rule", vec![opened, classified]);
+    }
+
+    fn opened(&self, matter: Matter, occurrence: u32, follows: Option<DocumentId>) -> Says {
+        Says::Opened {
+            case_type: matter.case_type,
+            subject: matter.subject,
+            leg: matter.leg,
+            occurrence,
+            site: self.profile.site.clone(),
+            since: matter.since,
+            summary: matter.summary,
+            order: matter.order,
+            blocks: matter.blocks,
+            follows,
         }
     }
 
@@ -210,19 +238,50 @@ impl Core {
         self.slots.get(&key).filter(|s| s.on).map(|s| document_id(&key, s.occurrence))
     }
 
-    /// The document of the next case under `key`: the running one, or one more than its closed predecessors.
-    fn place_for(&self, key: &str, last: u32) -> (DocumentId, u32) {
+    /// The document of the next case under `key`: the running one, or one more than its closed predecessors. One that
+    /// grew too long goes on in the next.
+    fn place_for(&mut self, now: &Moment, key: &str, last: u32) -> (DocumentId, u32) {
         let mut occurrence = last.max(1);
         loop {
             let document = document_id(key, occurrence);
-            if !self.is_closed(document) {
+            if !self.is_closed(document) && !self.is_too_long(document) {
                 return (document, occurrence);
             }
             occurrence += 1;
+            if !self.is_closed(document) {
+                let case = document_id(key, occurrence);
+                self.say_case(now, document, "rule", vec![Says::Continued { case }]);
+            }
         }
     }
 
+    /// The hub joined this case to another about the same matter: what comes is said there.
+    pub(super) fn follow_join(&mut self, view: &CaseView) {
+        let Some(target) = view.duplicate_of else { return };
+        let key = dedup_key(view.case_type, &view.subject, &view.leg);
+        let earlier = (1..view.occurrence).find(|occurrence| document_id(&key, *occurrence) == target);
+        let is_here = self.slots.get(&key).is_some_and(|slot| slot.occurrence == view.occurrence);
+        if let Some(occurrence) = earlier.filter(|_| is_here) {
+            self.slots.edit(&key, |s| s.occurrence = occurrence);
+        }
+    }
+
+    fn is_too_long(&self, case: DocumentId) -> bool {
+        let length = self.cases.get(&case).and_then(|c| c.view.as_ref()).map_or(0, |v| v.length);
+        usize::try_from(length).is_ok_and(|length| length >= ENTRIES_MAX)
+    }
+
+    /// The case under `key` before the `occurrence`-th, where it is known here.
+    fn predecessor(&self, key: &str, occurrence: u32) -> Option<DocumentId> {
+        let before = document_id(key, occurrence.checked_sub(1)?);
+        self.cases.contains_key(&before).then_some(before)
+    }
+
     pub(super) fn say_case(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {
+        if self.cases.get(&id).and_then(|c| c.view.as_ref()).is_some_and(|view| view.waits_for_upgrade) {
+            tracing::warn!(document.id = %id, "case {id} needs a newer program; nothing is written into it");
+            return;
+        }
         let mut document = match self.cases.get(&id).map(|c| c.document.clone()).map_or_else(Document::new, Ok) {
             Ok(document) => document,
             Err(e) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     dispatch::{DispatchState, DispatchView, Says, document_id, fold},
-    document::{Chunk, Document, DocumentError, Entry, EntryKey, History},
+    document::{Chunk, Document, DocumentError, Entry, EntryKey, Folds, History, with_fold},
     id::{DocumentId, DocumentKind, OrderId},
     order::{LineQuantity, Order, OrderStatus},
     time::{Hlc, Moment, UtcMs},
@@ -20,7 +20,7 @@ use super::{
 use gatehouse_common::document::Actor;
 
 /// Appends `says` to `document`, each after the one before, as one change.
-pub(super) fn append<T: Serialize + DeserializeOwned>(
+pub(super) fn append<T: Folds + Serialize + DeserializeOwned>(
     document: &mut Document,
     actor: &Actor,
     hlc: &mut Hlc,
@@ -29,6 +29,7 @@ pub(super) fn append<T: Serialize + DeserializeOwned>(
     says: Vec<T>,
 ) -> Result<Chunk, DocumentError> {
     let (entries, _) = document.entries::<T>();
+    let says = with_fold(&entries, says);
     let written = entries.keys().filter(|key| key.actor == *actor).map(|key| key.n).max().unwrap_or(0);
     let mut after = History::new(entries).heads();
     let mut made = Vec::with_capacity(says.len());
@@ -50,6 +51,10 @@ impl Core {
     /// Says something of a dispatch, as one change.
     pub(super) fn say(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {
         let Some(held) = self.dispatches.get_mut(&id) else { return };
+        if held.view.as_ref().is_some_and(|view| view.waits_for_upgrade) {
+            tracing::warn!(document.id = %id, "dispatch {id} needs a newer program; nothing is written into it");
+            return;
+        }
         let chunk = match append(&mut held.document, &self.actor, &mut self.hlc, now, by, says) {
             Ok(chunk) => chunk,
             Err(e) => {
@@ -139,7 +144,7 @@ impl Core {
                 (*id, view.occurrence)
             }
             // The word of a cancellation travels ahead of the order; until that is here, what is held is outdated.
-            None if known.iter().any(|(_, v)| v.cancelled.is_some() && order.version <= v.order_version) => return,
+            None if known.iter().any(|(_, v)| is_taken_away(v) && order.version <= v.order_version) => return,
             None => {
                 let occurrence = known.last().map_or(1, |(_, v)| v.occurrence + 1);
                 (document_id(&order.id, &order.site, occurrence), occurrence)
@@ -190,6 +195,11 @@ impl Core {
             self.cargo_changed(now, order, line, now.wall, "recounted when the load changed".to_owned());
         }
     }
+}
+
+/// Whether the hub said that it shall not leave from here.
+fn is_taken_away(view: &DispatchView) -> bool {
+    view.cancelled.is_some() || view.reassigned_to.is_some()
 }
 
 fn planned(order: &Order, occurrence: u32, load: Vec<LineQuantity>) -> Says {

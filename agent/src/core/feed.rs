@@ -177,6 +177,9 @@ impl Core {
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
         }
+        if let Some(view) = &view {
+            self.follow_join(view);
+        }
         self.cases.insert(id, Case { document, view });
         self.out.records.push(Record::Chunk { document: id, kind: DocumentKind::Case, chunk, own: false, after });
         self.changed(Change::Case { document: id });

@@ -1,7 +1,7 @@
 //! What comes in to the core, one at a time, in the order of the driver's queue.
 
 use gatehouse_common::{
-    case::CaseState,
+    case::{CaseState, WaitsFor},
     id::{ActorName, DocumentId, Hash32},
     reading::{ProofLine, Reading},
     sync::{Cursor, FeedItem, Rejection, Standing},
@@ -226,7 +226,11 @@ pub enum Act {
         case: DocumentId,
         /// Where to.
         to: CaseState,
-        /// Resolution or reason, in words.
+        /// Cause or reason, in words.
         reason: String,
+        /// Whom it waits for; needed where it is to wait.
+        waits_for: Option<WaitsFor>,
+        /// How it was resolved, such as one of the recommended actions.
+        code: Option<String>,
     },
 }

@@ -21,7 +21,7 @@ impl Core {
         if !self.profile.is_gateway()
             || !released(before)
             || released(after)
-            || after.state.is_over_at_depot() && after.cancelled.is_none()
+            || after.state.is_over_at_depot() && after.cancelled.is_none() && after.reassigned_to.is_none()
         {
             return;
         }
@@ -36,7 +36,8 @@ impl Core {
     /// document: the order itself is its word.
     pub(super) fn outgrown(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
         let gate_holds = view.holds.iter().any(|h| h.reason == HoldReason::Gate);
-        let rests_on_release = view.release.is_some() && view.cancelled.is_none() && !gate_holds;
+        let taken_back = view.cancelled.is_some() || view.reassigned_to.is_some();
+        let rests_on_release = view.release.is_some() && !taken_back && !gate_holds;
         if !rests_on_release || view.state.is_over_at_depot() {
             return false;
         }
@@ -63,7 +64,7 @@ impl Core {
         });
         let alarm = RecallAlarm { at: now.wall, why: why.clone() };
         self.rules.edit(&id.to_string(), |r| r.alarm = Some(alarm));
-        if view.cancelled.is_none() {
+        if view.cancelled.is_none() && view.reassigned_to.is_none() {
             // Until the gates are met again: else the old release would stand once the hub lifts its hold.
             let held = Says::Held { reason: HoldReason::Gate, why, cases: Vec::new(), decision };
             self.say(now, id, "rule recall", vec![held]);
@@ -88,6 +89,13 @@ impl Core {
             });
             return Some((key.clone(), why.unwrap_or_default()));
         }
+        if view.reassigned_to.is_some() {
+            let last = entries.iter().filter_map(|(key, e)| match &e.says {
+                Says::Reassigned { order_version, why, .. } => Some((*order_version, key.clone(), why.clone())),
+                _ => None,
+            });
+            return last.max_by_key(|(version, ..)| *version).map(|(_, key, why)| (key, why));
+        }
         let hold = view.holds.iter().find(|h| h.key.actor != self.actor).map(|h| (h.key.clone(), h.why.clone()));
         hold.or(newest_terms)
     }
@@ -101,7 +109,8 @@ pub(super) fn released(view: &DispatchView) -> bool {
 
 /// What of the newest order a release does not fit, for people. A new time is no reason: it is followed as it is.
 pub(super) fn outgrown_by(order: &Order, view: &DispatchView) -> Option<String> {
-    if order.site != view.site {
+    // What was put in before the depot knew leaves from here all the same.
+    if order.site != view.site && (!view.state.is_on_board() || view.reassigned_to.is_some()) {
         return Some(format!("the order leaves from {} now", order.site));
     }
     let mut new = Vec::new();

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    case::{CaseState, CaseType, Says as CaseSays, Severity, lifecycle::lacks_authority as case_lacks},
+    case::{
+        CaseState, CaseType, How, Says as CaseSays, Severity,
+        lifecycle::{lacks_authority as case_lacks, way_to},
+    },
     decision::{DecidedBy, DecisionKind, Mode, SecondPerson},
     dispatch::{DispatchView, HoldReason, Says},
     id::DocumentId,
@@ -45,7 +48,17 @@ impl Core {
             Act::StopDrill { source } => self.tap_stop_drill(now, tap, source),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
-            Act::MoveCase { case, to, reason } => self.tap_case(now, tap, *case, *to, reason),
+            Act::MoveCase { case, to, reason, waits_for, code } => {
+                let how = How::of_move(*to, reason.trim(), *waits_for, code.clone(), None);
+                self.tap_case(
+                    now,
+                    tap,
+                    *case,
+                    *to,
+                    reason.trim(),
+                    how.map_err(|why| TapRefused::State(why.to_owned()))?,
+                )
+            }
         }
     }
 
@@ -291,9 +304,15 @@ impl Core {
         id: DocumentId,
         to: CaseState,
         reason: &str,
+        how: Option<How>,
     ) -> Result<TapDone, TapRefused> {
         let view = self.cases.get(&id).and_then(|c| c.view.clone()).ok_or(TapRefused::NotFound(id))?;
-        let moved = CaseSays::Moved { to, since: now.wall, reason: reason.trim().to_owned(), auto_cleared: false };
+        let step =
+            |to, how| CaseSays::Moved { to, since: now.wall, reason: reason.to_owned(), auto_cleared: false, how };
+        let moved = step(to, how);
+        if view.waits_for_upgrade {
+            return Err(TapRefused::State("it was written by a newer program; upgrade this one first".to_owned()));
+        }
         if let Some(why) = case_lacks(&self.actor, &moved, view.case_type, &view.site) {
             return Err(TapRefused::State(why.to_owned()));
         }
@@ -306,7 +325,13 @@ impl Core {
         if matches!(to, CaseState::Resolved | CaseState::Cancelled | CaseState::Reopened) {
             self.needs_reason(reason)?;
         }
-        self.say_case(now, id, tap.who.as_str(), vec![moved]);
+        let Some(way) = way_to(view.state, to) else {
+            let why = format!("it is {} and cannot become {} from there", view.state.as_str(), to.as_str());
+            return Err(TapRefused::State(why));
+        };
+        let between = way.iter().take(way.len().saturating_sub(1)).map(|to| step(*to, None));
+        let says = between.chain([moved.clone()]).collect();
+        self.say_case(now, id, tap.who.as_str(), says);
         Ok(TapDone { decision: None, message: format!("{} is {}", view.summary, to.as_str()) })
     }
 }

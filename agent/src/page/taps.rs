@@ -5,7 +5,11 @@ use axum::{
     extract::{FromRequest, Path, Request, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
 };
-use gatehouse_common::{case::CaseState, id::Hash32, reading::ProofLine};
+use gatehouse_common::{
+    case::{CaseState, WaitsFor},
+    id::Hash32,
+    reading::ProofLine,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{App, Problem, board::document_id};
@@ -47,6 +51,8 @@ pub struct Reason {
 pub struct Move {
     to: CaseState,
     reason: String,
+    waits_for: Option<WaitsFor>,
+    code: Option<String>,
 }
 
 /// Recognises the person, then makes the act and hands it over. Who asks comes first: a stranger
@@ -212,8 +218,8 @@ pub async fn move_case(
     body: Result<Body<Move>, Problem>,
 ) -> Result<Json<TapDone>, Problem> {
     tap(&app, &headers, || {
-        let (case, Body(Move { to, reason })) = (document_id(&id)?, body?);
-        Ok(Act::MoveCase { case, to, reason })
+        let (case, Body(Move { to, reason, waits_for, code })) = (document_id(&id)?, body?);
+        Ok(Act::MoveCase { case, to, reason, waits_for, code })
     })
     .await
 }

@@ -1,21 +1,27 @@
 //! A case: what people work on.
 //!
 //! [`taxonomy`] says which types there are and who owns them; [`entry`] what can be said of a case;
-//! [`view`] what follows from it, the same on every side and in every order of arrival.
+//! [`fold()`] what follows from it, the same on every side and in every order of arrival: a [`view`].
 
 pub mod entry;
+mod fold;
 pub mod lifecycle;
+mod moves;
 pub mod severity;
 pub mod taxonomy;
 pub mod view;
 
-pub use entry::Says;
+pub use entry::{How, Mark, Says, WaitsFor};
+pub use fold::fold;
 pub use lifecycle::CaseState;
 pub use severity::{Axes, Severity};
 pub use taxonomy::{CaseType, Team};
-pub use view::{CaseView, fold};
+pub use view::CaseView;
 
 use crate::id::{DocumentId, DocumentKind};
+
+/// The newest fold that this code knows. What each version says differently stands in `docs/documents.md`.
+pub const FOLD_VERSION: u32 = 2;
 
 /// The dedup key `type|subject|leg` of a case: a repeated trigger updates it and never opens a second.
 #[must_use]

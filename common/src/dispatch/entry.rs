@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FOLD_VERSION;
 use crate::{
     decision::Mode,
-    document::EntryKey,
+    document::{EntryKey, Folds},
     id::{CarrierId, DecisionId, DocumentId, DoorId, Hash32, OrderId, SiteId, VehicleId},
     order::LineQuantity,
     reading::ProofLine,
@@ -152,6 +153,116 @@ pub enum Says {
         /// Its number.
         version: u32,
     },
+    /// These holds stand, whoever overrode them without knowing of this.
+    Confirmed {
+        /// Keys of the holds.
+        holds: Vec<EntryKey>,
+        /// For people.
+        why: String,
+    },
+    /// Who carries it: a depot's way out while cut off, or a carrier's word to the hub.
+    Carrier {
+        /// Which.
+        carrier: CarrierId,
+        /// For people.
+        why: String,
+    },
+    /// The ERP lets the order leave from another depot.
+    Reassigned {
+        /// From which.
+        to: SiteId,
+        /// The version of the order that says so.
+        order_version: u64,
+        /// For people.
+        why: String,
+    },
+    /// The ERP changed something about the order that is not its quantities.
+    Changed {
+        /// The version of the order that says so.
+        order_version: u64,
+        /// What.
+        what: Vec<Changed>,
+        /// End of the delivery window that was promised before.
+        promised: UtcMs,
+        /// End of the delivery window that is promised now.
+        promises: UtcMs,
+        /// For people.
+        why: String,
+    },
+    /// The depot asks that it be cancelled. Nothing is cancelled before the hub says so.
+    CancelAsked {
+        /// For people.
+        why: String,
+        /// What proves that the vehicle is not there and its slot is over, where that is so.
+        absence: Option<Evidence>,
+    },
+    /// The hub does not cancel it.
+    CancelDeclined {
+        /// Keys of what was asked.
+        asked: Vec<EntryKey>,
+        /// For people.
+        why: String,
+    },
+    /// What shall become of goods that are on their way.
+    InTransit {
+        /// What.
+        action: TransitAction,
+        /// For people.
+        why: String,
+    },
+}
+
+/// What of an order changed that is not its quantities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    /// What it costs: the hub's matter alone.
+    Price,
+    /// Where it goes.
+    Address,
+    /// When it should be there.
+    Date,
+}
+
+/// What can be done about goods that are on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransitAction {
+    /// They are called back to the depot before they arrive.
+    Recall,
+    /// They go to another place.
+    Divert,
+    /// They come back from their destination.
+    Return,
+}
+
+impl Folds for Says {
+    const NEWEST: u32 = FOLD_VERSION;
+
+    fn fold(version: u32) -> Self {
+        Self::Fold { version }
+    }
+
+    fn fold_named(&self) -> Option<u32> {
+        match self {
+            Self::Fold { version } => Some(*version),
+            _ => None,
+        }
+    }
+
+    fn needs_fold(&self) -> u32 {
+        match self {
+            Self::Held { reason: HoldReason::Customs, .. }
+            | Self::Confirmed { .. }
+            | Self::Carrier { .. }
+            | Self::Reassigned { .. }
+            | Self::Changed { .. }
+            | Self::CancelAsked { .. }
+            | Self::CancelDeclined { .. }
+            | Self::InTransit { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// What kind of hold. It decides who may lift it.
@@ -168,6 +279,16 @@ pub enum HoldReason {
     Quality,
     /// A person said so: lifted at the hub or overridden.
     Person,
+    /// Customs: lifted at the hub.
+    Customs,
+}
+
+impl HoldReason {
+    /// Whether nobody at a depot may let goods leave against it.
+    #[must_use]
+    pub fn is_never_overridden(self) -> bool {
+        matches!(self, Self::Quality | Self::Customs)
+    }
 }
 
 /// What shows that something physically happened.

@@ -89,9 +89,17 @@ pub fn lacks_authority(actor: &Actor, says: &Says, site: &SiteId) -> Option<&'st
         Says::Planned { .. } | Says::Ready | Says::Held { .. } | Says::Released { .. } => {
             (own_site || hub, "only the depot itself or the hub may say this")
         }
-        Says::Terms { .. } | Says::Cancelled { .. } | Says::Lifted { .. } | Says::Settled { .. } => {
-            (hub, "only the hub may say this")
-        }
+        Says::Terms { .. }
+        | Says::Cancelled { .. }
+        | Says::Lifted { .. }
+        | Says::Settled { .. }
+        | Says::Confirmed { .. }
+        | Says::Reassigned { .. }
+        | Says::Changed { .. }
+        | Says::CancelDeclined { .. }
+        | Says::InTransit { .. } => (hub, "only the hub may say this"),
+        Says::Carrier { .. } => (own_site || hub, "only the depot itself or the hub may say this"),
+        Says::CancelAsked { .. } => (own_site, "only the depot itself may say this"),
         Says::Loading { .. } | Says::Loaded { .. } | Says::Aborted { .. } | Says::RecallSeen => {
             (own_site, "only the depot itself may say this")
         }

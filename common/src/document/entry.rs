@@ -1,6 +1,6 @@
 //! Entries: what writers say in a document.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -43,6 +43,34 @@ impl<'de> Deserialize<'de> for EntryKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// What can be said in a kind of document, by version of its fold.
+pub trait Folds {
+    /// The newest fold that this code knows.
+    const NEWEST: u32;
+
+    /// The entry that asks for a version of the fold.
+    fn fold(version: u32) -> Self;
+
+    /// The version it asks for, if it is that entry.
+    fn fold_named(&self) -> Option<u32>;
+
+    /// The version from which on this kind of entry is known, from 1. Below it the entry counts for nothing.
+    fn needs_fold(&self) -> u32;
+}
+
+/// `says` for a document with these entries, led by the version of the fold where they need another: a new document
+/// asks for the newest, an older one is raised only when something newer is said in it.
+#[must_use]
+pub fn with_fold<T: Folds>(entries: &BTreeMap<EntryKey, Entry<T>>, mut says: Vec<T>) -> Vec<T> {
+    let asked = entries.values().filter_map(|entry| entry.says.fold_named()).max().unwrap_or(1);
+    let needed = says.iter().map(T::needs_fold).max().unwrap_or(1);
+    let wanted = if entries.is_empty() { T::NEWEST } else { needed };
+    if !says.is_empty() && wanted > asked {
+        says.insert(0, T::fold(wanted));
+    }
+    says
 }
 
 /// One entry with the head that all entries share.

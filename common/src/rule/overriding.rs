@@ -66,7 +66,7 @@ pub fn needs(rules: &Rules, against: &Against<'_>) -> Needs {
 
 fn never(rules: &Rules, against: &Against<'_>) -> Option<String> {
     for (reason, why) in against.holds {
-        if matches!(reason, HoldReason::Customer | HoldReason::Quality) {
+        if *reason == HoldReason::Customer || reason.is_never_overridden() {
             return Some(format!("the hub must lift this hold: {why}"));
         }
     }

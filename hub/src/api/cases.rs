@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
-    case::{CaseState, CaseType, Says},
+    case::{CaseState, CaseType, How, Says, WaitsFor},
     id::{DocumentId, OrderId, SiteId},
     sync::Lane,
+    time::UtcMs,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -45,6 +46,9 @@ pub struct CaseDetail {
     /// Where it may be moved to from here.
     #[schema(value_type = Vec<String>)]
     moves: Vec<CaseState>,
+    /// Since when changes wait for a past that has not come in, in UTC milliseconds; none if none does.
+    #[schema(value_type = Option<i64>)]
+    waits_since: Option<UtcMs>,
     /// Everything said in the document, by entry key.
     #[schema(value_type = Object)]
     entries: BTreeMap<String, Value>,
@@ -72,6 +76,15 @@ const STATES: [(&str, CaseState); 7] = [
     ("reopened", CaseState::Reopened),
     ("closed", CaseState::Closed),
     ("cancelled", CaseState::Cancelled),
+];
+
+const WAITS: [(&str, WaitsFor); 6] = [
+    ("carrier", WaitsFor::Carrier),
+    ("customer", WaitsFor::Customer),
+    ("erp", WaitsFor::Erp),
+    ("approval", WaitsFor::Approval),
+    ("parts", WaitsFor::Parts),
+    ("connectivity", WaitsFor::Connectivity),
 ];
 
 /// Cases, by when they should be resolved.
@@ -129,7 +142,8 @@ pub(super) async fn one(
 fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<CaseDetail>, StoreError> {
     let Some(view) = r.case_view(id)? else { return Ok(None) };
     let moves = moves(view.state).to_vec();
-    Ok(Some(CaseDetail { id: *id, view: serde_json::to_value(view)?, moves, entries: entries(r, id)? }))
+    let (view, waits_since) = (serde_json::to_value(view)?, r.waits_since(id)?);
+    Ok(Some(CaseDetail { id: *id, view, moves, waits_since, entries: entries(r, id)? }))
 }
 
 /// What moving a case needs.
@@ -139,8 +153,14 @@ pub struct MoveBody {
     /// Where to: `acknowledged`, `in_progress`, `waiting`, `resolved`, `reopened`, `closed` or `cancelled`.
     #[schema(example = "resolved")]
     to: String,
-    /// Resolution, cause or reason, in 8 to 2000 characters.
+    /// Cause or reason, in 8 to 2000 characters.
     reason: String,
+    /// Whom it waits for, where it is to wait: `carrier`, `customer`, `erp`, `approval`, `parts` or `connectivity`.
+    waits_for: Option<String>,
+    /// How it was resolved, such as one of the recommended actions.
+    code: Option<String>,
+    /// The case that it is a duplicate of, where it is cancelled for that; else it was a false alarm.
+    duplicate_of: Option<String>,
 }
 
 /// Move a case. Its owner's team and supervisors may.
@@ -157,8 +177,13 @@ pub(super) async fn move_to(
     mut body: Body,
 ) -> Result<Json<Done>, Problem> {
     let (to, reason) = (body.one_of("to", &STATES), body.reason());
+    let waits_for = body.one_of_if_given("waits_for", &WAITS);
+    let (code, duplicate_of) = (body.text_if_given("code"), body.text_if_given("duplicate_of"));
     body.finish()?;
+    let duplicate_of = duplicate_of.map(|id| read_id(&id, "case")).transpose()?;
     let (to, reason) = to.zip(reason).ok_or_else(untold)?;
+    let how = How::of_move(to, &reason, waits_for, code, duplicate_of);
+    let how = how.map_err(|why| Problem::field("waits_for", why))?;
     let id = read_id(&id, "case")?;
     let now = api.clock.wall();
     let done = api
@@ -176,7 +201,12 @@ pub(super) async fn move_to(
             if let Err(problem) = checked {
                 return Ok(Err(problem));
             }
-            let says = Says::Moved { to, since: now, reason: reason.clone(), auto_cleared: false };
+            if view.waits_for_upgrade {
+                return Ok(Err(Problem::conflict(format!(
+                    "{what} was written by a newer program; upgrade the hub first"
+                ))));
+            }
+            let says = Says::Moved { to, since: now, reason: reason.clone(), auto_cleared: false, how };
             tx.write_entries(&id, DocumentSays::Case(vec![says]), person.name.as_str(), Lane::Documents, now)?;
             let action = format!("case {}", to.as_str());
             tx.audit(&super::entry(now, &person.name, &action, &what, &reason))?;

@@ -124,6 +124,9 @@ pub struct DispatchDetail {
     view: Value,
     /// What its depot decided, oldest first.
     decisions: Vec<DecisionShort>,
+    /// Since when changes wait for a past that has not come in, in UTC milliseconds; none if none does.
+    #[schema(value_type = Option<i64>)]
+    waits_since: Option<UtcMs>,
     /// Everything said in the document, by entry key, also what lost or had no authority.
     #[schema(value_type = Object)]
     entries: BTreeMap<String, Value>,
@@ -234,7 +237,8 @@ pub(super) fn read_id(text: &str, what: &str) -> Result<DocumentId, Problem> {
 fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
     let Some(view) = r.dispatch_view(id)? else { return Ok(None) };
     let decisions = r.decisions_of_dispatch(id)?.into_iter().map(|stored| stored.record.into()).collect();
-    Ok(Some(DispatchDetail { id: *id, view: serde_json::to_value(view)?, decisions, entries: entries(r, id)? }))
+    let (view, waits_since) = (serde_json::to_value(view)?, r.waits_since(id)?);
+    Ok(Some(DispatchDetail { id: *id, view, decisions, waits_since, entries: entries(r, id)? }))
 }
 
 /// Every entry of a document as it was written.

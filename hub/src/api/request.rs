@@ -272,6 +272,16 @@ impl Body {
         found
     }
 
+    /// [`Self::text`] of a field that may be left out.
+    pub fn text_if_given(&mut self, name: &str) -> Option<String> {
+        if self.fields.contains_key(name) { self.text(name) } else { None }
+    }
+
+    /// [`Self::one_of`] for a field that may be left out.
+    pub fn one_of_if_given<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        if self.fields.contains_key(name) { self.one_of(name, words) } else { None }
+    }
+
     /// Refuses what is left, and tells everything that was wrong.
     /// # Errors
     /// 400 with each field.

@@ -29,6 +29,9 @@ const COMMIT_MAX: Duration = Duration::from_secs(5);
 /// How long the ERP may be silent before the hub says so, in milliseconds of its clock.
 const ERP_SILENCE_MAX_MS: i64 = 300_000;
 
+/// How long a document may wait for the past of a change before the hub says so, in milliseconds of its clock.
+const WAITING_MAX_MS: i64 = 600_000;
+
 /// How much there is of what.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Counts {
@@ -44,6 +47,8 @@ pub struct Counts {
     pub quarantined: u64,
     /// Documents whose view is behind.
     pub unfolded: u64,
+    /// Documents that have changes whose past has not come in.
+    pub waiting: u64,
 }
 
 impl Counts {
@@ -59,6 +64,7 @@ impl Counts {
             postings: r.posting_counts()?.into_iter().collect(),
             quarantined: r.quarantine_count()?,
             unfolded: r.behind_count()?,
+            waiting: r.waiting()?.0,
         })
     }
 }
@@ -189,6 +195,14 @@ async fn check(api: &Api) -> Readiness {
         };
         let ok = age.is_some_and(|age| age <= ERP_SILENCE_MAX_MS);
         checks.push(Check { name: "erp".to_owned(), ok, vital: false, detail });
+    }
+    if let Ok((count, oldest)) = api.store.read(|r| r.waiting()).await {
+        let age = oldest.map_or(0, |since| api.clock.wall().since(since).max(0));
+        let detail = match count {
+            0 => "no document waits for the past of a change".to_owned(),
+            n => format!("{n} documents wait for the past of a change, the longest for {} s", age / 1000),
+        };
+        checks.push(Check { name: "documents".to_owned(), ok: age <= WAITING_MAX_MS, vital: false, detail });
     }
     Readiness { ready: checks.iter().all(|check| check.ok || !check.vital), checks }
 }

@@ -526,4 +526,40 @@ mod tests {
         assert!(is_due(Some((&held, &credit(3_900))), &credit(4_000), &credit(3_000), 1_000, UtcMs(5)));
         assert!(is_due(Some((&held, &unused)), &credit(4_000), &credit(0), 1_000, UtcMs(51)));
     }
+
+    fn pallets(units: u32) -> (Pool, LeaseUse) {
+        let product = ProductId::new("PALLET").unwrap();
+        let used = LeaseUse { stock: BTreeMap::from([(product.clone(), units)]), ..LeaseUse::default() };
+        (Pool::Stock(SiteId::new("D1").unwrap(), product), used)
+    }
+
+    fn all_of_it() -> LeasePolicy {
+        LeasePolicy { reserve_permille: 0, ..LeasePolicy::default() }
+    }
+
+    #[test]
+    fn row_19_what_a_depot_took_and_what_the_erp_received_both_count_as_changes_of_the_stock() {
+        let (pool, used) = pallets(10);
+        let site = SiteId::new("D1").unwrap();
+        let taken = Spending { lease: None, site, used, issued_at: None, void: false };
+        let mut book = Book { loans: Vec::new(), spendings: vec![taken] };
+        // Of 90 the depot took 10 while cut off; the ERP, which has not heard of it, received 20.
+        let unheard = book.committed(&pool, UtcMs(50), UtcMs(60)).sum();
+        assert_eq!(available(90 + 20, unheard, &all_of_it()), 100);
+        book.spendings[0].issued_at = Some(UtcMs(70));
+        let posted = book.committed(&pool, UtcMs(80), UtcMs(90)).sum();
+        assert_eq!(available(90 - 10 + 20, posted, &all_of_it()), 100, "both movements are booked, each once");
+    }
+
+    #[test]
+    fn row_20_the_last_unit_in_a_depots_escrow_is_promised_to_nobody_else_until_its_use_is_stated() {
+        let (pool, used) = pallets(1);
+        let granted = Lease { stock: used.stock.clone(), ..lease(1, "D1", 0, UtcMs(0)) };
+        let mut book = Book { loans: vec![Loan { lease: granted, stated: None }], spendings: Vec::new() };
+        for now in [10, 99] {
+            assert_eq!(available(1, book.committed(&pool, UtcMs(5), UtcMs(now)).sum(), &all_of_it()), 0, "at {now}");
+        }
+        book.loans[0].stated = Some(LeaseUse::default());
+        assert_eq!(available(1, book.committed(&pool, UtcMs(5), UtcMs(99)).sum(), &all_of_it()), 1);
+    }
 }

@@ -6,16 +6,18 @@ use gatehouse_common::{
     dispatch::DispatchView,
     document::ActorKind,
     fact::{FactKey, FactValue},
-    id::{DocumentId, OrderId},
-    lease::{self, LeaseUse},
+    id::{DocumentId, Hash32, OrderId},
+    lease::{self, Lease, LeaseUse},
     order::{LineQuantity, Order},
     time::UtcMs,
 };
 
 use crate::{
-    core::reconcile::{NewCase, QueuedPosting, ReconItem, Situation, Step, obey, settle},
+    core::reconcile::{
+        NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, Situation, Step, beside, obey, settle, yields,
+    },
     erp::poll,
-    store::{Reader, ReconFilter, StoreError},
+    store::{CaseFilter, Reader, ReconFilter, StoreError},
 };
 
 /// Everything that settling one order depends on, as it is in one view of the store.
@@ -25,21 +27,26 @@ pub(super) struct Look {
     dispatches: Vec<(DocumentId, DispatchView)>,
     items: Vec<ItemLook>,
     erp_read_at: Option<UtcMs>,
-    /// Cases still to be opened for what left without a decision known here.
-    unexplained: Vec<(DocumentId, NewCase)>,
+    /// Cases still to be opened beside the items.
+    new_cases: Vec<(DocumentId, NewCase)>,
+    /// Cases that a delivery settles, each with what to say.
+    late: Vec<(DocumentId, String)>,
 }
 
 struct ItemLook {
     item: ReconItem,
     record: DecisionRecord,
     within_lease: bool,
+    lease_expired: bool,
+    policy_lagged: bool,
     recalled: bool,
     credit_case: u32,
     postings: Vec<QueuedPosting>,
 }
 
 impl Look {
-    pub(super) fn at(reader: &Reader<'_>, id: &OrderId) -> Result<Option<Self>, StoreError> {
+    /// `bundle` is the hash of the rules that the hub has activated.
+    pub(super) fn at(reader: &Reader<'_>, id: &OrderId, bundle: Hash32) -> Result<Option<Self>, StoreError> {
         let Some(order) = reader.order(id)? else { return Ok(None) };
         let credit = reader.fact(&FactKey::Credit { customer: order.customer.id.clone() })?;
         let on_hold = credit.and_then(|fact| match fact.report.value {
@@ -55,8 +62,11 @@ impl Look {
             if !is_release(&record) {
                 continue;
             }
+            let lease = lease_of(reader, &record)?;
             items.push(ItemLook {
                 within_lease: is_within_lease(reader, &record)?,
+                lease_expired: lease.as_ref().is_some_and(|lease| record.at.wall >= lease.expires_at),
+                policy_lagged: lease.is_some_and(|lease| lease.bundle == record.bundle && lease.bundle != bundle),
                 recalled: is_recalled(&record, &of_dispatch(reader, &record)?),
                 credit_case: credit_case(reader, &item, &dispatches)?,
                 postings: postings.iter().filter(|p| p.posting.decision == item.decision).cloned().collect(),
@@ -64,21 +74,38 @@ impl Look {
                 item,
             });
         }
-        let unexplained = unexplained(reader, &order, &dispatches, &decisions)?;
-        Ok(Some(Self { order, on_hold, dispatches, items, erp_read_at: poll::read_at(reader)?, unexplained }))
+        let mut new_cases = unexplained(reader, &order, &dispatches, &decisions)?;
+        new_cases.extend(left_beside(reader, &order, &dispatches, &postings)?);
+        let late = late_though_delivered(reader, &order, &dispatches)?;
+        Ok(Some(Self { order, on_hold, dispatches, items, erp_read_at: poll::read_at(reader)?, new_cases, late }))
     }
 
-    /// What dispatches before the `occurrence`-th of the same depot took away.
+    /// What dispatches before the `occurrence`-th of the same depot took away, and those that left another depot
+    /// earlier: what left twice is billed once.
     fn earlier(&self, view: &DispatchView) -> Vec<LineQuantity> {
-        let before = self.dispatches.iter().filter(|(_, v)| v.site == view.site && v.occurrence < view.occurrence);
+        let left = |v: &DispatchView| v.departed.as_ref().map(|d| (d.at, d.key.clone()));
+        let before = self.dispatches.iter().filter(|(_, v)| {
+            if v.site == view.site {
+                v.occurrence < view.occurrence
+            } else {
+                left(view).is_some_and(|at| left(v) < Some(at))
+            }
+        });
         before.filter_map(|(_, v)| v.departed.as_ref()).flat_map(|d| d.load.clone()).collect()
     }
 
     pub(super) fn steps(&self, now: UtcMs) -> Vec<(Option<DocumentId>, Step)> {
         let open = |(id, case): &(DocumentId, NewCase)| (Some(*id), Step::OpenCase(case.clone()));
-        let mut steps: Vec<_> = self.unexplained.iter().map(open).collect();
+        let mut steps: Vec<_> = self.new_cases.iter().map(open).collect();
+        let resolve =
+            |(case, reason): &(DocumentId, String)| (None, Step::ResolveCase { case: *case, reason: reason.clone() });
+        steps.extend(self.late.iter().map(resolve));
+        let views: Vec<&DispatchView> = self.dispatches.iter().map(|(_, view)| view).collect();
         for (id, view) in &self.dispatches {
-            let obeyed = obey(&self.order, view, &self.earlier(view), self.on_hold);
+            let mut obeyed = obey(&self.order, view, &self.earlier(view), self.on_hold);
+            if obeyed.is_empty() {
+                obeyed.extend(yields(&self.order, view, &views).map(Step::WriteDispatch));
+            }
             steps.extend(obeyed.into_iter().map(|step| (Some(*id), step)));
         }
         if !steps.is_empty() {
@@ -96,6 +123,8 @@ impl Look {
                 order: Some(&self.order),
                 on_hold: self.on_hold,
                 within_lease: look.within_lease,
+                lease_expired: look.lease_expired,
+                policy_lagged: look.policy_lagged,
                 recalled: look.recalled,
                 credit_case: look.credit_case,
                 postings: &look.postings,
@@ -106,6 +135,55 @@ impl Look {
         }
         steps
     }
+}
+
+fn lease_of(reader: &Reader<'_>, record: &DecisionRecord) -> Result<Option<Lease>, StoreError> {
+    let Some(charge) = &record.lease else { return Ok(None) };
+    Ok(reader.lease(&charge.lease)?.map(|row| row.lease))
+}
+
+/// The cases that dispatches call for beside the items, those that are there already left out.
+fn left_beside(
+    reader: &Reader<'_>,
+    order: &Order,
+    dispatches: &[(DocumentId, DispatchView)],
+    postings: &[QueuedPosting],
+) -> Result<Vec<(DocumentId, NewCase)>, StoreError> {
+    let Some((document, _)) = dispatches.first() else { return Ok(Vec::new()) };
+    let views: Vec<&DispatchView> = dispatches.iter().map(|(_, view)| view).collect();
+    let is_billed = postings.iter().any(|p| p.posting.kind == PostingKind::Invoice && p.state == PostingState::Applied);
+    let was_too_warm = is_billed && !cases_of(reader, order, CaseType::TempExcursion)?.is_empty();
+    let mut cases = Vec::new();
+    for case in beside(order, &views, is_billed, was_too_warm) {
+        if reader.case_view(&case.id)?.is_none() {
+            cases.push((*document, case));
+        }
+    }
+    Ok(cases)
+}
+
+fn cases_of(reader: &Reader<'_>, order: &Order, case_type: CaseType) -> Result<Vec<DocumentId>, StoreError> {
+    let filter = CaseFilter { order: Some(order.id.clone()), case_type: Some(case_type), ..CaseFilter::default() };
+    Ok(reader.cases(&filter)?.into_iter().map(|row| row.document).collect())
+}
+
+/// Cases about a late delivery that a delivery settles, each with how late it was.
+fn late_though_delivered(
+    reader: &Reader<'_>,
+    order: &Order,
+    dispatches: &[(DocumentId, DispatchView)],
+) -> Result<Vec<(DocumentId, String)>, StoreError> {
+    let open = dispatches.iter().any(|(_, v)| v.departed.is_some() && v.delivered.is_none());
+    let delivered = dispatches.iter().filter_map(|(_, v)| v.delivered.as_ref()).map(|d| d.at).max();
+    let Some(at) = delivered.filter(|_| !open) else { return Ok(Vec::new()) };
+    let minutes = at.since(order.window_end).max(0) / 60_000;
+    let mut settled = Vec::new();
+    for case in cases_of(reader, order, CaseType::LateDelivery)? {
+        if reader.case_view(&case)?.is_some_and(|view| !view.state.is_over()) {
+            settled.push((case, format!("delivered {minutes} minutes after its window")));
+        }
+    }
+    Ok(settled)
 }
 
 fn is_release(record: &DecisionRecord) -> bool {
@@ -160,7 +238,7 @@ fn unexplained(
             order.id, view.site
         );
         let money_minor = order.value_minor(&departed.load);
-        let case = NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor };
+        let case = NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor, at_least: None };
         cases.push((*dispatch, case));
     }
     Ok(cases)

@@ -8,10 +8,19 @@ mod choice;
 mod decisions;
 mod look;
 mod take;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
-use gatehouse_common::{bundle::Bundle, fact::FactKey, id::OrderId, time::UtcMs};
+use gatehouse_common::{
+    bundle::Bundle,
+    case,
+    fact::FactKey,
+    id::{DocumentId, OrderId},
+    sync::Lane,
+    time::UtcMs,
+};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tracing::warn;
 
@@ -19,13 +28,14 @@ pub use choice::{ChoiceError, choose};
 
 use crate::{
     clock::Clock,
+    core::joining::join,
     erp::poll,
-    store::{ReconFilter, Store, StoreChange, StoreError},
+    store::{DocumentSays, Reader, ReconFilter, Store, StoreChange, StoreError},
     tasks::{Stop, TaskError},
 };
 use decisions::take_decisions;
 use look::Look;
-use take::take;
+use take::{BY, take};
 
 /// Runs after which an order that is never quiet is left until something changes again.
 const ROUNDS_MAX: usize = 12;
@@ -70,6 +80,7 @@ impl Reconciler {
     pub async fn once(&mut self) -> Result<(), StoreError> {
         gather(&mut self.changes, &mut self.hints);
         let hints = std::mem::take(&mut self.hints);
+        join_cases(&self.store, &self.clock, &hints).await?;
         let mut dirty = if self.started {
             affected(&self.store, hints, &mut self.read_seen).await?
         } else {
@@ -88,6 +99,45 @@ impl Reconciler {
         let hint = self.changes.recv().await;
         self.hints.push(hint);
     }
+}
+
+/// Joins cases of one matter that run beside each other, where one of them changed.
+async fn join_cases(store: &Store, clock: &Clock, hints: &[Result<StoreChange, RecvError>]) -> Result<(), StoreError> {
+    let changed: BTreeSet<DocumentId> = hints
+        .iter()
+        .filter_map(|hint| match hint {
+            Ok(StoreChange::Case(id)) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let now = clock.wall();
+    for case in changed {
+        // Most cases are alone; a look costs no commit.
+        let says = store.read(move |r| to_join(r, &case, now)).await;
+        match says {
+            Ok(says) if says.is_empty() => continue,
+            Err(e @ StoreError::Stopped) => return Err(e),
+            Err(error) => {
+                warn!(document.id = %case, %error, "case {case} cannot be looked at");
+                continue;
+            }
+            Ok(_) => {}
+        }
+        store
+            .write(move |tx| {
+                for (id, says) in to_join(tx, &case, now)? {
+                    tx.write_entries(&id, DocumentSays::Case(says), BY, Lane::Documents, now)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn to_join(r: &Reader<'_>, id: &DocumentId, now: UtcMs) -> Result<Vec<(DocumentId, Vec<case::Says>)>, StoreError> {
+    let Some(view) = r.case_view(id)? else { return Ok(Vec::new()) };
+    Ok(join(&r.cases_under(&case::dedup_key(view.case_type, &view.subject, &view.leg))?, now))
 }
 
 /// Hints that wait already: one run answers them all.
@@ -159,9 +209,10 @@ async fn affected(
 
 /// Takes steps for an order until there are none.
 async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: OrderId) -> Result<(), StoreError> {
-    let (now, id) = (clock.wall(), order.clone());
+    let (now, id, rules) = (clock.wall(), order.clone(), bundle.hash);
     // Most hints change nothing; a look costs no commit.
-    let is_quiet = store.read(move |r| Ok(Look::at(r, &id)?.is_none_or(|look| look.steps(now).is_empty()))).await;
+    let is_quiet =
+        store.read(move |r| Ok(Look::at(r, &id, rules)?.is_none_or(|look| look.steps(now).is_empty()))).await;
     match is_quiet {
         Ok(true) => return Ok(()),
         Ok(false) => {}
@@ -176,7 +227,7 @@ async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: Orde
     let taken = store
         .write(move |tx| {
             for _ in 0..ROUNDS_MAX {
-                let Some(look) = Look::at(tx, &id)? else { return Ok(()) };
+                let Some(look) = Look::at(tx, &id, bundle.hash)? else { return Ok(()) };
                 let steps = look.steps(now);
                 if steps.is_empty() {
                     return Ok(());

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The name under which the hub's rules speak in documents.
-const BY: &str = "rule: reconciliation";
+pub(super) const BY: &str = "rule: reconciliation";
 
 pub(super) fn take(
     tx: &mut Tx<'_>,
@@ -69,6 +69,7 @@ fn open_case(
         safety: 0,
     };
     let severity = axes.severity(new.case_type);
+    let severity = new.at_least.map_or(severity, |least| severity.max(least));
     let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
     // A credit hold blocks what has not left; what a person must decide about goods that left blocks nothing.
     let blocks = dispatch.filter(|_| new.case_type == case::CaseType::CreditHold);
@@ -83,6 +84,7 @@ fn open_case(
             summary: new.summary,
             order: Some(order.id.clone()),
             blocks,
+            follows: None,
         },
         case::Says::Classified {
             severity,
@@ -101,6 +103,6 @@ fn resolve_case(tx: &mut Tx<'_>, id: &DocumentId, reason: String, now: UtcMs) ->
     if tx.case_view(id)?.is_none_or(|view| view.state.is_over()) {
         return Ok(());
     }
-    let says = case::Says::Moved { to: CaseState::Resolved, since: now, reason, auto_cleared: true };
+    let says = case::Says::Moved { to: CaseState::Resolved, since: now, reason, auto_cleared: true, how: None };
     tx.write_entries(id, DocumentSays::Case(vec![says]), BY, Lane::Documents, now).map(|_| ())
 }

@@ -7,7 +7,7 @@
 use gatehouse_common::{
     case::{self, CaseType, CaseView},
     dispatch::{self, DispatchState, DispatchView},
-    document::{Applied, Chunk, Document, Entry, EntryKey, History, gate, gate::Inspected},
+    document::{Applied, Chunk, Document, Entry, EntryKey, Folds, History, gate, gate::Inspected, with_fold},
     id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
     sync::{Downward, Lane},
     time::UtcMs,
@@ -160,6 +160,42 @@ impl Reader<'_> {
         }
     }
 
+    /// Since when a document has chunks whose past has not come in; none if it has none.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn waits_since(&self, id: &DocumentId) -> Result<Option<UtcMs>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT waiting_since_ms FROM documents WHERE document = ?1")?;
+        let since: Option<Option<i64>> = statement.query_row([id.to_string()], |r| r.get(0)).optional()?;
+        Ok(since.flatten().map(UtcMs))
+    }
+
+    /// How many documents have chunks whose past has not come in, and since when the oldest of them waits.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn waiting(&self) -> Result<(u64, Option<UtcMs>), StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT count(*), min(waiting_since_ms) FROM documents WHERE waiting_since_ms IS NOT NULL",
+        )?;
+        let (count, oldest): (i64, Option<i64>) = statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok((row::from_sql(count), oldest.map(UtcMs)))
+    }
+
+    /// Every case under a dedup key, by occurrence, as it stands now.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a chunk of one is.
+    pub fn cases_under(&self, dedup_key: &str) -> Result<Vec<(DocumentId, CaseView)>, StoreError> {
+        let mut found = Vec::new();
+        for occurrence in 1.. {
+            let id = case::document_id(dedup_key, occurrence);
+            match self.case_view(&id)? {
+                Some(view) => found.push((id, view)),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
     /// The dispatches of an order as they stand now, by depot and occurrence.
     /// # Errors
     /// [`StoreError::Damaged`] if a chunk of one is.
@@ -182,15 +218,7 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if a chunk of it is.
     pub fn newest_case(&self, dedup_key: &str) -> Result<Option<(u32, DocumentId, CaseView)>, StoreError> {
-        let mut newest = None;
-        for occurrence in 1.. {
-            let id = case::document_id(dedup_key, occurrence);
-            match self.case_view(&id)? {
-                Some(view) => newest = Some((occurrence, id, view)),
-                None => break,
-            }
-        }
-        Ok(newest)
+        Ok(self.cases_under(dedup_key)?.pop().map(|(id, view)| (view.occurrence, id, view)))
     }
 
     /// Dispatches by filter, by planned departure, as they were last folded.
@@ -327,6 +355,10 @@ impl Tx<'_> {
         let provenance = Provenance { origin: Some(chunk.origin), inspected: Some(chunk.inspected), subject: "" };
         let place = self.record(&says, &provenance, now)?;
         self.mark_behind(id, chunk.kind, &projection, place, now)?;
+        let has_waiting = !document.missing().is_empty();
+        if had_waiting || has_waiting {
+            self.mark_waiting(id, has_waiting, now)?;
+        }
         // What waits for its past is not passed on until it has it; then it goes with the chunk that brought it.
         if applied != Applied::Waiting {
             self.feed_document(id, &projection, Lane::Documents, &says, place, had_waiting)?;
@@ -354,7 +386,7 @@ impl Tx<'_> {
         }
     }
 
-    fn write_each<T: Serialize + DeserializeOwned + Clone>(
+    fn write_each<T: Folds + Serialize + DeserializeOwned + Clone>(
         &mut self,
         id: &DocumentId,
         kind: DocumentKind,
@@ -369,7 +401,7 @@ impl Tx<'_> {
         let mut document = self.take_document(id, kind)?.map_err(StoreError::Refused)?;
         let mut keys = Vec::new();
         let mut chunks: Vec<Chunk> = Vec::new();
-        for says in says {
+        for says in with_fold(&document.entries::<T>().0, says) {
             let history = History::new(document.entries::<T>().0);
             let hlc = self.next_hlc(history.iter().map(|(_, entry)| entry.hlc), now)?;
             let entry = Entry { after: history.heads(), at: now, hlc, by: by.to_owned(), says };
@@ -457,6 +489,17 @@ impl Tx<'_> {
             DocumentKind::Case => StoreChange::Case(*id),
             DocumentKind::Dispatch => StoreChange::Dispatch(*id),
         });
+        Ok(())
+    }
+
+    /// Notes since when a document has chunks whose past has not come in.
+    fn mark_waiting(&mut self, id: &DocumentId, waits: bool, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE documents SET waiting_since_ms = CASE WHEN ?2 THEN coalesce(waiting_since_ms, ?3) END
+                  WHERE document = ?1",
+            )?
+            .execute(params![id.to_string(), waits, now.0])?;
         Ok(())
     }
 

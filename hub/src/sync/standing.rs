@@ -93,6 +93,7 @@ pub(super) fn violation(
             summary,
             order,
             blocks: None,
+            follows: None,
         },
         Says::Classified {
             severity,

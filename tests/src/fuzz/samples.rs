@@ -193,8 +193,9 @@ fn case_document() -> Document {
         summary: "door 3 is blocked".into(),
         order: None,
         blocks: None,
+        follows: None,
     };
-    let moved = |to| case::Says::Moved { to, since: UtcMs(5), reason: "seen".into(), auto_cleared: false };
+    let moved = |to| case::Says::Moved { to, since: UtcMs(5), reason: "seen".into(), auto_cleared: false, how: None };
     written(vec![
         ("site/D1/gw-1/1", opened),
         ("site/D1/gw-1/1", moved(CaseState::Acknowledged)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     bundle::{Bundle, Rules},
-    case::{CaseState, CaseView, Says as CaseSays},
+    case::{CaseState, CaseView, How, Says as CaseSays, lifecycle::way_to},
     decision::DecisionRecord,
     dispatch::{DispatchView, Says, document_id},
     document::{Document, gate::inspect},
@@ -418,9 +418,42 @@ impl Depot {
         self.hub_hears();
         let document = &mut self.hub.get_mut(&id).unwrap().1;
         let actor = "hub/HQ/hub-1/1".parse().unwrap();
-        let says = CaseSays::Moved { to, since: self.now.wall, reason: "done".into(), auto_cleared: false };
-        let chunk = append(document, &actor, &mut self.hub_hlc, &self.now, "hub", vec![says]).unwrap();
+        let from = gatehouse_common::case::fold(document).unwrap().state;
+        let says = |to| CaseSays::Moved {
+            to,
+            since: self.now.wall,
+            reason: "done".into(),
+            auto_cleared: false,
+            how: How::of_move(to, "done", None, None, None).unwrap(),
+        };
+        let says = way_to(from, to).unwrap().into_iter().map(says).collect();
+        let chunk = append(document, &actor, &mut self.hub_hlc, &self.now, "hub", says).unwrap();
         self.tell(Downward::Chunk { document: id, kind: DocumentKind::Case, bytes: chunk.bytes })
+    }
+
+    /// The hub says of a case what a person or rule there would, and tells the depot.
+    fn hub_says_of(&mut self, id: DocumentId, says: Vec<CaseSays>) -> &mut Self {
+        self.hub_hears();
+        let document = &mut self.hub.get_mut(&id).unwrap().1;
+        let actor = "hub/HQ/hub-1/1".parse().unwrap();
+        let chunk = append(document, &actor, &mut self.hub_hlc, &self.now, "hub", says).unwrap();
+        self.tell(Downward::Chunk { document: id, kind: DocumentKind::Case, bytes: chunk.bytes })
+    }
+
+    /// The hub makes one case part of another.
+    pub fn hub_joins(&mut self, id: DocumentId, to: DocumentId) -> &mut Self {
+        let (reason, how) = ("joined".into(), Some(How::DuplicateOf(to)));
+        let since = self.now.wall;
+        self.hub_says_of(
+            id,
+            vec![CaseSays::Moved { to: CaseState::Cancelled, since, reason, auto_cleared: false, how }],
+        )
+    }
+
+    /// People at the hub do something about a case so many times.
+    pub fn hub_acts(&mut self, id: DocumentId, times: usize) -> &mut Self {
+        let acted = || CaseSays::Acted { action: "called".into(), outcome: "no answer".into() };
+        self.hub_says_of(id, (0..times).map(|_| acted()).collect())
     }
 
     /// The one case of this type.
@@ -433,8 +466,12 @@ impl Depot {
     }
 
     pub fn moves(&mut self, case: DocumentId, to: CaseState) -> &mut Self {
-        self.tap("warehouse", Act::MoveCase { case, to, reason: "seen to it".into() }).unwrap();
+        self.tap("warehouse", Self::case_to(case, to, "seen to it")).unwrap();
         self
+    }
+
+    pub fn case_to(case: DocumentId, to: CaseState, reason: &str) -> Act {
+        Act::MoveCase { case, to, reason: reason.into(), waits_for: None, code: None }
     }
 
     /// Takes the outbox as the hub would; returns what was told.

@@ -33,14 +33,34 @@ fn a_release_of_an_order_that_moved_to_another_depot_is_recalled_with_an_alarm_a
     });
 }
 
+fn moves_away(version: u64) -> Says {
+    Says::Reassigned { to: "D2".parse().unwrap(), order_version: version, why: "D2 has it in stock".into() }
+}
+
 #[test]
-fn goods_on_board_for_an_order_that_moved_away_may_not_leave_and_once_unloaded_it_is_aborted() {
+fn the_hubs_word_that_an_order_moved_away_recalls_a_release_and_is_not_planned_anew_before_the_order_is_here() {
+    both(|depot| {
+        depot.released("O1", 10).hub_says("O1", moves_away(2)).wait_minutes(3);
+        assert_eq!(
+            (depot.state("O1").as_str(), depot.decided()),
+            ("cancelled", vec!["release normal".into(), "recall -".into()])
+        );
+        assert_eq!(depot.look().board().unwrap()[0].alarm.as_ref().unwrap().why, "D2 has it in stock");
+        depot.changes("O1", |o| o.site = "D2".parse().unwrap()).wait_minutes(3);
+        assert_eq!(depot.decided().len(), 2);
+        depot.order("O1", 10).wait_minutes(1);
+        assert_eq!(depot.dispatch_n("O1", 2).state.as_str(), "released", "it came back");
+    });
+}
+
+#[test]
+fn goods_that_were_on_board_before_the_order_moved_away_leave_from_here() {
     both(|depot| {
         depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10);
-        depot.changes("O1", |o| o.site = "D2".parse().unwrap());
-        assert!(depot.dispatch("O1").stop_departure);
-        depot.scan(ScanStep::Unloaded, "O1", 10);
-        assert_eq!(depot.state("O1"), "aborted");
+        depot.changes("O1", |o| o.site = "D2".parse().unwrap()).hub_says("O1", moves_away(2));
+        let view = depot.dispatch("O1");
+        assert!(!view.stop_departure && view.state.is_on_board() && view.reassigned_to.is_none());
+        assert_eq!(depot.decided(), ["release normal"]);
     });
 }
 

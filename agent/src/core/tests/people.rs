@@ -51,10 +51,10 @@ fn a_case_is_taken_up_at_the_depot_and_finance_cases_are_resolved_at_the_hub_onl
         row.document
     };
     let credit = case(&depot, "CREDIT_HOLD");
-    let act = |case, to| Act::MoveCase { case, to, reason: "seen to it".into() };
+    let act = |case, to| Depot::case_to(case, to, "seen to it");
     depot.tap("dispatch", act(credit, CaseState::Acknowledged)).unwrap();
     let refused = depot.tap("dispatch", act(credit, CaseState::Resolved)).unwrap_err();
-    assert_eq!(refused.to_string(), "only the hub may resolve a case of finance or policy");
+    assert_eq!(refused.to_string(), "only the hub may resolve a case of finance, customs or policy");
     let stock = case(&depot, "INV_SHORTFALL");
     depot.tap("warehouse", act(stock, CaseState::Resolved)).unwrap();
     assert!(depot.cases().contains(&"INV_SHORTFALL O2 resolved".to_owned()));

@@ -3,7 +3,6 @@
 use gatehouse_common::{case::CaseState, reading::ScanStep};
 
 use super::{Depot, both};
-use crate::core::input::Act;
 
 fn short_of_stock(depot: &mut Depot) {
     depot.online().lease("L1", 100).prepared("O1", 10).inventory("O1", 4).scan(ScanStep::Staged, "O1", 10);
@@ -65,12 +64,43 @@ fn a_closed_case_is_moved_at_the_hub_only() {
     both(|depot| {
         short_of_stock(depot);
         let case = depot.case("INV_SHORTFALL");
-        depot.hub_moves(case, CaseState::Closed);
+        depot.hub_moves(case, CaseState::Resolved).hub_moves(case, CaseState::Closed);
         for to in [CaseState::Reopened, CaseState::InProgress, CaseState::Cancelled] {
-            let refused =
-                depot.tap("supervisor", Act::MoveCase { case, to, reason: "long enough".into() }).unwrap_err();
+            let refused = depot.tap("supervisor", Depot::case_to(case, to, "long enough")).unwrap_err();
             assert_eq!(refused.to_string(), "it is closed; only the hub takes a closed case up again");
         }
         assert_eq!(depot.cases(), ["INV_SHORTFALL O1 closed"]);
+    });
+}
+
+#[test]
+fn a_case_that_the_hub_joined_to_another_of_its_matter_goes_on_there() {
+    both(|depot| {
+        short_of_stock(depot);
+        depot.moves(depot.case("INV_SHORTFALL"), CaseState::Cancelled).wait_minutes(10);
+        assert_eq!(depot.cases(), ["INV_SHORTFALL O1 cancelled", "INV_SHORTFALL O1 open"]);
+        let find = |depot: &Depot, state: &str| {
+            depot.look().cases().unwrap().into_iter().find(|row| row.view["state"] == state).unwrap().document
+        };
+        let (first, second) = (find(depot, "cancelled"), find(depot, "open"));
+        depot.hub_joins(second, first).wait_minutes(10);
+        // The first one was put to rest here, so what is seen now opens the next after it.
+        assert!(depot.case_views().iter().any(|v| v.duplicate_of == Some(first)));
+        depot.inventory("O1", 10).wait_minutes(30);
+        assert!(depot.cases().iter().all(|case| !case.ends_with("open")), "{:?}", depot.cases());
+    });
+}
+
+#[test]
+fn a_case_that_grew_too_long_goes_on_in_one_that_names_it() {
+    both(|depot| {
+        short_of_stock(depot);
+        let case = depot.case("INV_SHORTFALL");
+        depot.hub_acts(case, 200).wait_minutes(130);
+        let views = depot.case_views();
+        let (old, new) = (views.iter().find(|v| v.occurrence == 1), views.iter().find(|v| v.occurrence == 2));
+        assert_eq!(old.unwrap().state, CaseState::Closed);
+        assert_eq!((new.unwrap().state, new.unwrap().follows), (CaseState::Open, Some(case)));
+        assert_eq!(old.unwrap().continued_in.map(|id| id != case), Some(true));
     });
 }

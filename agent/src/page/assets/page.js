@@ -217,7 +217,7 @@ function gate(g, now) {
     inputs.length ? make("span", "soft", `(${[...new Set(inputs)].join("; ")}${limit})`) : "");
 }
 
-const moves = { open: "open", acknowledged: "acknowledged", in_progress: "in progress", waiting: "waiting", resolved: "resolved", cancelled: "cancelled" };
+const moves = { open: "open", acknowledged: "acknowledged", in_progress: "in progress", "waiting/carrier": "waiting for the carrier", "waiting/customer": "waiting for the customer", "waiting/erp": "waiting for the ERP", "waiting/approval": "waiting for approval", "waiting/parts": "waiting for parts", resolved: "resolved", cancelled: "cancelled" };
 function caseCard(c, board) {
   const v = c.view;
   const colour = v.severity === "S1" || v.severity === "S2" ? "bad" : "wait";
@@ -276,7 +276,11 @@ byId("tap-form").addEventListener("submit", async (event) => {
   let body = { ...what.body };
   if (what.drill) Object.assign(body, { source: byId("tap-source").value, minutes: Number(byId("tap-minutes").value) });
   if (what.reason) body.reason = byId("tap-reason").value;
-  if (what.to) body.to = byId("tap-to").value;
+  if (what.to) {
+    const [to, whom] = byId("tap-to").value.split("/");
+    body.to = to;
+    if (whom) body.waits_for = whom;
+  }
   const login = new TextEncoder().encode(`${byId("tap-name").value}:${byId("tap-pin").value}`);
   byId("tap-problem").textContent = "Asking...";
   try {

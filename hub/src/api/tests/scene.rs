@@ -133,6 +133,7 @@ fn case_says(dispatch: DocumentId, now: UtcMs) -> Vec<case::Says> {
         summary: "customer C-1 is on credit hold".into(),
         order: Some("SO-1".parse().unwrap()),
         blocks: Some(dispatch),
+        follows: None,
     };
     let classified = case::Says::Classified {
         severity: case::Severity::S2,

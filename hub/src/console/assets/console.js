@@ -197,8 +197,10 @@ function tap(what) {
   byId("tap-pin").value = "";
   byId("tap-reason").value = "";
   byId("tap-to-label").hidden = !what.moves;
-  byId("tap-to").replaceChildren(...(what.moves ?? []).map((to) => {
-    const option = make("option", "", to.replaceAll("_", " "));
+  const whom = ["carrier", "customer", "erp", "approval", "parts", "connectivity"];
+  const places = (what.moves ?? []).flatMap((to) => to === "waiting" ? whom.map((w) => `waiting/${w}`) : [to]);
+  byId("tap-to").replaceChildren(...places.map((to) => {
+    const option = make("option", "", to.replaceAll("_", " ").replace("/", " for "));
     option.value = to;
     return option;
   }));
@@ -210,7 +212,11 @@ byId("tap-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const what = asked;
   const body = { ...what.body, reason: byId("tap-reason").value };
-  if (what.moves) body.to = byId("tap-to").value;
+  if (what.moves) {
+    const [to, whom] = byId("tap-to").value.split("/");
+    body.to = to;
+    if (whom) body.waits_for = whom;
+  }
   byId("tap-problem").textContent = "Asking...";
   byId("tap-do").disabled = true;
   try {

@@ -92,6 +92,10 @@ pub enum Family {
     Quantity,
     /// The order was cancelled.
     Cancel,
+    /// The order leaves from another depot.
+    Depot,
+    /// The rules, or the lease, under which it was decided.
+    Policy,
 }
 
 impl ReconItem {
@@ -143,6 +147,8 @@ impl Family {
             Self::Credit => "credit",
             Self::Quantity => "quantity",
             Self::Cancel => "cancel",
+            Self::Depot => "depot",
+            Self::Policy => "policy",
         }
     }
 }

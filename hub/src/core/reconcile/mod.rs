@@ -5,6 +5,7 @@
 //! posted, whatever the ERP wants meanwhile, and the difference becomes a choice for a person.
 //! Never reads the clock, the network or the store.
 
+pub mod beside;
 pub mod item;
 pub mod obey;
 mod settle;
@@ -12,7 +13,7 @@ mod settle;
 mod tests;
 
 use gatehouse_common::{
-    case::CaseType,
+    case::{CaseType, Severity},
     decision::DecisionRecord,
     dispatch::{DispatchView, Says},
     id::DocumentId,
@@ -20,6 +21,7 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
+pub use beside::{beside, yields};
 pub use item::{
     Choice, Chosen, EdgeSide, ErpSide, Family, Outcome, Posting, PostingKind, PostingState, QueuedPosting, ReconItem,
 };
@@ -43,6 +45,10 @@ pub struct Situation<'a> {
     pub on_hold: Option<bool>,
     /// Whether the decision stayed inside the slice of its lease.
     pub within_lease: bool,
+    /// Whether its lease had expired when it was made.
+    pub lease_expired: bool,
+    /// Whether it was made by the rules that its lease names while the hub had activated others.
+    pub policy_lagged: bool,
     /// Whether the depot has obeyed: it recalled this release, or released anew.
     pub recalled: bool,
     /// Which case about the credit of this dispatch is open, or would be the next, counted from 1.
@@ -97,4 +103,6 @@ pub struct NewCase {
     pub summary: String,
     /// Money at risk, in minor units.
     pub money_minor: i64,
+    /// How bad it is at least, whatever its axes say.
+    pub at_least: Option<Severity>,
 }

@@ -48,6 +48,20 @@ pub fn obey(order: &Order, view: &DispatchView, earlier: &[LineQuantity], on_hol
     }
     let version = order.version;
     let load = remainder(order, earlier);
+    let proven = view.cancel_asked.as_ref().filter(|asked| asked.is_proven && view.cancelled.is_none());
+    if let Some(asked) = proven.filter(|_| !view.state.is_on_board()) {
+        let why = format!("the vehicle was not there and its slot is over: {}", asked.why);
+        steps.push(Step::WriteDispatch(Says::Cancelled { order_version: version, why }));
+        return steps;
+    }
+    if order.site != view.site && order.status == OrderStatus::Released {
+        if view.cancelled.is_none() && version > view.order_version {
+            let why = format!("the ERP lets order {} leave from {} now", order.id, order.site);
+            let says = Says::Reassigned { to: order.site.clone(), order_version: version, why };
+            steps.push(Step::WriteDispatch(says));
+        }
+        return steps;
+    }
     if order.status == OrderStatus::Cancelled {
         if view.cancelled.is_none() {
             let why = format!("the ERP cancelled order {}", order.id);

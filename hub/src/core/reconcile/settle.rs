@@ -5,7 +5,7 @@ mod postings;
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    case::{self, CaseType},
+    case::{self, CaseType, Severity},
     decision::DecisionKind,
     dispatch::{DispatchState, DispatchView, HoldReason, Says},
     order::{LineQuantity, Order, OrderStatus},
@@ -23,16 +23,22 @@ mod row {
     pub const RELEASED_CANCELLED: u8 = 1;
     pub const ON_BOARD_CANCELLED: u8 = 2;
     pub const DEPARTED_CANCELLED: u8 = 3;
+    pub const DELIVERED_CANCELLED: u8 = 4;
     pub const RELEASED_CREDIT_HOLD: u8 = 5;
     pub const DEPARTED_CREDIT_HOLD: u8 = 6;
     pub const RELEASED_QUANTITY: u8 = 7;
     pub const DEPARTED_TOO_MUCH: u8 = 8;
     pub const DEPARTED_BEFORE_RAISE: u8 = 9;
     pub const DEPARTED_SHORT: u8 = 10;
+    pub const RELEASED_ELSEWHERE: u8 = 12;
+    pub const POLICY_LAGGED: u8 = 33;
+    pub const LEASE_EXPIRED: u8 = 34;
 }
 
 /// The approver of a variance that a lease had allowed beforehand.
 const BY_LEASE: &str = "rule: within lease";
+/// The approver of a decision by rules that its lease names and that were replaced meanwhile.
+const BY_BUNDLE: &str = "rule: the bundle of its lease";
 
 /// What is to be done for an item now. Taken in one transaction; run again after it, it gives nothing.
 #[must_use]
@@ -132,6 +138,10 @@ impl Run<'_> {
             let summary =
                 format!("order {} was cancelled at the ERP after {} had {words} it", order.id, self.item.site);
             self.open_case(CaseType::ReconDiscrepancy, order, summary);
+        } else if view.reassigned_to.is_some() || (order.site != view.site && !touched) {
+            self.is_row(Family::Depot, row::RELEASED_ELSEWHERE);
+        } else if self.s.lease_expired && owner && !self.s.recalled {
+            self.hold_for_the_lease(order);
         } else if credit && owner && !self.s.recalled {
             self.is_row(Family::Credit, row::RELEASED_CREDIT_HOLD);
             self.hold_for_credit(order);
@@ -153,9 +163,14 @@ impl Run<'_> {
             } else {
                 self.close(Outcome::Compensated { document: "taken back before it was posted".to_owned() });
             }
-        } else if self.item.row.is_none() && owner && self.is_fresh() {
+        } else if owner && self.is_fresh() && (self.item.row.is_none() || self.is_approved(view)) {
             self.post_release();
         }
+    }
+
+    /// Whether a person let a release stand that was made under an expired lease: they lifted the hold.
+    fn is_approved(&self, view: &DispatchView) -> bool {
+        self.was(row::LEASE_EXPIRED) && self.item.case.is_some() && view.holds.is_empty()
     }
 
     fn after_departure(&mut self, view: &DispatchView, order: &Order, load: &[LineQuantity], at: UtcMs) {
@@ -164,11 +179,17 @@ impl Run<'_> {
         }
         let difference = self.difference(view, order, load);
         let (family, row) = match &difference {
+            // Once it stands as departed, a choice may have been made for that row.
+            Difference::Cancelled if view.delivered.is_some() && !self.was(row::DEPARTED_CANCELLED) => {
+                (Family::Cancel, Some(row::DELIVERED_CANCELLED))
+            }
             Difference::Cancelled => (Family::Cancel, Some(row::DEPARTED_CANCELLED)),
             Difference::TooMuch(_) => (Family::Quantity, Some(row::DEPARTED_TOO_MUCH)),
             Difference::Raised => (Family::Quantity, Some(row::DEPARTED_BEFORE_RAISE)),
             Difference::CreditHold => (Family::Credit, Some(row::DEPARTED_CREDIT_HOLD)),
             Difference::Short => (Family::Quantity, Some(row::DEPARTED_SHORT)),
+            Difference::LeaseExpired => (Family::Policy, Some(row::LEASE_EXPIRED)),
+            Difference::PolicyLagged => (Family::Policy, Some(row::POLICY_LAGGED)),
             Difference::None => (Family::Agreement, None),
         };
         self.item.family = family;
@@ -181,13 +202,17 @@ impl Run<'_> {
         self.bring_up_to(PostingKind::GoodsIssue, load, at, "goods left the depot");
         self.note_issue();
         match difference {
-            Difference::Cancelled => self.departed_though_cancelled(order, load),
+            Difference::Cancelled => self.departed_though_cancelled(view, order, load),
             Difference::TooMuch(surplus) => self.departed_with_too_much(order, load, &surplus),
             Difference::Raised => self.invoice_and_close(load, Outcome::Compensated { document: "split".to_owned() }),
             Difference::Short => {
                 self.invoice_and_close(load, Outcome::Compensated { document: "back-order".to_owned() })
             }
             Difference::CreditHold => self.departed_on_credit_hold(order, load),
+            Difference::LeaseExpired => self.departed_on_an_expired_lease(order, load),
+            Difference::PolicyLagged => {
+                self.invoice_and_close(load, Outcome::AcceptedVariance { approver: BY_BUNDLE.to_owned() })
+            }
             Difference::None => self.invoice_and_close(load, Outcome::Matched),
         }
     }
@@ -195,7 +220,8 @@ impl Run<'_> {
     /// How what left differs from what the ERP wants. Once a person chose, the difference they chose on stands:
     /// the change that follows from the choice must not undo it.
     fn difference(&self, view: &DispatchView, order: &Order, load: &[LineQuantity]) -> Difference {
-        if view.cancelled.is_some() || order.status == OrderStatus::Cancelled || self.was(row::DEPARTED_CANCELLED) {
+        let was_cancelled = self.was(row::DEPARTED_CANCELLED) || self.was(row::DELIVERED_CANCELLED);
+        if view.cancelled.is_some() || order.status == OrderStatus::Cancelled || was_cancelled {
             return Difference::Cancelled;
         }
         if self.item.chosen.as_ref().is_some_and(|c| c.row == Some(row::DEPARTED_TOO_MUCH))
@@ -224,12 +250,20 @@ impl Run<'_> {
         if on_hold || self.was(row::DEPARTED_CREDIT_HOLD) {
             return Difference::CreditHold;
         }
-        if is_short { Difference::Short } else { Difference::None }
+        if self.s.lease_expired {
+            return Difference::LeaseExpired;
+        }
+        if is_short {
+            return Difference::Short;
+        }
+        if self.s.policy_lagged { Difference::PolicyLagged } else { Difference::None }
     }
 
-    fn departed_though_cancelled(&mut self, order: &Order, load: &[LineQuantity]) {
+    fn departed_though_cancelled(&mut self, view: &DispatchView, order: &Order, load: &[LineQuantity]) {
         let summary = format!("order {} left {} although the ERP had cancelled it", order.id, self.item.site);
-        self.open_case(CaseType::ReconDiscrepancy, order, summary);
+        // Whoever let it leave knew, or the goods are with the customer already.
+        let grave = view.stop_was_known || view.delivered.is_some();
+        self.open_grave_case(CaseType::ReconDiscrepancy, order, grave.then_some(Severity::S1), summary);
         match self.choice() {
             None => {}
             Some((Choice::Accept, by)) => {
@@ -291,6 +325,29 @@ impl Run<'_> {
         }
     }
 
+    fn departed_on_an_expired_lease(&mut self, order: &Order, load: &[LineQuantity]) {
+        self.invoice(load);
+        let summary = format!("order {} left {} under a lease that had expired", order.id, self.item.site);
+        self.open_case(CaseType::PolicyViolation, order, summary);
+        if let Some(case) = self.item.case
+            && self.all_applied()
+        {
+            self.close(Outcome::Escalated { case });
+        }
+    }
+
+    /// A release under an expired lease stands only if a person says so; until then it is held.
+    fn hold_for_the_lease(&mut self, order: &Order) {
+        self.is_row(Family::Policy, row::LEASE_EXPIRED);
+        if self.item.case.is_some() {
+            return;
+        }
+        let why = format!("{} released it under a lease that had expired", self.item.site);
+        self.open_case(CaseType::PolicyViolation, order, format!("order {}: {why}", order.id));
+        let cases = self.item.case.into_iter().collect();
+        self.steps.push(Step::WriteDispatch(Says::Held { reason: HoldReason::Person, why, cases, decision: None }));
+    }
+
     fn hold_for_credit(&mut self, order: &Order) {
         if self.item.credit_held || self.s.on_hold != Some(true) {
             return;
@@ -299,7 +356,7 @@ impl Run<'_> {
         // Its depot, when it weighs the credit gate, opens a case under the same key: both are one.
         let leg = self.s.dispatch.map_or_else(|| self.item.decision.to_string(), DispatchView::leg);
         let summary = format!("order {} is released and {why}", order.id);
-        self.open_case_on(CaseType::CreditHold, order, leg, self.s.credit_case, summary);
+        self.open_case_on(CaseType::CreditHold, order, leg, self.s.credit_case, None, summary);
         self.item.credit_held = true;
         let cases = self.item.case.into_iter().collect();
         self.steps.push(Step::WriteDispatch(Says::Held { reason: HoldReason::Credit, why, cases, decision: None }));
@@ -360,10 +417,22 @@ impl Run<'_> {
 
     /// Opens the item's case; each item has one.
     fn open_case(&mut self, case_type: CaseType, order: &Order, summary: String) {
-        self.open_case_on(case_type, order, self.item.decision.to_string(), 1, summary);
+        self.open_grave_case(case_type, order, None, summary);
     }
 
-    fn open_case_on(&mut self, case_type: CaseType, order: &Order, leg: String, occurrence: u32, summary: String) {
+    fn open_grave_case(&mut self, case_type: CaseType, order: &Order, at_least: Option<Severity>, summary: String) {
+        self.open_case_on(case_type, order, self.item.decision.to_string(), 1, at_least, summary);
+    }
+
+    fn open_case_on(
+        &mut self,
+        case_type: CaseType,
+        order: &Order,
+        leg: String,
+        occurrence: u32,
+        at_least: Option<Severity>,
+        summary: String,
+    ) {
         let subject = order.id.to_string();
         let id = case::document_id(&case::dedup_key(case_type, &subject, &leg), occurrence);
         let replaces = self.item.case.is_some_and(|open| open != id);
@@ -373,7 +442,8 @@ impl Run<'_> {
         }
         self.item.case = Some(id);
         let money_minor = order.value_minor(&self.item.edge.load);
-        self.steps.push(Step::OpenCase(NewCase { case_type, id, subject, leg, occurrence, summary, money_minor }));
+        let new = NewCase { case_type, id, subject, leg, occurrence, summary, money_minor, at_least };
+        self.steps.push(Step::OpenCase(new));
     }
 
     /// Everything is settled and handed over: the dispatch is done.
@@ -404,6 +474,8 @@ enum Difference {
     Raised,
     Short,
     CreditHold,
+    LeaseExpired,
+    PolicyLagged,
 }
 
 fn by_line(load: &[LineQuantity]) -> BTreeMap<u16, u32> {

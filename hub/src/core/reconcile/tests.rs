@@ -19,6 +19,8 @@ use gatehouse_common::{
 
 use super::*;
 
+mod rows;
+
 fn carries(units: u32) -> Vec<LineQuantity> {
     vec![LineQuantity { line: 1, product: ProductId::new("PALLET").unwrap(), quantity: units }]
 }
@@ -35,6 +37,8 @@ struct Desk {
     order: Order,
     on_hold: Option<bool>,
     within_lease: bool,
+    lease_expired: bool,
+    policy_lagged: bool,
     recalled: bool,
     earlier: Vec<LineQuantity>,
     queue: Vec<QueuedPosting>,
@@ -101,6 +105,16 @@ impl Desk {
             state: DispatchState::Released,
             stop_departure: false,
             left_under_stop: false,
+            stop_was_known: false,
+            carrier_refused: None,
+            reassigned_to: None,
+            cancel_asked: None,
+            weigh_again: false,
+            divert: false,
+            promises: Vec::new(),
+            in_transit: Vec::new(),
+            departure_disputed_ms: None,
+            fold: 2,
             order: order.id.clone(),
             order_version: 1,
             site,
@@ -113,6 +127,7 @@ impl Desk {
             release: Some(Release {
                 key: key("site/D1/gw-1/1-2"),
                 mode: Mode::Offline,
+                override_unneeded: false,
                 decision: id,
                 order_version: 1,
                 load: carries(10),
@@ -141,6 +156,8 @@ impl Desk {
             order,
             on_hold: Some(false),
             within_lease: true,
+            lease_expired: false,
+            policy_lagged: false,
             recalled: false,
             earlier: Vec::new(),
             queue: Vec::new(),
@@ -161,6 +178,8 @@ impl Desk {
             order: Some(&self.order),
             on_hold: self.on_hold,
             within_lease: self.within_lease,
+            lease_expired: self.lease_expired,
+            policy_lagged: self.policy_lagged,
             recalled: self.recalled,
             credit_case: 1,
             postings: &self.queue,
@@ -237,6 +256,12 @@ impl Desk {
                 self.view.state = DispatchState::Held;
             }
             Says::Lifted { .. } => self.view.holds.clear(),
+            Says::Reassigned { to, order_version, .. } => {
+                self.view.order_version = order_version;
+                if self.view.state == DispatchState::Released {
+                    (self.view.state, self.view.reassigned_to) = (DispatchState::Cancelled, Some(to));
+                }
+            }
             Says::Settled { .. } => self.view.state = DispatchState::Settled,
             other => panic!("the hub may not say {other:?}"),
         }

@@ -14,6 +14,7 @@ use gatehouse_common::{
 };
 
 mod chains;
+mod gaps;
 mod refusals;
 
 use super::{handle_push, pull};

@@ -124,6 +124,7 @@ fn nobody_opens_a_case_about_an_order_that_was_never_its_own() {
             // That it names no order does not help.
             order: None,
             blocks: None,
+            follows: None,
         };
         let entry = Entry { after: Vec::new(), at: UtcMs(1), hlc: Hlc::default(), by: "x".into(), says: opened };
         let (_, chunk) = Document::new().unwrap().append(&gateway.actor, &[entry]).unwrap();
