@@ -49,7 +49,7 @@ fn scenes() -> [fn(&mut Depot); 8] {
             depot.online().lease("L1", 100).prepared("O1", 10).inventory("O1", 4).scan(ScanStep::Staged, "O1", 10);
             depot.moves(depot.case("INV_SHORTFALL"), CaseState::Resolved).wait_minutes(20);
             depot.hub_hears();
-            depot.hub_moves(depot.case("INV_SHORTFALL"), CaseState::Acknowledged).inventory("O1", 10).wait_minutes(10);
+            depot.hub_moves(depot.case("INV_SHORTFALL"), CaseState::InProgress).inventory("O1", 10).wait_minutes(10);
         },
         |depot| {
             // A restart in the middle, and the hub's word on a dispatch of its own making.
