@@ -19,21 +19,22 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     audit::{self, AuditCommand},
-    clock::Clock,
+    clock::{Clock, TIME_SERVICE_MARKER},
     config::{self, Config, ConfigError},
     doctor::{self, Asked, Severity},
     logs, page,
     store::{Reader, SourceAge, Status},
-    wiring,
+    sync, wiring,
 };
 
 /// One depot or one vehicle: listens to its sensors, decides which orders may leave, remembers,
 /// shows it on a page, and tells the hub.
 ///
 /// First steps: write a configuration (examples are in firmware-config/), look it over with
-/// `gatehouse-agent check-config --config agent.toml`, make the device's key and tell it to the hub
-/// with `gatehouse-agent public-key --config agent.toml`, then `gatehouse-agent run --config
-/// agent.toml` and open the address of its page in a browser. Neither broker nor hub need be there.
+/// `gatehouse-agent check-config --config agent.toml`, enrol at the hub with the invitation that its
+/// administrator gives you, `gatehouse-agent enrol --config agent.toml INVITATION`, then
+/// `gatehouse-agent run --config agent.toml` and open the address of its page in a browser. Neither
+/// broker nor hub need be there to run.
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse-agent", version, max_term_width = 100)]
 pub struct Cli {
@@ -105,6 +106,17 @@ enum Command {
         #[command(subcommand)]
         command: rules::Command,
     },
+    /// Gets this device its certificate from the hub, with an invitation.
+    ///
+    /// `gatehouse-hub device invite` prints one. Makes the device's keys at first use. Whatever was interrupted can be
+    /// done again: the same device gets the same identity as long as the invitation is good.
+    Enrol {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The invitation, from `gh1.` on; `-` reads it from standard input, so that no list of processes shows it.
+        #[arg(value_name = "INVITATION")]
+        invitation: String,
+    },
     /// Pretends that a source is gone, so that a depot learns how it goes on without it.
     ///
     /// Facts of that source age as if no news came; the news is kept and taken when the drill ends. Holds and recalls,
@@ -113,7 +125,7 @@ enum Command {
         #[command(subcommand)]
         command: drill::Command,
     },
-    /// Prints the device's public key, for `gatehouse-hub devices add`. Makes the key at first use.
+    /// Prints the device's public key, for `gatehouse-hub device add`. Makes the key at first use.
     PublicKey {
         #[command(flatten)]
         config: ConfigFile,
@@ -183,6 +195,7 @@ pub fn main(cli: Cli) -> ExitCode {
         }),
         Command::HashPin => hash_pin(),
         Command::Rules { command } => rules::main(command),
+        Command::Enrol { config, invitation } => enrol(&config.config, &invitation),
         Command::Drill { command } => drill::main(command),
         Command::PublicKey { config } => public_key(&config.config),
     };
@@ -220,9 +233,17 @@ fn check_config(path: &Path) -> anyhow::Result<()> {
         config.device.site,
         config.topics.len(),
         config.operators.len(),
-        config.hub.as_ref().map_or_else(|| "no hub".to_owned(), |hub| format!("hub at {}", hub.url)),
+        config
+            .hub
+            .as_ref()
+            .map_or_else(|| without_hub(config.identity_file.as_deref()), |hub| format!("hub at {}", hub.url)),
         config.page.listen,
     ))
+}
+
+fn without_hub(identity_file: Option<&Path>) -> String {
+    identity_file
+        .map_or_else(|| "no hub".to_owned(), |path| format!("not enrolled yet ({} is not there)", path.display()))
 }
 
 fn status(path: &Path, json: bool) -> anyhow::Result<()> {
@@ -322,6 +343,35 @@ fn hash_pin() -> anyhow::Result<()> {
     let mut pin = String::new();
     std::io::stdin().take(1024).read_to_string(&mut pin).context("the PIN cannot be read from standard input")?;
     say(&page::hash_pin(pin.trim_end_matches(['\r', '\n']))?)
+}
+
+fn enrol(path: &Path, invitation: &str) -> anyhow::Result<()> {
+    let config = load(path)?;
+    let file = config.identity_file.context("[hub] names no identity file; write: identity = \"hub.identity\"")?;
+    let text = match invitation {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().take(16 * 1024).read_to_string(&mut text).context("standard input")?;
+            text
+        }
+        given => given.to_owned(),
+    };
+    let invitation = text.parse()?;
+    // Only the first installer succeeds; a second one in one process finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (key, clock) = (config::key::load_or_make(&config.device.key_file)?, Clock::system());
+    clock.heed_time_service(Path::new(TIME_SERVICE_MARKER));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let identity = runtime.block_on(sync::enrol(&invitation, &config.device.id, &key, &file, &clock))?;
+    let said = &identity.said;
+    let scopes = said.sites.iter().map(ToString::to_string).chain(said.vehicles.iter().map(|v| format!("vehicle {v}")));
+    say(&format!(
+        "{} is enrolled at {} for {}; its certificate is good until {} and renewed by itself. Restart the agent if it runs.",
+        said.device,
+        said.url,
+        scopes.collect::<Vec<_>>().join(", "),
+        said.until,
+    ))
 }
 
 fn public_key(path: &Path) -> anyhow::Result<()> {

@@ -51,7 +51,12 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
     info!("stopping");
     supervisor.tell("STOPPING=1\nSTATUS=stopping: what waits is committed first");
     // First nothing more comes in, then nothing more is told or shown, then what is left is committed.
-    tasks.stop_in_order(&["time service", "intake", "push", "pull", "page", "supervisor", "driver"], GRACE).await;
+    tasks
+        .stop_in_order(
+            &["time service", "intake", "certificate", "push", "pull", "page", "supervisor", "driver"],
+            GRACE,
+        )
+        .await;
     match failed {
         None => Ok(()),
         Some(name) => Err(anyhow::anyhow!("task {name} failed; the reason is in the log above")),
@@ -68,6 +73,7 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
         topics,
         site,
         hub,
+        identity_file,
         page: page_config,
         operators,
         bundle,
@@ -117,15 +123,31 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
 
     let hub_state = match hub {
         None => {
-            info!("no [hub] is configured: this agent stands alone");
+            let trouble = identity_file.map(|path| {
+                let what = format!(
+                    "not enrolled: there is no {}; run `gatehouse-agent enrol` with an invitation, then restart the agent",
+                    path.display()
+                );
+                warn!("{what}");
+                what
+            });
+            if trouble.is_none() {
+                info!("no [hub] is configured: this agent stands alone");
+            }
             // Nobody else will say so, and until it is said the agent waits for recalls.
             handle.send(Input::Line(Line::Lost)).await?;
-            watch::channel(HubState::default()).1
+            watch::channel(HubState { trouble, ..HubState::default() }).1
         }
         Some(hub) => {
             let (sync, seen) =
-                Sync::new(&hub, device.id.clone(), key, store_path.clone(), clock.clone(), handle.clone())
+                Sync::new(&hub, device.id.clone(), key.clone(), store_path.clone(), clock.clone(), handle.clone())
                     .map_err(|error| anyhow::anyhow!("the line to the hub cannot be set up: {error}"))?;
+            if let Some(path) = identity_file.filter(|_| hub.identity.is_some()) {
+                let (keeper, key) = (sync.clone(), key.clone());
+                tasks.spawn("certificate", OnError::Restart, move |stop| {
+                    keeper.clone().keep_certificate(key.clone(), path.clone(), stop)
+                });
+            }
             let (push, pull) = (sync.clone(), sync);
             tasks.spawn("push", OnError::Restart, move |stop| push.clone().push(stop));
             tasks.spawn("pull", OnError::Restart, move |stop| pull.clone().pull(stop));

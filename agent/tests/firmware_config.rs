@@ -19,15 +19,21 @@ fn the_examples_for_gateway_and_vehicle_are_taken_as_they_are() {
 }
 
 #[test]
-fn the_parts_of_the_gateway_example_that_are_commented_out_are_taken_too() {
-    let text = std::fs::read_to_string(example("gateway/agent.toml")).unwrap();
-    let key = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=";
-    let text: String = text
-        .replace("# [hub]", "[hub]")
-        .replace("# url", "url")
-        .replace("# public_key = \"...\"", &format!("public_key = \"{key}\""));
-    let config = config::parse(&text, &example("gateway")).unwrap();
-    assert!(config.hub.is_some());
+fn the_parts_of_the_examples_that_are_commented_out_are_taken_too() {
+    for name in ["gateway", "vehicle"] {
+        let text = std::fs::read_to_string(example(name).join("agent.toml")).unwrap();
+        let enrolled = text.replace("# [hub]", "[hub]").replace("# identity", "identity");
+        let config = config::parse(&enrolled, &example(name)).unwrap();
+        assert!(config.hub.is_none(), "{name}: nobody has enrolled it yet");
+        assert_eq!(config.identity_file, Some(example(name).join("hub.identity")));
+        let key = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=";
+        let listed = text
+            .replace("# [hub]", "[hub]")
+            .replace("# url", "url")
+            .replace("# public_key = \"...\"", &format!("public_key = \"{key}\""));
+        let config = config::parse(&listed, &example(name)).unwrap();
+        assert!(config.hub.is_some_and(|hub| hub.identity.is_none()), "{name}");
+    }
 }
 
 #[test]

@@ -3,17 +3,16 @@
 //! In: arguments. Out: a running hub, or one errand done and told on standard output. Errors go to
 //! standard error with status 1; nothing is half done.
 
+mod devices;
+
 use std::{
     io::{BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gatehouse_common::{
-    id::{DeviceId, SiteId, VehicleId},
-    seal::PublicKey,
-};
+use clap::{Args, Parser, Subcommand};
+use gatehouse_common::{id::DeviceId, time::UtcMs};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -24,7 +23,8 @@ use crate::{
     auth::pins,
     clock::Clock,
     config::{self, CommandLine, Config, key},
-    store::{AuditEntry, Device, DeviceKind, Store},
+    identity::{Authority, AuthorityError},
+    store::Store,
     wiring,
 };
 
@@ -40,10 +40,12 @@ const EXAMPLE: &str = "\
 To begin:
   1. gatehouse-hub hash-pin                         type a PIN; put the line into [[operators]] of hub.toml
   2. gatehouse-hub check-config --database sqlite:hub.db --config hub.toml
-  3. gatehouse-hub devices add --database sqlite:hub.db --id gw-1 --kind gateway --site D1 \\
-       --public-key \"$(ssh depot gatehouse-agent public-key --config agent.toml)\"
-  4. gatehouse-hub serve --listen 127.0.0.1:8080 --database sqlite:hub.db --config hub.toml
-Then open http://127.0.0.1:8080/ and sign in. The API is described at /openapi.json.";
+  3. gatehouse-hub serve --listen 127.0.0.1:8080 --database sqlite:hub.db --config hub.toml
+  4. gatehouse-hub device invite gw-1 --kind gateway --site D1 --for 24h \\
+       --database sqlite:hub.db --config hub.toml
+     and on the device: gatehouse-agent enrol --config agent.toml INVITATION
+Then open https://127.0.0.1:8080/ and sign in; a browser trusts it once it has what `gatehouse-hub ca show` prints.
+The API is described at /openapi.json.";
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, read once at the start")]
@@ -53,9 +55,12 @@ enum Command {
     /// Logs go to standard error; the environment variable GATEHOUSE_LOG sets how much, such as
     /// `debug` or `info,gatehouse_hub::erp=debug`.
     Serve(Serve),
-    /// List who may speak: each gateway and vehicle unit with its public key and scopes.
+    /// Who may speak: invite, take keys over, list, show, revoke.
+    #[command(subcommand, alias = "devices")]
+    Device(devices::Devices),
+    /// The hub's own authority, which makes the certificates of devices.
     #[command(subcommand)]
-    Devices(Devices),
+    Ca(Ca),
     /// Read a PIN from standard input and print the line for `pin_argon2`.
     HashPin,
     /// Print the hub's public key, which depots keep to know the hub again. Makes the key if there is none.
@@ -71,7 +76,7 @@ struct Place {
     /// Where everything is kept: `sqlite:PATH`. The file is made at first start.
     #[arg(long, value_name = "sqlite:PATH")]
     database: String,
-    /// Configuration with [hub], [erp], [[operators]], [[tokens]] and [policy]. Every key has a default.
+    /// Configuration with [hub], [tls], [devices], [erp], [[operators]], [[tokens]] and [policy]. Every key has a default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -80,7 +85,7 @@ struct Place {
 struct Serve {
     #[command(flatten)]
     place: Place,
-    /// Where API, console and exchange with depots are served. Only addresses of this machine: there is no TLS yet.
+    /// Where API and console are served, over TLS 1.3; where devices speak stands in [devices] of the configuration.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
     #[cfg(feature = "scaled-clock")]
@@ -104,52 +109,11 @@ struct PretendClock {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, read once at the start")]
-enum Devices {
-    /// Let a device speak, or give it another key or other scopes. It takes effect at its next exchange.
-    Add {
-        /// Where everything is kept.
-        #[arg(long, value_name = "sqlite:PATH")]
-        database: String,
-        /// The device's name, as in its own configuration.
-        #[arg(long)]
-        id: DeviceId,
-        /// What it is.
-        #[arg(long)]
-        kind: Kind,
-        /// Its public key: what `gatehouse-agent public-key` prints.
-        #[arg(long, value_name = "BASE64", value_parser = parse_key)]
-        public_key: PublicKey,
-        /// The depot it belongs to; more than once for several.
-        #[arg(long, required = true)]
-        site: Vec<SiteId>,
-        /// The vehicle it rides on, for vehicle units; more than once for several.
-        #[arg(long)]
-        vehicle: Vec<VehicleId>,
-    },
-    /// Print every device with its scopes, when it was last heard and its public key.
-    List {
-        /// Where everything is kept.
-        #[arg(long, value_name = "sqlite:PATH")]
-        database: String,
-    },
-    /// Take a device off the list, for example a stolen one. What it said stays.
-    Remove {
-        /// Where everything is kept.
-        #[arg(long, value_name = "sqlite:PATH")]
-        database: String,
-        /// The device's name.
-        #[arg(long)]
-        id: DeviceId,
-    },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    /// A gateway at a depot.
-    Gateway,
-    /// A unit on a vehicle.
-    Vehicle,
+enum Ca {
+    /// Make the authority if there is none, and print its fingerprint. `serve` does so as well.
+    Init(Place),
+    /// Print the authority's certificate, for browsers and programs that are to trust the hub.
+    Show(Place),
 }
 
 #[derive(Debug, Args)]
@@ -160,10 +124,6 @@ struct Status {
     /// Print one JSON object instead of lines.
     #[arg(long)]
     json: bool,
-}
-
-fn parse_key(text: &str) -> Result<PublicKey, String> {
-    PublicKey::parse(text).map_err(|e| e.to_string())
 }
 
 /// Does what the command line says.
@@ -193,7 +153,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 config.tokens.len()
             ))
         }
-        Command::Devices(devices) => run_devices(devices),
+        Command::Device(errand) => devices::run(errand),
+        Command::Ca(Ca::Init(place)) => {
+            say(&authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.fingerprint().to_string())
+        }
+        Command::Ca(Ca::Show(place)) => {
+            say(authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.pem().trim_end())
+        }
         Command::HashPin => {
             let mut pin = String::new();
             std::io::stdin().lock().read_line(&mut pin).context("standard input")?;
@@ -236,6 +202,10 @@ fn load(listen: &str, place: &Place) -> anyhow::Result<Config> {
     Ok(config::load(&line)?)
 }
 
+fn authority(config: &Config, now: UtcMs) -> Result<Authority, AuthorityError> {
+    Authority::load_or_make(&config.tls.authority_file, &config.hub.name, now)
+}
+
 fn say(line: &str) -> anyhow::Result<()> {
     // A closed pipe, as of `| head -1`, is no error of ours.
     match writeln!(std::io::stdout(), "{line}") {
@@ -254,63 +224,6 @@ fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
     }
     let name = DeviceId::new("hub")?;
     Ok(Store::open_beside(&path, &name)?)
-}
-
-fn run_devices(devices: Devices) -> anyhow::Result<()> {
-    let now = Clock::system().wall();
-    let audit = |action: &str, device: &DeviceId, detail: String| AuditEntry {
-        at: now,
-        actor: "command line".to_owned(),
-        action: action.to_owned(),
-        subject: device.to_string(),
-        detail,
-    };
-    match devices {
-        Devices::Add { database, id, kind, public_key, site, vehicle } => {
-            let kind = match kind {
-                Kind::Gateway => DeviceKind::Gateway,
-                Kind::Vehicle => DeviceKind::Vehicle,
-            };
-            let device = Device { device: id, kind, public_key, sites: site, vehicles: vehicle };
-            let told = format!("{} {} may speak for {}", kind.as_str(), device.device, scopes(&device));
-            let entry = audit("device added", &device.device, format!("{told}, key {public_key}"));
-            open(&database, true)?.write_now(move |tx| {
-                tx.put_device(&device, now)?;
-                tx.audit(&entry)
-            })?;
-            say(&told)
-        }
-        Devices::List { database } => {
-            for state in open(&database, false)?.read_now(|r| r.devices())? {
-                let seen = state.seen.map_or_else(|| "never heard".to_owned(), |at| format!("heard {at}"));
-                let device = &state.device;
-                let (id, kind, key) = (&device.device, device.kind.as_str(), &device.public_key);
-                say(&format!("{id}\t{kind}\t{}\t{seen}\t{key}", scopes(device)))?;
-            }
-            Ok(())
-        }
-        Devices::Remove { database, id } => {
-            let entry = audit("device removed", &id, String::new());
-            let device = id.clone();
-            let was_there = open(&database, false)?.write_now(move |tx| {
-                let was_there = tx.remove_device(&device)?;
-                if was_there {
-                    tx.audit(&entry)?;
-                }
-                Ok(was_there)
-            })?;
-            if !was_there {
-                bail!("there is no device {id}; `gatehouse-hub devices list` shows all");
-            }
-            say(&format!("device {id} may no longer speak"))
-        }
-    }
-}
-
-fn scopes(device: &Device) -> String {
-    let sites = device.sites.iter().map(ToString::to_string);
-    let vehicles = device.vehicles.iter().map(|vehicle| format!("vehicle {vehicle}"));
-    sites.chain(vehicles).collect::<Vec<_>>().join(", ")
 }
 
 fn run_status(status: &Status) -> anyhow::Result<()> {
@@ -340,7 +253,7 @@ mod tests {
     fn the_command_line_holds_together_and_its_help_teaches() {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("To begin:") && help.contains("devices add"));
+        assert!(help.contains("To begin:") && help.contains("device invite"));
     }
 
     const CLOCK: [&str; 10] = [

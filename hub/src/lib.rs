@@ -1,6 +1,7 @@
 //! The hub: gathers what depots say, reconciles it with the ERP and shows it.
 //!
-//! [`store`] remembers, [`sync`] speaks with devices, [`core`] decides. [`reconciler`] and [`lease_grants`]
+//! [`store`] remembers, [`listen`] takes connections, [`identity`] says who devices are, [`sync`] speaks with them,
+//! [`core`] decides. [`reconciler`] and [`lease_grants`]
 //! carry out what it decided, [`erp`] speaks with the ERP, and [`partners`] understands what WMS and TMS say.
 //! [`api`] and [`console`] are its face to programs and people, whom [`auth`] knows. [`wiring`] puts all together.
 
@@ -12,7 +13,9 @@ pub mod config;
 pub mod console;
 pub mod core;
 pub mod erp;
+pub mod identity;
 pub mod lease_grants;
+pub mod listen;
 pub mod partners;
 pub mod reconciler;
 pub mod store;

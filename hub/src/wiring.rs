@@ -3,6 +3,11 @@
 use std::{fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use axum::{
+    extract::{ConnectInfo, Request},
+    middleware::{self, Next},
+    response::Response,
+};
 use gatehouse_common::{
     bundle::{Bundle, Rules},
     id::Hash32,
@@ -18,7 +23,7 @@ use crate::{
     api::{self, About, Api},
     auth::Gatekeeper,
     clock::Clock,
-    config::{Config, ErpConfig, ErpKind, PolicyConfig, key},
+    config::{Config, DevicesConfig, ErpConfig, ErpKind, PolicyConfig, TlsConfig, key},
     console,
     core::leases::LeasePolicy,
     erp::{
@@ -28,10 +33,12 @@ use crate::{
         rest::{Rest, RestOptions},
         tryton::{Tryton, TrytonOptions},
     },
+    identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::{self, Grantor},
+    listen::{self, Caller, TlsListener},
     reconciler,
     store::{Store, folding},
-    sync::{self, SyncState},
+    sync::{self, Admission, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -40,8 +47,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A hub that runs.
 pub struct RunningHub {
-    /// Where it is served.
+    /// Where API and console are served.
     pub address: SocketAddr,
+    /// Where devices speak with certificates.
+    pub devices: Option<SocketAddr>,
     /// What depots know it by.
     pub public_key: PublicKey,
     tasks: Tasks,
@@ -57,7 +66,12 @@ impl RunningHub {
 
     /// Ends everything: first nothing more comes in, then what is under way is brought to its end.
     pub async fn stop(self) {
-        self.tasks.stop_in_order(&["api", "poll", "post", "leases", "reconciler", "folding", "store"], GRACE).await;
+        self.tasks
+            .stop_in_order(
+                &["devices", "api", "revocations", "poll", "post", "leases", "reconciler", "folding", "store"],
+                GRACE,
+            )
+            .await;
     }
 }
 
@@ -87,7 +101,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, policy } = config;
+    let Config { listen, database, hub, erp, operators, tokens, policy, tls, devices } = config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = lock(&database)?;
@@ -123,16 +137,139 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
     }
+    let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
+    let (watcher, revocations) = Watcher::new(store.clone())?;
+    tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
+    let refusals = Refusals::new(store.clone(), clock.clone());
+    let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
+    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices));
+    let to_devices = ground.serve_devices(&mut tasks, &tls, &devices, public_key, exchange.clone()).await?;
+
     let keeper = Gatekeeper::new(operators, tokens);
+    let names = names(&tls, &devices, [address]);
+    let doors = match (&tls.files, tls.plain_on_loopback) {
+        (_, true) => None,
+        (Some((chain, private)), _) => Some(listen::people_from_files(chain, private, &clock)?),
+        (None, _) => Some(listen::people(&ground.authority, &names, &clock)?),
+    };
+    let scheme = if doors.is_some() { "https" } else { "http" };
+    let tls_listener =
+        |listener, doors| TlsListener::start(listener, doors, ground.revocations.clone(), ground.refusals.clone());
+    let served = match doors {
+        None => Served::Plain(listener),
+        Some(doors) => Served::Tls(tls_listener(listener, doors)?),
+    };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api = Api::new(store.clone(), clock.clone(), keeper, about, stop.clone());
-        let exchange = SyncState::new(store, clock, key);
+        let api = Api::new(store, clock, keeper, about, stop.clone());
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.stopped().await }).await?;
+        let stopped = async move { stop.stopped().await };
+        match served {
+            Served::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await?,
+            Served::Tls(listener) => {
+                let service = router.into_make_service_with_connect_info::<Caller>();
+                axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
+            }
+        }
         Ok(())
     });
-    info!("the console is at http://{address}/");
-    Ok(RunningHub { address, public_key, tasks, _lock: lock })
+    info!("the console is at {scheme}://{address}/");
+    Ok(RunningHub { address, devices: to_devices, public_key, tasks, _lock: lock })
+}
+
+/// How `--listen` is served.
+enum Served {
+    Plain(TcpListener),
+    Tls(TlsListener),
+}
+
+/// What everything that devices meet rests on.
+struct Ground {
+    store: Store,
+    clock: Clock,
+    authority: Arc<Authority>,
+    revocations: Revocations,
+    refusals: Refusals,
+}
+
+impl Ground {
+    fn admission(&self, devices: &DevicesConfig) -> Admission {
+        Admission {
+            without_certificate: devices.without_certificate,
+            quota: Quota {
+                requests_per_minute: devices.requests_per_minute,
+                bytes_per_minute: u64::from(devices.kib_per_minute) * 1024,
+            },
+            refusals: self.refusals.clone(),
+            revocations: self.revocations.clone(),
+        }
+    }
+
+    /// Serves exchange and enrolment where devices speak with certificates, if that is configured.
+    async fn serve_devices(
+        &self,
+        tasks: &mut Tasks,
+        tls: &TlsConfig,
+        devices: &DevicesConfig,
+        hub: PublicKey,
+        exchange: SyncState,
+    ) -> anyhow::Result<Option<SocketAddr>> {
+        let Some(listen) = devices.listen else { return Ok(None) };
+        let tcp = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("devices.listen {listen}: is another program there?"))?;
+        let address = tcp.local_addr()?;
+        let doors = listen::devices(&self.authority, &names(tls, devices, [address]), &self.clock)?;
+        let listener = TlsListener::start(tcp, doors, self.revocations.clone(), self.refusals.clone())?;
+        let enrolment = Enrolment {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            authority: self.authority.clone(),
+            terms: Arc::new(terms(devices, address, hub)),
+            refusals: self.refusals.clone(),
+        };
+        let exchange = sync::router(exchange).layer(middleware::from_fn(only_with_certificate));
+        let router = api::around(exchange.merge(identity::router(enrolment)));
+        tasks.spawn_once("devices", move |mut stop| async move {
+            let service = router.into_make_service_with_connect_info::<Caller>();
+            axum::serve(listener, service).with_graceful_shutdown(async move { stop.stopped().await }).await?;
+            Ok(())
+        });
+        info!(authority = %self.authority.fingerprint(), "devices speak at {address}, with certificates");
+        Ok(Some(address))
+    }
+}
+
+/// Who came in where devices enrol reaches enrolment alone.
+async fn only_with_certificate(
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    request: Request,
+    next: Next,
+) -> Result<Response, api::Problem> {
+    if caller.enrols {
+        return Err(api::Problem::forbidden("without a certificate there is enrolment alone here"));
+    }
+    Ok(next.run(request).await)
+}
+
+fn terms(devices: &DevicesConfig, address: SocketAddr, hub: PublicKey) -> Terms {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    Terms {
+        url: devices.reached_at(address),
+        hub,
+        lasts_ms: i64::from(devices.certificate_days) * DAY_MS,
+        grace_ms: i64::from(devices.grace_days) * DAY_MS,
+    }
+}
+
+/// What the hub's own certificates are for.
+fn names(tls: &TlsConfig, devices: &DevicesConfig, listening: [SocketAddr; 1]) -> Vec<String> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    names.extend(listening.iter().map(|a| a.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
+    names.extend(devices.host());
+    names.extend(tls.names.iter().cloned());
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Ends once a write was lost on its way to disk: the store must be opened anew then. A write that was refused,

@@ -9,6 +9,8 @@ use std::{
 use gatehouse_common::seal::PublicKey;
 
 use super::{
+    device::DeviceConfig,
+    identity::Identity,
     read::{Problem, Section},
     tls,
 };
@@ -47,10 +49,14 @@ impl std::fmt::Debug for MqttConfig {
 /// `[hub]`
 #[derive(Debug, Clone)]
 pub struct HubConfig {
-    /// `url`: where the hub answers, without a path.
+    /// `url`: where the hub answers, without a path. Default: what enrolment said.
     pub url: String,
-    /// `public_key`: what `gatehouse-hub public-key` prints. Answers signed by another key are refused.
+    /// `public_key`: what `gatehouse-hub public-key` prints. Answers signed by another key are refused. Default: what
+    /// enrolment said.
     pub public_key: PublicKey,
+    /// The content of the file that `identity` names: certificate and key of the line. Without it exchanges are signed
+    /// only, which a hub takes if it is configured to.
+    pub identity: Option<Identity>,
 }
 
 /// `[page]`
@@ -137,18 +143,76 @@ fn read_secret(section: &Section, path: &PathBuf, problems: &mut Vec<Problem>) -
 }
 
 impl HubConfig {
-    pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
-        let url: Option<String> =
-            section.required("url", "give the hub's address, such as \"https://hub.example\"", problems);
-        let public_key = section.required("public_key", "copy what `gatehouse-hub public-key` prints", problems);
+    /// The hub, if it is known, and where enrolment keeps what it gives.
+    pub(super) fn read(
+        section: &mut Section,
+        device: Option<&DeviceConfig>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(Option<Self>, Option<PathBuf>)> {
+        const KEY: &str = "copy what `gatehouse-hub public-key` prints";
+        const URL: &str = "give the hub's address, such as \"https://hub.example:8443\"";
+        let file = section.optional_path("identity", problems);
+        let has_hub = section.has("url") || section.has("public_key");
+        let (url, public_key) = match &file {
+            Some(_) => (section.optional("url", URL, problems), section.optional("public_key", KEY, problems)),
+            None => (section.required("url", URL, problems), section.required("public_key", KEY, problems)),
+        };
         section.finish(problems);
-        let url = url?.trim_end_matches('/').to_owned();
+        let identity = match file.as_deref().map(Identity::load).transpose() {
+            Ok(identity) => identity.flatten(),
+            Err(error) => {
+                problems.push(section.problem("identity", error.to_string(), "set it right, or remove it"));
+                return None;
+            }
+        };
+        if let (Some(identity), Some(device)) = (&identity, device) {
+            check_identity(section, identity, device, problems)?;
+        }
+        let said = identity.as_ref().map(|identity| &identity.said);
+        let url: Option<String> = url.or_else(|| said.map(|said| said.url.clone()));
+        let public_key = public_key.or_else(|| said.map(|said| said.hub));
+        let (Some(url), Some(public_key)) = (url, public_key) else {
+            if identity.is_none() && file.is_some() && !has_hub {
+                // Not enrolled yet.
+                return Some((None, file));
+            }
+            if file.is_some() {
+                problems.push(section.problem("url", "or public_key is missing", "give both, or enrol"));
+            }
+            return None;
+        };
+        let url = url.trim_end_matches('/').to_owned();
         if let Err(what) = usable_url(&url) {
             problems.push(section.problem("url", what, "use https://HOST, or http:// on this machine itself"));
             return None;
         }
-        Some(Self { url, public_key: public_key? })
+        if identity.is_some() && !url.starts_with("https:") {
+            problems.push(section.problem("url", "would not show the certificate", "use https://, or remove identity"));
+            return None;
+        }
+        Some((Some(Self { url, public_key, identity }), file))
     }
+}
+
+/// An identity of another device, or for another depot, is none of this one.
+fn check_identity(
+    section: &Section,
+    identity: &Identity,
+    device: &DeviceConfig,
+    problems: &mut Vec<Problem>,
+) -> Option<()> {
+    let said = &identity.said;
+    let wrong = if said.device != device.id {
+        format!("is {}'s, and device.id is {}", said.device, device.id)
+    } else if !said.sites.contains(&device.site) {
+        format!("is not for depot {}", device.site)
+    } else if device.vehicle.as_ref().is_some_and(|vehicle| !said.vehicles.contains(vehicle)) {
+        "is for another vehicle".to_owned()
+    } else {
+        return Some(());
+    };
+    problems.push(section.problem("identity", wrong, "name the one that this device was enrolled with, or enrol"));
+    None
 }
 
 /// Exchanges are signed, not hidden: without TLS they stay on this machine.

@@ -7,6 +7,7 @@
 
 mod device;
 mod ends;
+pub mod identity;
 pub mod key;
 mod people;
 mod read;
@@ -25,6 +26,7 @@ use gatehouse_common::bundle::Bundle;
 
 pub use device::{DeviceConfig, DeviceKind, SiteConfig};
 pub use ends::{HubConfig, MqttConfig, PageConfig};
+pub use identity::{Identity, IdentityError};
 pub use people::Operator;
 pub use read::Problem;
 pub use topics::{Decoder, MetricConfig, TopicConfig};
@@ -49,8 +51,10 @@ pub struct Config {
     pub topics: Vec<TopicConfig>,
     /// `[site]`: the depot.
     pub site: SiteConfig,
-    /// `[hub]`: where the hub is. `None` for a depot that stands alone.
+    /// `[hub]`: where the hub is. `None` for a depot that stands alone, or is not enrolled yet.
     pub hub: Option<HubConfig>,
+    /// `[hub] identity`: where enrolment keeps what it gives. It need not be there yet.
+    pub identity_file: Option<PathBuf>,
     /// `[page]`: where the page is served.
     pub page: PageConfig,
     /// `[[operators]]`: who may write on the page.
@@ -125,7 +129,7 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
         .map(|mut topic| TopicConfig::read(&mut topic, &mut problems))
         .collect();
     let mut hub_section = root.optional_section("hub", &mut problems);
-    let hub = hub_section.as_mut().map(|hub| HubConfig::read(hub, &mut problems));
+    let hub = hub_section.as_mut().map(|hub| HubConfig::read(hub, device.as_ref(), &mut problems));
     let mut page = root.section_or_empty("page", &mut problems);
     let page = PageConfig::read(&mut page, &mut problems);
     let operators: Vec<Option<Operator>> = root
@@ -140,6 +144,10 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
 
     let whole = (|| {
         let (bundle, bundle_text) = bundle?;
+        let (hub, identity_file) = match hub {
+            None => (None, None),
+            Some(read) => read?,
+        };
         Some(Config {
             device: device?,
             store_path: store_path?,
@@ -147,10 +155,8 @@ pub fn parse(text: &str, directory: &Path) -> Result<Config, Vec<Problem>> {
             mqtt: mqtt?,
             topics: topics.into_iter().collect::<Option<_>>()?,
             site: site?,
-            hub: match hub {
-                None => None,
-                Some(hub) => Some(hub?),
-            },
+            hub,
+            identity_file,
             page: page?,
             operators: operators.into_iter().collect::<Option<_>>()?,
             bundle,

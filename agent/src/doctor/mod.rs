@@ -32,7 +32,7 @@ pub enum Severity {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at: `broker`, `topics`, `disk`, `clock`, `hub` or `bundle`.
+    /// What was looked at: `broker`, `topics`, `disk`, `clock`, `hub`, `certificate` or `bundle`.
     pub about: &'static str,
     /// How bad it is.
     pub severity: Severity,

@@ -25,7 +25,8 @@ use tracing::{info, warn};
 
 use super::{
     Backoff,
-    line::{ExchangeError, Line},
+    enrolment::{CertificateState, Keeper},
+    line::{ExchangeError, Line, Parties},
     standing,
 };
 use crate::{
@@ -59,6 +60,8 @@ pub struct HubState {
     pub heard: Option<UtcMs>,
     /// What is wrong and what to do, for people.
     pub trouble: Option<String>,
+    /// How this device's certificate is; `None` for one that only signs.
+    pub certificate: Option<CertificateState>,
 }
 
 /// Speaks with the hub. Copies share one session.
@@ -110,8 +113,11 @@ impl Sync {
         let reader = Reader::open(&store)?;
         let session = DeviceSession::resume(reader.cursor()?, reader.outbox_epoch()?);
         let public: PublicKey = hub.public_key;
-        let line = Line::new(hub.url.clone(), public, device.clone(), key, clock.clone())?;
-        let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), ..HubState::default() };
+        let identity = hub.identity.clone();
+        let certificate = identity.as_ref().map(|identity| CertificateState::of(identity, None));
+        let parties = Parties { url: hub.url.clone(), hub: public, device: device.clone(), key, identity };
+        let line = Line::new(parties, clock.clone())?.of_a_run();
+        let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), certificate, ..HubState::default() };
         let (state, seen) = watch::channel(start);
         let (session, state, in_doubt) = (Arc::new(Mutex::new(session)), Arc::new(state), Arc::default());
         let stands = Arc::new(watch::channel(false).0);
@@ -139,6 +145,16 @@ impl Sync {
             () = stop.stopped() => Ok(()),
             ended = self.pull_loop() => ended,
         }
+    }
+
+    /// Keeps this device's certificate, in `path`, good until `stop`. `key` signs its exchanges.
+    /// # Errors
+    /// Never: what fails is told and tried again.
+    pub async fn keep_certificate(self, key: PrivateKey, path: PathBuf, stop: Stop) -> Result<(), TaskError> {
+        let (clock, at_once) = (self.clock.clone(), self.line.renew.clone());
+        let keeper = Keeper { line: self.line.clone(), key, path, clock, at_once };
+        let tell = |now| self.state.send_modify(|state| state.certificate = Some(now));
+        keeper.run(stop, tell).await
     }
 
     fn session(&self) -> MutexGuard<'_, DeviceSession> {
@@ -195,7 +211,7 @@ impl Sync {
                     if matches!(error, ExchangeError::Http(_)) {
                         self.in_doubt.notify_waiters();
                     }
-                    self.clock.sleep(backoff.next_ms()).await;
+                    self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
                 }
             }
         }
@@ -217,7 +233,7 @@ impl Sync {
             if let Err(error) = self.stand(&store).await? {
                 self.failed(&error);
                 self.lost().await?;
-                self.clock.sleep(backoff.next_ms()).await;
+                self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
             }
         }
         loop {
@@ -264,7 +280,7 @@ impl Sync {
                 Err(error) => {
                     self.failed(&error);
                     self.lost().await?;
-                    self.clock.sleep(backoff.next_ms()).await;
+                    self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
                 }
             }
         }

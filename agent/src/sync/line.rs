@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use gatehouse_common::{
     seal::{PrivateKey, PublicKey, SealError},
     sync::{
         FrameError, decode, encode,
+        enrolment::RENEW_FIRST,
         exchange::{
             DEVICE_HEADER, HELLO_PATH, NONCE_HEADER, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, reply_text,
             request_text,
@@ -24,14 +25,18 @@ use gatehouse_common::{
 };
 use reqwest::{Client, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::clock::Clock;
+use super::transport::{self, TransportError};
+use crate::{clock::Clock, config::Identity};
 
-/// Longest wait for a connection, in real time.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for an answer on top of the wait that was asked for, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// What rustls says when the other side finds our certificate expired.
+const EXPIRED: &str = "CertificateExpired";
+/// Longest wait that the hub may ask for, in seconds.
+const RETRY_AFTER_MAX_S: u64 = 600;
 /// The hub's clock confirms ours when they differ by no more than this, the way included.
 const CONFIRMS_MS: i64 = 5_000;
 
@@ -41,11 +46,20 @@ pub enum ExchangeError {
     /// The hub cannot be reached, or the answer broke off.
     #[error("hub cannot be reached: {}", chain(.0))]
     Http(#[source] reqwest::Error),
-    /// The hub does not know this device, or its scopes do not allow it.
-    #[error(
-        "hub refuses this device: {0}; add it there with `gatehouse-hub devices add` and the key that `gatehouse-agent public-key` prints"
-    )]
+    /// The hub does not let this device speak, and says what to do.
+    #[error("hub refuses this device: {0}")]
     Refused(String),
+    /// The hub speaks with this device again once its certificate is renewed.
+    #[error("hub wants the certificate renewed first: {0}")]
+    RenewFirst(String),
+    /// This device has asked too much; the hub says when to come back.
+    #[error("hub asks to wait {} s: {text}", .wait_ms / 1_000)]
+    Busy {
+        /// How long, in milliseconds.
+        wait_ms: u64,
+        /// What it says.
+        text: String,
+    },
     /// The hub answered with an error.
     #[error("hub answered {status}: {text}")]
     Status {
@@ -76,7 +90,7 @@ impl From<SealError> for ExchangeError {
 }
 
 /// An error and all its causes: reqwest's own text leaves out why.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -89,37 +103,93 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Signs requests and verifies answers.
+impl ExchangeError {
+    /// The least wait before the next try, in milliseconds.
+    #[must_use]
+    pub fn wait_ms(&self) -> u64 {
+        match self {
+            Self::Busy { wait_ms, .. } => *wait_ms,
+            _ => 0,
+        }
+    }
+}
+
+/// Who speaks with whom.
+#[derive(Debug, Clone)]
+pub struct Parties {
+    /// Where the hub is.
+    pub url: String,
+    /// What it signs with.
+    pub hub: PublicKey,
+    /// This device.
+    pub device: DeviceId,
+    /// What this device signs with.
+    pub key: PrivateKey,
+    /// Its certificate; without one it only signs.
+    pub identity: Option<Identity>,
+}
+
+/// Signs requests and verifies answers. Copies are one line.
 #[derive(Clone)]
 pub struct Line {
-    client: Client,
     url: String,
     hub: PublicKey,
     device: DeviceId,
     key: PrivateKey,
     clock: Clock,
+    held: Arc<RwLock<Held>>,
+    /// Before the dot of each nonce: by it the hub tells a copy of this agent from this agent started anew.
+    run: Option<String>,
     /// What to add to our clock so that it shows the hub's time; 0 while ours is near enough.
     skew_ms: Arc<AtomicI64>,
+    /// Told when the hub wants the certificate renewed.
+    pub(super) renew: Arc<Notify>,
+}
+
+struct Held {
+    client: Client,
+    identity: Option<Identity>,
 }
 
 impl Line {
-    /// A line to the hub at `url`, which must answer with signatures of `hub`.
+    /// A line between `parties`; the hub must answer with its signature.
     /// # Errors
-    /// When no HTTP client can be made.
-    pub fn new(
-        url: String,
-        hub: PublicKey,
-        device: DeviceId,
-        key: PrivateKey,
-        clock: Clock,
-    ) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_MAX)
-            // A redirect would send the request to someone whom nobody configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self { client, url, hub, device, key, clock, skew_ms: Arc::default() })
+    /// When no client can be made of the identity.
+    pub fn new(parties: Parties, clock: Clock) -> Result<Self, TransportError> {
+        let Parties { url, hub, device, key, identity } = parties;
+        let client = match &identity {
+            None => transport::plain()?,
+            Some(identity) => transport::certified(identity, &clock)?,
+        };
+        let held = Arc::new(RwLock::new(Held { client, identity }));
+        Ok(Self { url, hub, device, key, clock, held, run: None, skew_ms: Arc::default(), renew: Arc::default() })
+    }
+
+    /// This line as that of a run of the agent, of which there may be one at a time. Tools beside it have none.
+    #[must_use]
+    pub fn of_a_run(self) -> Self {
+        Self { run: Some(hex::encode(rand::random::<[u8; 8]>())), ..self }
+    }
+
+    /// Where the hub is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the line is made with.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).identity.clone()
+    }
+
+    /// Makes new connections with `identity`; what is under way ends with the one before.
+    pub(super) fn go_on_with(&self, identity: Identity) -> Result<(), TransportError> {
+        let client = transport::certified(&identity, &self.clock)?;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { client, identity: Some(identity) };
+        Ok(())
+    }
+
+    fn client(&self) -> Client {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).client.clone()
     }
 
     /// Asks `path` and reads the answer. The hub may take `wait_ms` of the clock to find one.
@@ -134,10 +204,11 @@ impl Line {
         let body = encode(question)?;
         let sent = self.clock.wall();
         let time = sent.plus(self.skew_ms.load(Ordering::Relaxed));
-        let nonce = hex::encode(rand::random::<[u8; 16]>());
+        let fresh = hex::encode(rand::random::<[u8; 16]>());
+        let nonce = self.run.as_ref().map_or_else(|| fresh.clone(), |run| format!("{run}.{fresh}"));
         let signature = self.key.sign(request_text(path, &self.device, time, &nonce, &body).as_bytes());
         let response = self
-            .client
+            .client()
             .post(format!("{}{path}", self.url))
             .header(DEVICE_HEADER, self.device.as_str())
             .header(TIME_HEADER, time.0.to_string())
@@ -147,10 +218,20 @@ impl Line {
             .timeout(ANSWER_MAX.saturating_add(self.clock.real(u64::from(wait_ms))))
             .body(body)
             .send()
-            .await?;
+            .await
+            .map_err(|error| self.heeded(error))?;
         let status = response.status();
-        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            let text = text_of(response).await;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let seconds: u64 = header(&response, "retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
+            let wait_ms = seconds.min(RETRY_AFTER_MAX_S) * 1_000;
+            return Err(ExchangeError::Busy { wait_ms, text: text_of(response).await });
+        }
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT) {
+            let (kind, text) = problem_of(response).await;
+            if kind.as_deref() == Some(RENEW_FIRST) {
+                self.renew.notify_one();
+                return Err(ExchangeError::RenewFirst(text));
+            }
             self.learn_hub_time().await;
             return Err(ExchangeError::Refused(text));
         }
@@ -162,6 +243,15 @@ impl Line {
         self.hub.verify(reply_text(&self.device, hub_time, &nonce, status.as_u16(), &body).as_bytes(), &signature)?;
         self.confirm(sent, hub_time);
         Ok(decode(&body)?)
+    }
+
+    /// The hub's clock says that our certificate has expired, whatever ours says: it is renewed at once.
+    fn heeded(&self, error: reqwest::Error) -> ExchangeError {
+        let error = ExchangeError::from(error);
+        if error.to_string().contains(EXPIRED) {
+            self.renew.notify_one();
+        }
+        error
     }
 
     /// A signed answer tells the hub's time as well: near enough to ours, it confirms our clock.
@@ -188,7 +278,7 @@ impl Line {
 
     /// What time the hub says it is; unsigned, so nothing may be trusted by it.
     pub async fn hub_time(&self) -> Option<UtcMs> {
-        let asked = self.client.get(format!("{}{HELLO_PATH}", self.url)).timeout(ANSWER_MAX).send().await;
+        let asked = self.client().get(format!("{}{HELLO_PATH}", self.url)).timeout(ANSWER_MAX).send().await;
         let response = asked.ok()?;
         let in_header = header(&response, TIME_HEADER).and_then(|text| text.parse().ok());
         let body = bounded(response).await.ok()?;
@@ -216,7 +306,7 @@ fn signed_headers(response: &Response) -> Result<(UtcMs, Vec<u8>), ExchangeError
 }
 
 /// The body, as long as it is no longer than a frame can be.
-async fn bounded(mut response: Response) -> Result<Vec<u8>, ExchangeError> {
+pub(super) async fn bounded(mut response: Response) -> Result<Vec<u8>, ExchangeError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
@@ -227,10 +317,16 @@ async fn bounded(mut response: Response) -> Result<Vec<u8>, ExchangeError> {
     Ok(body)
 }
 
-async fn text_of(response: Response) -> String {
+pub(super) async fn text_of(response: Response) -> String {
+    problem_of(response).await.1
+}
+
+/// Which kind of problem an answer tells, and its text.
+async fn problem_of(response: Response) -> (Option<String>, String) {
     let body = bounded(response).await.unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let said = problem.as_ref().and_then(|p| p.get("detail").or_else(|| p.get("title"))).and_then(|d| d.as_str());
+    let field = |name: &str| problem.as_ref().and_then(|p| p.get(name)).and_then(|value| value.as_str());
+    let said = field("detail").or_else(|| field("title"));
     let text = said.map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
-    text.chars().take(300).collect()
+    (field("type").map(str::to_owned), text.chars().take(300).collect())
 }

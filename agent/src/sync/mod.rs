@@ -2,12 +2,16 @@
 
 mod backoff;
 mod client;
+mod enrolment;
 mod line;
 mod standing;
+mod transport;
 
 #[cfg(test)]
 mod tests;
 
 pub use backoff::Backoff;
 pub use client::{HubState, Sync};
-pub use line::{ExchangeError, Line};
+pub use enrolment::{CertificateState, EnrolmentError, enrol};
+pub use line::{ExchangeError, Line, Parties};
+pub use transport::TransportError;

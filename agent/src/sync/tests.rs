@@ -204,7 +204,8 @@ impl Depot {
         };
         let core = Core::load(profile, opened.snapshot().unwrap());
         let (driver, handle) = Driver::start(core, opened, clock.clone(), mpsc::unbounded_channel().0).unwrap();
-        let config = HubConfig { url, public_key: PrivateKey::from_seed([expected; 32]).public() };
+        let public_key = PrivateKey::from_seed([expected; 32]).public();
+        let config = HubConfig { url, public_key, identity: None };
         let (sync, state) = Sync::new(&config, device(), key, path, clock.clone(), handle.clone()).unwrap();
         let (sender, stop) = Stop::pair();
         tokio::spawn(sync.clone().push(stop.clone()));

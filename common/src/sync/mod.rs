@@ -5,6 +5,7 @@
 //! harmless, so at-least-once delivery is enough; cursors make it cheap.
 
 pub mod cursor;
+pub mod enrolment;
 pub mod exchange;
 pub mod message;
 pub mod session;

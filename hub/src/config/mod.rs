@@ -5,6 +5,7 @@
 //! port and writes nothing. Paths that are not absolute count from the directory of the file.
 
 mod erp;
+mod identity;
 pub mod key;
 mod people;
 mod policy;
@@ -20,6 +21,7 @@ use std::{
 use gatehouse_common::id::DeviceId;
 
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
+pub use identity::{DevicesConfig, TlsConfig};
 pub use people::{Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
@@ -43,6 +45,10 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
+    /// `[tls]`: the hub's authority, and how `--listen` is served.
+    pub tls: TlsConfig,
+    /// `[devices]`: where and how devices speak.
+    pub devices: DevicesConfig,
 }
 
 /// `[hub]`
@@ -127,6 +133,10 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
+    let mut tls = root.section_or_empty("tls", &mut problems);
+    let tls = TlsConfig::read(&mut tls, database.as_deref(), listen, &mut problems);
+    let mut devices = root.section_or_empty("devices", &mut problems);
+    let devices = DevicesConfig::read(&mut devices, &mut problems);
     root.finish(&mut problems);
 
     let whole = (|| {
@@ -141,6 +151,8 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             operators: operators.into_iter().collect::<Option<_>>()?,
             tokens: tokens.into_iter().collect::<Option<_>>()?,
             policy,
+            tls: tls?,
+            devices: devices?,
         })
     })();
     match whole {
@@ -151,17 +163,11 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
 
 fn read_listen(text: &str, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
     const REMEDY: &str = "give address and port, such as 127.0.0.1:8080";
-    match text.parse::<SocketAddr>() {
-        Err(_) => problems.push(Problem::new("--listen", format!("{text:?} is not an address with a port"), REMEDY)),
-        // Names and PINs would cross the network in the clear.
-        Ok(address) if !address.ip().is_loopback() => problems.push(Problem::new(
-            "--listen",
-            format!("{address} can be reached from other machines, and this version has no TLS"),
-            format!("listen on 127.0.0.1:{} and put a proxy with TLS in front", address.port()),
-        )),
-        Ok(address) => return Some(address),
+    let read = text.parse().ok();
+    if read.is_none() {
+        problems.push(Problem::new("--listen", format!("{text:?} is not an address with a port"), REMEDY));
     }
-    None
+    read
 }
 
 /// The path in `sqlite:PATH`.

@@ -47,7 +47,6 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
     "#;
     let told: Vec<String> = parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
     for key in [
-        "--listen: 0.0.0.0:8080 can be reached from other machines",
         "--database: \"postgres://x\"",
         "hub.name:",
         "erp.url:",
@@ -64,15 +63,40 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
         assert!(told.iter().any(|line| line.starts_with(key)), "{key} in {told:#?}");
     }
     assert!(told.iter().all(|line| line.contains(" -> ")));
-    assert_eq!(told.len(), 13, "{told:#?}");
+    assert_eq!(told.len(), 12, "{told:#?}");
 }
 
 #[test]
-fn a_listener_that_others_can_reach_is_refused_with_the_remedy() {
-    let line = CommandLine { listen: "[::]:443", ..LINE };
-    let told = parse(&line, "", Path::new(".")).unwrap_err();
-    assert_eq!(told[0].remedy, "listen on 127.0.0.1:443 and put a proxy with TLS in front");
-    assert!(parse(&CommandLine { listen: "[::1]:443", ..LINE }, "", Path::new(".")).is_ok());
+fn without_tls_the_hub_is_served_on_this_machine_alone_and_only_when_asked_to() {
+    let others = CommandLine { listen: "[::]:443", ..LINE };
+    let plain = "[tls]\nplain_on_loopback = true";
+    let told = parse(&others, plain, Path::new(".")).unwrap_err();
+    assert_eq!(told[0].remedy, "remove it, or listen on 127.0.0.1:443");
+    assert!(!parse(&others, "", Path::new(".")).unwrap().tls.plain_on_loopback);
+    assert!(parse(&CommandLine { listen: "[::1]:443", ..LINE }, plain, Path::new(".")).unwrap().tls.plain_on_loopback);
+}
+
+#[test]
+fn how_devices_reach_the_hub_is_said_or_follows_from_where_it_listens() {
+    let devices = |text: &str| parse(&LINE, &format!("[devices]\n{text}"), Path::new(".")).map(|c| c.devices);
+    assert_eq!(devices("").unwrap().url, None);
+    assert!(!devices("").unwrap().without_certificate);
+    assert_eq!(devices("listen = \"10.0.0.5:8443\"").unwrap().url.as_deref(), Some("https://10.0.0.5:8443"));
+    let named = devices("listen = \"0.0.0.0:8443\"\nurl = \"https://hub.example:8443/\"").unwrap();
+    assert_eq!(
+        (named.url.as_deref(), named.host().as_deref()),
+        (Some("https://hub.example:8443"), Some("hub.example"))
+    );
+    for wrong in [
+        "listen = \"0.0.0.0:8443\"",
+        "url = \"http://hub.example\"",
+        "url = \"https://hub.example/x\"",
+        "certificate_days = 0",
+        "grace_days = 366",
+        "requests_per_minute = 1",
+    ] {
+        assert!(devices(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who changed what, as a chain of hashes: a row that was altered, moved or taken out shows.
 
 use gatehouse_common::{id::Hash32, time::UtcMs};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Reader, StoreError, Tx, row};
@@ -28,6 +28,16 @@ impl AuditEntry {
     }
 }
 
+fn read_entry(r: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+    Ok(AuditEntry {
+        at: UtcMs(r.get("at_ms")?),
+        actor: r.get("actor")?,
+        action: r.get("action")?,
+        subject: r.get("subject")?,
+        detail: r.get("detail")?,
+    })
+}
+
 impl Reader<'_> {
     /// The latest entries, newest first.
     /// # Errors
@@ -36,15 +46,18 @@ impl Reader<'_> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT at_ms, actor, action, subject, detail FROM audit ORDER BY n DESC LIMIT ?1")?;
-        let rows = statement.query_map([limit as i64], |r| {
-            Ok(AuditEntry {
-                at: UtcMs(r.get("at_ms")?),
-                actor: r.get("actor")?,
-                action: r.get("action")?,
-                subject: r.get("subject")?,
-                detail: r.get("detail")?,
-            })
-        })?;
+        let rows = statement.query_map([limit as i64], read_entry)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The latest entries about `subject`, newest first.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn audit_of(&self, subject: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT at_ms, actor, action, subject, detail FROM audit WHERE subject = ?1 ORDER BY n DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![subject, limit as i64], read_entry)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -59,13 +72,7 @@ impl Reader<'_> {
         let (mut last, mut count) = (Hash32::ZERO.to_string(), 0);
         while let Some(r) = rows.next()? {
             let n: i64 = r.get("n")?;
-            let entry = AuditEntry {
-                at: UtcMs(r.get("at_ms")?),
-                actor: r.get("actor")?,
-                action: r.get("action")?,
-                subject: r.get("subject")?,
-                detail: r.get("detail")?,
-            };
+            let entry = read_entry(r)?;
             let (previous, hash): (String, String) = (r.get("previous")?, r.get("hash")?);
             if previous != last || entry.hash(&previous)?.to_string() != hash {
                 return Err(row::damaged("audit", n, "it does not follow the row before it"));

@@ -129,17 +129,17 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if its row cannot be read.
     pub fn device(&self, device: &DeviceId) -> Result<Option<Device>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?1");
+        let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?1 AND revoked_ms IS NULL");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let stored = statement.query_row([device.as_str()], Stored::read).optional()?;
         Ok(stored.map(Stored::open).transpose()?.map(|state| state.device))
     }
 
-    /// Every device, by name.
+    /// Every device that may speak, by name.
     /// # Errors
     /// [`StoreError::Damaged`] if a row cannot be read.
     pub fn devices(&self) -> Result<Vec<DeviceState>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM devices ORDER BY device");
+        let sql = format!("SELECT {COLUMNS} FROM devices WHERE revoked_ms IS NULL ORDER BY device");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([], Stored::read)?;
         let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
@@ -220,13 +220,17 @@ impl Tx<'_> {
     /// Adds a device, or gives the one of this name another key and other scopes. One that gets a scope more
     /// has passed what that scope's feed said before: it starts again.
     /// # Errors
-    /// [`StoreError::Refused`] if it has no depot, or a vehicle unit has no vehicle.
+    /// [`StoreError::Refused`] if it has no depot, a vehicle unit has no vehicle, or it was revoked.
     pub fn put_device(&mut self, device: &Device, now: UtcMs) -> Result<(), StoreError> {
         if device.sites.is_empty() {
             return Err(StoreError::Refused(format!("device {} needs at least one depot", device.device)));
         }
         if device.kind == DeviceKind::Vehicle && device.vehicles.is_empty() {
             return Err(StoreError::Refused(format!("vehicle unit {} needs a vehicle", device.device)));
+        }
+        if self.revoked(&device.device)?.is_some() {
+            let why = format!("device {} was revoked; give the one that takes its place another name", device.device);
+            return Err(StoreError::Refused(why));
         }
         let before = self.device(&device.device)?.map(|known| known.scopes());
         let begins_again = before.is_some_and(|before| device.scopes().iter().any(|scope| !before.contains(scope)));
@@ -262,9 +266,15 @@ impl Tx<'_> {
     /// Returns whether it was there.
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub fn remove_device(&mut self, device: &DeviceId) -> Result<bool, StoreError> {
-        let removed =
-            self.connection.prepare_cached("DELETE FROM devices WHERE device = ?1")?.execute([device.as_str()])?;
+    pub fn remove_device(&mut self, device: &DeviceId, now: UtcMs) -> Result<bool, StoreError> {
+        // A revoked one stays: else its name would be free for the key that was revoked.
+        let removed = self
+            .connection
+            .prepare_cached("DELETE FROM devices WHERE device = ?1 AND revoked_ms IS NULL")?
+            .execute([device.as_str()])?;
+        if removed > 0 {
+            self.cut(device, now)?;
+        }
         self.changed(StoreChange::Device(device.clone()));
         Ok(removed > 0)
     }

@@ -10,12 +10,13 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the file one version on. They only grow.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
     include_str!("migrations/0004_forks.sql"),
     include_str!("migrations/0005_waiting.sql"),
+    include_str!("migrations/0006_identities.sql"),
 ];
 
 /// How long a connection waits for another program's lock, in real time.

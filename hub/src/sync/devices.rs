@@ -42,7 +42,7 @@ pub fn remove(store: &Store, device: &DeviceId, by: &str, now: UtcMs) -> Result<
         detail: String::new(),
     };
     store.write_now(move |tx| {
-        if !tx.remove_device(&device)? {
+        if !tx.remove_device(&device, now)? {
             return Err(StoreError::Refused(format!("device {device} is not on the list")));
         }
         tx.audit(&entry)

@@ -8,10 +8,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    extract::{ConnectInfo, DefaultBodyLimit, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -20,6 +23,7 @@ use gatehouse_common::{
     seal::PrivateKey,
     sync::{
         Pull, Push, Stand, decode, encode,
+        enrolment::RENEW_FIRST,
         exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, STANDING_PATH},
         session::BATCH_MAX,
         version::FRAME_MAX_BYTES,
@@ -32,13 +36,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error};
 
 use super::{
+    admission::{Admission, Gate},
     pull,
     push::handle_push,
-    signed::{Claim, Nonces, sign_reply},
+    signed::{Claim, sign_reply},
     standing,
 };
 use crate::{
     clock::Clock,
+    listen::Caller,
     store::{Device, Store, StoreChange, StoreError},
 };
 
@@ -58,16 +64,17 @@ struct Shared {
     store: Store,
     clock: Clock,
     key: PrivateKey,
-    nonces: Nonces,
+    gate: Gate,
     /// When each device was last noted as heard.
     heard: Mutex<BTreeMap<DeviceId, UtcMs>>,
 }
 
 impl SyncState {
-    /// The exchange over `store`, signed with the hub's `key`.
+    /// The exchange over `store`, signed with the hub's `key`, for whom `admission` lets in.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, key: PrivateKey) -> Self {
-        Self { shared: Arc::new(Shared { store, clock, key, nonces: Nonces::default(), heard: Mutex::default() }) }
+    pub fn new(store: Store, clock: Clock, key: PrivateKey, admission: Admission) -> Self {
+        let gate = Gate::new(store.clone(), clock.clone(), admission);
+        Self { shared: Arc::new(Shared { store, clock, key, gate, heard: Mutex::default() }) }
     }
 }
 
@@ -83,33 +90,91 @@ pub fn router(state: SyncState) -> Router {
 }
 
 /// Why a request gets no frame.
-enum Refusal {
+#[derive(Debug)]
+pub(super) enum Refusal {
     /// Nobody known sent it. The answer is not signed.
     Unknown(String),
+    /// It was sent before. The answer is not signed.
+    Repeated(String),
+    /// Its sender may not.
+    Forbidden(String),
+    /// Another speaks under the same name.
+    Conflict(String),
+    /// Its sender must renew its certificate first.
+    Renew(String),
+    /// Its sender has asked too much; seconds until it may ask again.
+    Busy(u64),
     /// It cannot be read.
     BadFrame(String),
     /// The store did not do it; the same request may be sent again.
     Later(StoreError),
 }
 
-fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+impl Refusal {
+    /// Whether the claimed device itself is known to have sent it.
+    pub(super) fn is_proved(&self) -> bool {
+        matches!(self, Self::Repeated(_) | Self::Conflict(_) | Self::Busy(_) | Self::Renew(_))
+    }
+
+    /// Why, for people.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Unknown(why)
+            | Self::Repeated(why)
+            | Self::Forbidden(why)
+            | Self::Conflict(why)
+            | Self::Renew(why)
+            | Self::BadFrame(why) => why.clone(),
+            Self::Busy(seconds) => format!("this device has used up its minute; come back in {seconds} s"),
+            Self::Later(_) => "the hub's store is unavailable".to_owned(),
+        }
+    }
+
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unknown(_) | Self::Repeated(_) => (StatusCode::UNAUTHORIZED, "not signed by a known device"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "this device may not"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "two copies of this device"),
+            Self::Renew(_) => (StatusCode::FORBIDDEN, "renew the certificate first"),
+            Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too much in one minute"),
+            Self::BadFrame(_) => (StatusCode::BAD_REQUEST, "frame cannot be used"),
+            Self::Later(_) => (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again"),
+        }
+    }
+
+    fn body(&self) -> serde_json::Value {
+        let (status, title) = self.status();
+        let kind = if matches!(self, Self::Renew(_)) { RENEW_FIRST } else { "about:blank" };
+        json!({ "type": kind, "title": title, "status": status.as_u16(), "detail": self.why() })
+    }
+}
+
+/// An answer that is not signed.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        if let Self::Later(e) = &self {
+            error!(error = %e, "a device could not be looked up: {e}");
+        }
+        let mut response = (self.status().0, Json(self.body())).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Self::Busy(seconds) = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
 }
 
 impl Shared {
-    async fn authenticate(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(Device, Claim), Refusal> {
+    async fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        caller: Option<&Caller>,
+    ) -> Result<(Device, Claim), Refusal> {
         let claim = Claim::read(headers).map_err(Refusal::Unknown)?;
-        let name = claim.device.clone();
-        let device = self.store.read(move |r| r.device(&name)).await.map_err(Refusal::Later)?;
-        let key = device.as_ref().map(|d| &d.public_key);
-        claim.verify(path, body, key, &self.nonces, self.clock.wall()).map_err(Refusal::Unknown)?;
-        match device {
-            Some(device) => Ok((device, claim)),
-            None => Err(Refusal::Unknown("unknown device".to_owned())),
-        }
+        let device = self.gate.admit(path, &claim, body, caller).await?;
+        Ok((device, claim))
     }
 
     fn signed(&self, claim: &Claim, status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
@@ -123,19 +188,23 @@ impl Shared {
         response
     }
 
-    fn answer<T: Serialize>(&self, claim: &Claim, reply: Result<T, Refusal>) -> Response {
+    async fn answer<T: Serialize>(&self, device: &Device, claim: &Claim, reply: Result<T, Refusal>) -> Response {
         let framed = reply.and_then(|reply| encode(&reply).map_err(|e| Refusal::BadFrame(e.to_string())));
-        let (status, title, detail) = match framed {
-            Ok(frame) => return self.signed(claim, StatusCode::OK, "application/octet-stream", frame),
-            Err(Refusal::BadFrame(why)) => (StatusCode::BAD_REQUEST, "frame cannot be used", why),
-            Err(Refusal::Unknown(why)) => (StatusCode::UNAUTHORIZED, "not signed by a known device", why),
-            Err(Refusal::Later(e)) => {
-                error!(device.id = %claim.device, error = %e, "exchange with {} was not done: {e}", claim.device);
-                (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again", e.to_string())
+        let refusal = match framed {
+            Ok(frame) => {
+                self.gate.pay(device, frame.len());
+                return self.signed(claim, StatusCode::OK, "application/octet-stream", frame);
             }
+            Err(refusal) => refusal,
         };
-        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-        self.signed(claim, status, "application/problem+json", body.to_string().into_bytes())
+        if let Refusal::BadFrame(why) = &refusal {
+            self.gate.refusals.told(claim.device.as_str(), "frame", why).await;
+        }
+        if let Refusal::Later(e) = &refusal {
+            error!(device.id = %claim.device, error = %e, "exchange with {} was not done: {e}", claim.device);
+        }
+        let body = refusal.body().to_string().into_bytes();
+        self.signed(claim, refusal.status().0, "application/problem+json", body)
     }
 
     async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
@@ -178,7 +247,8 @@ impl Shared {
         // Listening before the first look, so that nothing falls in between.
         let mut changes = self.store.changes();
         let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));
-        tokio::pin!(wait);
+        let cut = self.gate.revocations.cut(&device.device);
+        tokio::pin!(wait, cut);
         loop {
             let (store, name, pull) = (self.store.clone(), device.device.clone(), asked.clone());
             let reply = tokio::task::spawn_blocking(move || pull::answer(&store, &name, &pull))
@@ -190,6 +260,7 @@ impl Shared {
             }
             tokio::select! {
                 () = &mut wait => return Ok(reply),
+                () = &mut cut => return Err(Refusal::Forbidden("this device was cut off".to_owned())),
                 () = concerns(&mut changes, device) => debug!(device.id = %device.device, "something is new"),
             }
         }
@@ -209,38 +280,42 @@ async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, d
     }
 }
 
-async fn push_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.authenticate(PUSH_PATH, &headers, &body).await {
-        Ok((device, claim)) => shared.answer(&claim, shared.push(&device, &body).await),
-        Err(refusal) => unsigned(refusal),
-    }
+type From = Option<Extension<ConnectInfo<Caller>>>;
+
+fn caller(from: &From) -> Option<&Caller> {
+    from.as_ref().map(|from| &from.0.0)
 }
 
-async fn pull_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
+async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
     let shared = &state.shared;
-    match shared.authenticate(PULL_PATH, &headers, &body).await {
-        Ok((device, claim)) => shared.answer(&claim, shared.pull(&device, &body).await),
-        Err(refusal) => unsigned(refusal),
-    }
-}
-
-async fn standing_route(State(state): State<SyncState>, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.authenticate(STANDING_PATH, &headers, &body).await {
-        Ok((device, claim)) => shared.answer(&claim, shared.standing(&device, &body).await),
-        Err(refusal) => unsigned(refusal),
-    }
-}
-
-fn unsigned(refusal: Refusal) -> Response {
-    match refusal {
-        Refusal::Unknown(why) => problem(StatusCode::UNAUTHORIZED, "not signed by a known device", &why),
-        Refusal::BadFrame(why) => problem(StatusCode::BAD_REQUEST, "frame cannot be used", &why),
-        Refusal::Later(e) => {
-            error!(error = %e, "a device could not be looked up: {e}");
-            problem(StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again", "the hub's store is unavailable")
+    match shared.admit(PUSH_PATH, &headers, &body, caller(&from)).await {
+        Ok((device, claim)) => {
+            let reply = shared.push(&device, &body).await;
+            shared.answer(&device, &claim, reply).await
         }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn pull_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.admit(PULL_PATH, &headers, &body, caller(&from)).await {
+        Ok((device, claim)) => {
+            let reply = shared.pull(&device, &body).await;
+            shared.answer(&device, &claim, reply).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn standing_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.admit(STANDING_PATH, &headers, &body, caller(&from)).await {
+        Ok((device, claim)) => {
+            let reply = shared.standing(&device, &body).await;
+            shared.answer(&device, &claim, reply).await
+        }
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -333,7 +408,11 @@ mod tests {
         };
         crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
         let clock = Clock::system();
-        let state = SyncState::new(store.clone(), clock.clone(), hub.clone());
+        let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());
+        let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
+        let quota = crate::sync::Quota::default();
+        let admission = Admission { without_certificate: true, quota, refusals, revocations };
+        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router(state)).await });

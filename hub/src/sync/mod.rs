@@ -1,19 +1,26 @@
 //! Where devices speak with the hub: push, pull, and who may.
 //!
 //! In: signed exchanges. Out: signed answers, after the commit they speak of. What a device may say
-//! and get comes from the list of devices, never from its request.
+//! and get comes from its certificate and the list of devices, never from its request.
 
+mod admission;
+mod copies;
 pub mod devices;
 pub mod endpoint;
 mod gate;
 pub mod pull;
 pub mod push;
+mod quota;
+mod refusals;
 mod signed;
 pub mod standing;
 
+pub use admission::Admission;
 pub use endpoint::{SyncState, router};
 pub use pull::handle_pull;
 pub use push::handle_push;
+pub use quota::Quota;
+pub use refusals::Refusals;
 
 #[cfg(test)]
 mod tests;

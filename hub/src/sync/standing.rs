@@ -5,7 +5,7 @@
 use gatehouse_common::{
     case::{self, Axes, CaseType, Says},
     decision::{ChainHead, DecisionRecord},
-    id::{DeviceId, Hash32},
+    id::{DeviceId, Hash32, OrderId, SiteId},
     seal::{PrivateKey, Sealed},
     sync::{Lane, Stand, Standing},
     time::UtcMs,
@@ -14,7 +14,7 @@ use gatehouse_common::{
 use crate::store::{DocumentSays, Reader, StoreError, Tx};
 
 /// The name under which this room speaks in documents.
-const BY: &str = "rule: chain of decisions";
+const BY: &str = "rule: one device, one chain";
 
 /// What is known of `device`, its heads signed with the hub's `key`.
 /// # Errors
@@ -59,11 +59,25 @@ pub(super) fn unfounded(
 
 /// Opens a case of `POLICY_VIOLATION` about the chain of a device. There is one for each place of a chain.
 pub(super) fn raise(tx: &mut Tx<'_>, record: &DecisionRecord, summary: String, now: UtcMs) -> Result<(), StoreError> {
-    let case_type = CaseType::PolicyViolation;
-    let (subject, leg) = (record.device.to_string(), format!("chain {}/{}", record.epoch, record.position));
+    let leg = format!("chain {}/{}", record.epoch, record.position);
+    let order = record.order.as_ref().map(|(order, _)| order.clone());
+    violation(tx, &record.device, &record.site, leg, order, summary, now).map(|_| ())
+}
+
+/// Opens a case of `POLICY_VIOLATION` about a device. There is one for each `leg`; false if there is one already.
+pub(super) fn violation(
+    tx: &mut Tx<'_>,
+    device: &DeviceId,
+    site: &SiteId,
+    leg: String,
+    order: Option<OrderId>,
+    summary: String,
+    now: UtcMs,
+) -> Result<bool, StoreError> {
+    let (case_type, subject) = (CaseType::PolicyViolation, device.to_string());
     let id = case::document_id(&case::dedup_key(case_type, &subject, &leg), 1);
     if tx.case_view(&id)?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let axes = Axes { time: 0, customer: 0, money: 0, safety: 0 };
     let severity = axes.severity(case_type);
@@ -74,10 +88,10 @@ pub(super) fn raise(tx: &mut Tx<'_>, record: &DecisionRecord, summary: String, n
             subject,
             leg,
             occurrence: 1,
-            site: record.site.clone(),
+            site: site.clone(),
             since: now,
             summary,
-            order: record.order.as_ref().map(|(order, _)| order.clone()),
+            order,
             blocks: None,
             follows: None,
         },
@@ -92,5 +106,5 @@ pub(super) fn raise(tx: &mut Tx<'_>, record: &DecisionRecord, summary: String, n
             bundle: Hash32::ZERO,
         },
     ];
-    tx.write_entries(&id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| ())
+    tx.write_entries(&id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| true)
 }

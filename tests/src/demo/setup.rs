@@ -221,7 +221,7 @@ impl Ground {
             })
             .concat();
         let text = format!(
-            "[hub]\nname = \"hub\"\n\n[erp]\nkind = \"rest\"\nurl = \"{erp}\"\ntoken_file = \"erp-token\"\npoll_ms = 20000\n\n{people}\n\
+            "[hub]\nname = \"hub\"\n\n[tls]\nplain_on_loopback = true\n\n[devices]\nwithout_certificate = true\n\n[erp]\nkind = \"rest\"\nurl = \"{erp}\"\ntoken_file = \"erp-token\"\npoll_ms = 20000\n\n{people}\n\
              [[tokens]]\nname = \"wms\"\nsha256 = \"{}\"\nscopes = [\"events:wms\"]\n\n\
              [[tokens]]\nname = \"tms\"\nsha256 = \"{}\"\nscopes = [\"events:tms\"]\n",
             hash(WMS_TOKEN),

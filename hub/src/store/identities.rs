@@ -1,0 +1,389 @@
+//! Invitations, certificates, who was cut off, nonces: what stands between a device's name and its word.
+//!
+//! Secrets are not here: of an invitation the hash, of a certificate what everybody may see.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    id::{DeviceId, Hash32},
+    seal::PublicKey,
+    sync::exchange::SKEW_MAX_MS,
+    time::UtcMs,
+};
+use rusqlite::{OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::{Device, Reader, StoreChange, StoreError, Tx, row};
+
+/// A nonce is kept for as long as its exchange could be repeated: it may have been ahead and may come late.
+const NONCE_KEPT_MS: i64 = 2 * SKEW_MAX_MS;
+
+/// Someone who was invited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invited {
+    /// Name, kind and scopes that it gets; the key is none until it is used.
+    pub device: DeviceId,
+    /// What it is.
+    pub kind: super::DeviceKind,
+    /// Its depots.
+    pub sites: Vec<gatehouse_common::id::SiteId>,
+    /// Its vehicles.
+    pub vehicles: Vec<gatehouse_common::id::VehicleId>,
+    /// When it was made.
+    pub made: UtcMs,
+    /// Until when it is good.
+    pub until: UtcMs,
+    /// The key that used it.
+    pub used_by: Option<PublicKey>,
+}
+
+impl Invited {
+    /// The device that `key` makes of it.
+    #[must_use]
+    pub fn with(&self, key: PublicKey) -> Device {
+        Device {
+            device: self.device.clone(),
+            kind: self.kind,
+            public_key: key,
+            sites: self.sites.clone(),
+            vehicles: self.vehicles.clone(),
+        }
+    }
+}
+
+/// A certificate that was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Its serial number in hexadecimal.
+    pub serial: String,
+    /// Whose it is.
+    pub device: DeviceId,
+    /// SHA-256 of the key of the device's line.
+    pub line_key: Hash32,
+    /// From when it is good.
+    pub from: UtcMs,
+    /// Until when.
+    pub until: UtcMs,
+    /// Itself, in PEM.
+    #[serde(skip)]
+    pub pem: String,
+    /// Since when a newer one of the device is in use.
+    pub superseded: Option<UtcMs>,
+}
+
+/// A device that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revoked {
+    /// When.
+    pub at: UtcMs,
+    /// Why, as the administrator said.
+    pub why: String,
+}
+
+/// How often something was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedCount {
+    /// What, such as `quota`.
+    pub what: String,
+    /// How often, as far as it was written down.
+    pub times: u64,
+    /// When last.
+    pub last: UtcMs,
+}
+
+const CERTIFICATE: &str = "serial, device, line_key, from_ms, until_ms, pem, superseded_ms";
+
+/// A certificate's row, its names still text.
+type Raw = (String, String, String, i64, i64, String, Option<i64>);
+
+fn read_certificate(r: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok((
+        r.get("serial")?,
+        r.get("device")?,
+        r.get("line_key")?,
+        r.get("from_ms")?,
+        r.get("until_ms")?,
+        r.get("pem")?,
+        r.get("superseded_ms")?,
+    ))
+}
+
+fn certificate((serial, device, line_key, from, until, pem, superseded): Raw) -> Result<Certificate, StoreError> {
+    Ok(Certificate {
+        device: row::parse("certificates", &device)?,
+        line_key: row::parse("certificates", &line_key)?,
+        serial,
+        from: UtcMs(from),
+        until: UtcMs(until),
+        pem,
+        superseded: superseded.map(UtcMs),
+    })
+}
+
+impl Reader<'_> {
+    /// Who was invited with the secret of this hash.
+    /// # Errors
+    /// [`StoreError::Damaged`] if the row cannot be read.
+    pub fn invited(&self, secret: &Hash32) -> Result<Option<Invited>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT device, kind, sites, vehicles, made_ms, until_ms, used_by
+               FROM invitations WHERE secret_sha256 = ?1",
+        )?;
+        let read = |r: &Row<'_>| {
+            let texts: [String; 4] = [r.get("device")?, r.get("kind")?, r.get("sites")?, r.get("vehicles")?];
+            let times: (i64, i64) = (r.get("made_ms")?, r.get("until_ms")?);
+            Ok((texts, times, r.get::<_, Option<String>>("used_by")?))
+        };
+        let found = statement.query_row([secret.to_string()], read).optional()?;
+        let Some(([device, kind, sites, vehicles], (made, until), used_by)) = found else { return Ok(None) };
+        let key = |text: String| PublicKey::parse(&text).map_err(|e| row::damaged("invitations", &device, e));
+        Ok(Some(Invited {
+            kind: row::parse("invitations", &kind)?,
+            sites: row::json("invitations", &device, &sites)?,
+            vehicles: row::json("invitations", &device, &vehicles)?,
+            made: UtcMs(made),
+            until: UtcMs(until),
+            used_by: used_by.map(key).transpose()?,
+            device: row::parse("invitations", &device)?,
+        }))
+    }
+
+    /// The certificate with this serial number.
+    /// # Errors
+    /// [`StoreError::Damaged`] if the row cannot be read.
+    pub fn certificate(&self, serial: &str) -> Result<Option<Certificate>, StoreError> {
+        let sql = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_row([serial], read_certificate).optional()?.map(certificate).transpose()
+    }
+
+    /// The certificates of a device, the newest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a row cannot be read.
+    pub fn certificates_of(&self, device: &DeviceId) -> Result<Vec<Certificate>, StoreError> {
+        let sql =
+            format!("SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 ORDER BY from_ms DESC, until_ms DESC");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([device.as_str()], read_certificate)?;
+        rows.map(|raw| certificate(raw?)).collect()
+    }
+
+    /// Whether certificates of the device that are older than `serial` still count.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn has_older(&self, serial: &str, device: &DeviceId) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM certificates
+                             WHERE device = ?2 AND superseded_ms IS NULL
+                               AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1))",
+        )?;
+        Ok(statement.query_row(params![serial, device.as_str()], |r| r.get(0))?)
+    }
+
+    /// When and why a device was revoked.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn revoked(&self, device: &DeviceId) -> Result<Option<Revoked>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT revoked_ms, revoked_why FROM devices WHERE device = ?1 AND revoked_ms IS NOT NULL",
+        )?;
+        let read = |r: &Row<'_>| Ok(Revoked { at: UtcMs(r.get("revoked_ms")?), why: r.get("revoked_why")? });
+        Ok(statement.query_row([device.as_str()], read).optional()?)
+    }
+
+    /// Every device that was revoked, by name.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a name cannot be read.
+    pub fn revoked_devices(&self) -> Result<BTreeMap<DeviceId, Revoked>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT device, revoked_ms, revoked_why FROM devices WHERE revoked_ms IS NOT NULL ORDER BY device",
+        )?;
+        let rows = statement.query_map([], |r| {
+            let revoked = Revoked { at: UtcMs(r.get("revoked_ms")?), why: r.get("revoked_why")? };
+            Ok((r.get::<_, String>("device")?, revoked))
+        })?;
+        let named = |(device, revoked): (String, Revoked)| Ok((row::parse("devices", &device)?, revoked));
+        rows.map(|found| named(found?)).collect()
+    }
+
+    /// Who has this key already, revoked or not.
+    /// # Errors
+    /// [`StoreError::Damaged`] if the name cannot be read.
+    pub fn device_of_key(&self, key: &PublicKey) -> Result<Option<DeviceId>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT device FROM devices WHERE public_key = ?1")?;
+        let found: Option<String> = statement.query_row([key.to_string()], |r| r.get("device")).optional()?;
+        found.map(|device| row::parse("devices", &device)).transpose()
+    }
+
+    /// Until when the listed key may fetch a first certificate by itself.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn may_adopt_until(&self, device: &DeviceId) -> Result<UtcMs, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT adopt_until_ms FROM devices WHERE device = ?1")?;
+        Ok(UtcMs(statement.query_row([device.as_str()], |r| r.get(0)).optional()?.unwrap_or(0)))
+    }
+
+    /// Who was cut off after the cut numbered `after`, in order.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a name cannot be read.
+    pub fn cuts_after(&self, after: u64) -> Result<Vec<(u64, DeviceId)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT n, device FROM cuts WHERE n > ?1 ORDER BY n")?;
+        let rows = statement.query_map([row::to_sql(after)], |r| Ok((r.get::<_, i64>("n")?, r.get("device")?)))?;
+        let named = |(n, device): (i64, String)| Ok((row::from_sql(n), row::parse("cuts", &device)?));
+        rows.map(|found| named(found?)).collect()
+    }
+
+    /// How often this device was refused what.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn refusals_of(&self, who: &str) -> Result<Vec<RefusedCount>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT what, times, last_ms FROM refusals WHERE who = ?1 ORDER BY what")?;
+        let rows = statement.query_map([who], |r| {
+            Ok(RefusedCount {
+                what: r.get("what")?,
+                times: row::from_sql(r.get("times")?),
+                last: UtcMs(r.get("last_ms")?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps an invitation under the hash of its secret.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn put_invitation(&mut self, secret: &Hash32, invited: &Invited) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO invitations (secret_sha256, device, kind, sites, vehicles, made_ms, until_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                secret.to_string(),
+                invited.device.as_str(),
+                invited.kind.as_str(),
+                serde_json::to_string(&invited.sites)?,
+                serde_json::to_string(&invited.vehicles)?,
+                invited.made.0,
+                invited.until.0,
+            ])?;
+        Ok(())
+    }
+
+    /// `key` has used the invitation; the first that does keeps it.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn use_invitation(&mut self, secret: &Hash32, key: &PublicKey, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE invitations SET used_by = ?2, used_ms = ?3 WHERE secret_sha256 = ?1 AND used_by IS NULL",
+            )?
+            .execute(params![secret.to_string(), key.to_string(), now.0])?;
+        Ok(())
+    }
+
+    /// Keeps a certificate that is about to be handed out.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn put_certificate(&mut self, certificate: &Certificate) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO certificates (serial, device, line_key, from_ms, until_ms, pem)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                certificate.serial,
+                certificate.device.as_str(),
+                certificate.line_key.to_string(),
+                certificate.from.0,
+                certificate.until.0,
+                certificate.pem,
+            ])?;
+        self.changed(StoreChange::Device(certificate.device.clone()));
+        Ok(())
+    }
+
+    /// The device uses the certificate `serial`: older ones of it are superseded from now on.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn supersede(&mut self, serial: &str, device: &DeviceId, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE certificates SET superseded_ms = ?3
+                  WHERE device = ?2 AND superseded_ms IS NULL
+                    AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1)",
+            )?
+            .execute(params![serial, device.as_str(), now.0])?;
+        Ok(())
+    }
+
+    /// Revokes a device for good. Returns whether it was there and not revoked before.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn revoke_device(&mut self, device: &DeviceId, why: &str, now: UtcMs) -> Result<bool, StoreError> {
+        let revoked = self
+            .connection
+            .prepare_cached(
+                "UPDATE devices SET revoked_ms = ?2, revoked_why = ?3, adopt_until_ms = 0
+                  WHERE device = ?1 AND revoked_ms IS NULL",
+            )?
+            .execute(params![device.as_str(), now.0, why])?;
+        // Whoever finds the invitation of a stolen device must not use it either.
+        self.connection
+            .prepare_cached("UPDATE invitations SET until_ms = min(until_ms, ?2) WHERE device = ?1")?
+            .execute(params![device.as_str(), now.0])?;
+        if revoked > 0 {
+            self.cut(device, now)?;
+        }
+        self.changed(StoreChange::Device(device.clone()));
+        Ok(revoked > 0)
+    }
+
+    /// Tells a hub that runs to end the connections of a device.
+    pub(super) fn cut(&mut self, device: &DeviceId, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO cuts (device, at_ms) VALUES (?1, ?2)")?
+            .execute(params![device.as_str(), now.0])?;
+        Ok(())
+    }
+
+    /// Lets the listed key of a device fetch a first certificate by itself, until `until`.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn let_adopt(&mut self, device: &DeviceId, until: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE devices SET adopt_until_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL")?
+            .execute(params![device.as_str(), until.0])?;
+        Ok(())
+    }
+
+    /// Remembers a nonce of a signed exchange, and forgets those that are of no use any more. False if the device
+    /// used it before.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn take_nonce(&mut self, device: &DeviceId, nonce: &str, now: UtcMs) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached("DELETE FROM nonces WHERE at_ms < ?1")?
+            .execute([now.0.saturating_sub(NONCE_KEPT_MS)])?;
+        let taken = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO nonces (device, nonce, at_ms) VALUES (?1, ?2, ?3)")?
+            .execute(params![device.as_str(), nonce, now.0])?;
+        Ok(taken > 0)
+    }
+
+    /// Adds `times` to what `who` was refused.
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub fn count_refusal(&mut self, who: &str, what: &str, times: u64, now: UtcMs) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO refusals (who, what, times, last_ms) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (who, what) DO UPDATE SET times = times + ?3, last_ms = ?4",
+            )?
+            .execute(params![who, what, row::to_sql(times), now.0])?;
+        Ok(())
+    }
+}

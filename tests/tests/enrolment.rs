@@ -1,0 +1,160 @@
+//! From an invitation to a revocation, with the real programs over TLS.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic here is the report of a failed test")]
+
+use std::{
+    fs::File,
+    io::Write,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use gatehouse_tests::broker::{Broker, BrokerOptions};
+use rumqttc::{AsyncClient, MqttOptions, QoS};
+
+/// The programs' folder, and those of them that run; they end with it.
+struct Place {
+    directory: tempfile::TempDir,
+    running: Vec<Child>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for child in &mut self.running {
+            // One that has ended by itself is not there any more.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse-either"));
+        command.args(arguments).current_dir(self.path());
+        command
+    }
+
+    fn does(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What it prints; it must go well.
+    fn asks(&self, arguments: &[&str]) -> String {
+        let output = self.does(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn starts(&mut self, name: &str, arguments: &[&str]) {
+        let log = File::create(self.path().join(format!("{name}.log"))).unwrap();
+        let child = self.command(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.running.push(child);
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    fn until(&self, what: &str, wait: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+        let begun = Instant::now();
+        while !is_so() {
+            if begun.elapsed() > wait {
+                panic!("never: {what}\nhub:\n{}\nagent:\n{}", self.log("hub"), self.log("agent"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        begun.elapsed()
+    }
+
+    /// One figure of the hub's store.
+    fn counts(&self, sql: &str) -> i64 {
+        let Ok(store) = rusqlite::Connection::open(self.path().join("hub.db")) else { return 0 };
+        store.query_row(sql, [], |r| r.get(0)).unwrap_or(0)
+    }
+}
+
+async fn raises_alarm(broker: std::net::SocketAddr) {
+    let mut options = MqttOptions::new("sensor", broker.ip().to_string(), broker.port());
+    options.set_keep_alive(Duration::from_secs(30));
+    let (client, mut events) = AsyncClient::new(options, 10);
+    let drive = tokio::spawn(async move { while events.poll().await.is_ok() {} });
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let payload = format!(r#"{{"id":"a1","time":{now},"alarm":"panic"}}"#);
+    client.publish("depot/D1/alarm/2207", QoS::AtLeastOnce, false, payload).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drive.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invited_enrolled_heard_and_a_minute_after_it_is_revoked_refused() {
+    let broker = Broker::start("127.0.0.1:0".parse().unwrap(), BrokerOptions::default()).unwrap();
+    let mut place = Place { directory: tempfile::tempdir().unwrap(), running: Vec::new() };
+    let (people, devices, page) = (free_port(), free_port(), free_port());
+    std::fs::write(place.path().join("hub.toml"), format!("[devices]\nlisten = \"127.0.0.1:{devices}\"\n")).unwrap();
+    let agent = include_str!("../../firmware-config/gateway/agent.toml")
+        .replace("port = 1883", &format!("port = {}", broker.address().port()))
+        .replace("127.0.0.1:8321", &format!("127.0.0.1:{page}"))
+        .replace("# [hub]", "[hub]")
+        .replace("# identity", "identity");
+    let alarms = "\n[[topics]]\nfilter = \"depot/D1/alarm/+\"\ndecoder = \"json\"\nkind = \"alarm\"\n\
+                  subject = { segment = 4 }\nid = \"/id\"\ntime = \"/time\"\ntime_unit = \"ms\"\nalarm = \"/alarm\"\n";
+    let mut file = File::create(place.path().join("agent.toml")).unwrap();
+    file.write_all(format!("{agent}{alarms}").as_bytes()).unwrap();
+
+    let database = ["--database", "sqlite:hub.db"];
+    let hub_place = [&database[..], &["--config", "hub.toml"]].concat();
+    let listen = format!("127.0.0.1:{people}");
+    place.starts("hub", &[&["hub", "serve", "--listen", &listen], &hub_place[..]].concat());
+    place.until("the hub listens", Duration::from_secs(30), || {
+        std::net::TcpStream::connect(("127.0.0.1", devices)).is_ok()
+    });
+
+    let scopes = ["--kind", "warehouse", "--site", "D1", "--for", "24h"];
+    let invite = [&["hub", "device", "invite", "D1-gateway"], &scopes[..], &hub_place[..]].concat();
+    let invitation = place.asks(&invite);
+    let enrol = ["agent", "enrol", "--config", "agent.toml", &invitation];
+    let told = place.asks(&enrol);
+    assert!(told.starts_with("D1-gateway is enrolled at https://127.0.0.1:"), "{told}");
+    assert_eq!(place.asks(&enrol), told, "asked again, the same");
+
+    // Whoever has the invitation, but not the key, gets nothing.
+    std::fs::rename(place.path().join("device.key"), place.path().join("own.key")).unwrap();
+    let stranger = place.does(&enrol);
+    let why = String::from_utf8_lossy(&stranger.stderr);
+    assert!(!stranger.status.success() && why.contains("used by another key"), "{why}");
+    std::fs::rename(place.path().join("own.key"), place.path().join("device.key")).unwrap();
+
+    place.starts("agent", &["agent", "run", "--config", "agent.toml"]);
+    place.until("the agent is heard", Duration::from_secs(30), || {
+        place.counts("SELECT count(*) FROM devices WHERE seen_ms IS NOT NULL AND status IS NOT NULL") == 1
+    });
+    place.until("the agent is at the broker", Duration::from_secs(30), || broker.is_connected("gatehouse-D1-gateway"));
+    raises_alarm(broker.address()).await;
+    place.until("its case is at the hub", Duration::from_secs(30), || {
+        place.counts("SELECT count(*) FROM documents WHERE view LIKE '%SECURITY_ALARM%'") == 1
+    });
+    let shown = place.asks(&[&["hub", "device", "show", "D1-gateway"], &database[..]].concat());
+    assert!(shown.contains("certificate  ") && shown.contains("device enrolled"), "{shown}");
+
+    let revoke = [&["hub", "device", "revoke", "D1-gateway", "--why", "stolen"], &database[..]].concat();
+    place.asks(&revoke);
+    let took = place.until("it is refused", Duration::from_secs(60), || {
+        place.counts("SELECT count(*) FROM audit WHERE action = 'refused: revoked' AND subject = 'D1-gateway'") == 1
+            && place.log("agent").contains("revoked")
+    });
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    let listed = place.asks(&[&["hub", "device", "list"], &database[..]].concat());
+    assert!(listed.contains("revoked") && listed.contains("stolen"), "{listed}");
+    broker.stop().await;
+}
