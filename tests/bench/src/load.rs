@@ -96,7 +96,7 @@ pub fn probe(n: u32) -> Message {
     let time = Load::now(1).start_ms;
     Message {
         topic: "depot/D1/door/probe".to_owned(),
-        payload: format!(r#"{{"id":"probe-{n}","time":{at},"door":"probe","open":false}}"#),
+        payload: format!(r#"{{"id":"probe-{n}","time":{time},"door":"probe","open":false}}"#),
     }
 }
 
