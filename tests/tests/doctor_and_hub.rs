@@ -41,10 +41,15 @@ impl Scene {
             .replace("port = 1883", &format!("port = {}", broker.port()))
             .replace("127.0.0.1:8321", &page.to_string())
             .replace("# [hub]", "[hub]")
-            .replace("# url = \"https://hub.example\"", &format!("url = \"http://{address}\""))
+            .replace("# url = \"https://hub.example:8443\"", &format!("url = \"http://{address}\""))
             .replace("# public_key = \"...\"", &format!("public_key = \"{hub_key}\""));
         std::fs::write(folder.path().join("agent.toml"), text).unwrap();
-        let arguments = ["serve", "--listen", &address.to_string(), "--database", &database].map(str::to_owned);
+        // Its device only signs, over plain HTTP.
+        let config = folder.path().join("hub.toml");
+        std::fs::write(&config, "[tls]\nplain_on_loopback = true\n\n[devices]\nwithout_certificate = true\n").unwrap();
+        let config = config.display().to_string();
+        let listen = address.to_string();
+        let arguments = ["serve", "--listen", &listen, "--database", &database, "--config", &config].map(str::to_owned);
         let hub_program = Program::new("hub", hub.to_owned(), arguments.to_vec(), folder.path());
         let scene = Self { folder, agent, hub: hub_program, hub_key };
         scene.enrol(hub, &database).await;

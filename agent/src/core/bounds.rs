@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Core, decision::Record, state::Table};
 
-/// Doors that no order names. Tests fill them up, which takes long enough with fewer.
-const DOORS_MAX: usize = if cfg!(test) { 200 } else { 1_500 };
+/// Doors that no order names.
+const DOORS_MAX: usize = 2_000;
 /// Vehicles that no order names.
 const VEHICLES_MAX: usize = 1_000;
 /// Orders that the hub has not told of.

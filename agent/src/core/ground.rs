@@ -145,7 +145,7 @@ impl Core {
     /// Puts rules in force without asking anybody. Whatever follows comes with the next look at the clock.
     pub fn obey_rules(&mut self, bundle: Bundle) {
         self.profile.bundle = bundle;
-        self.look_at_all = true;
+        (self.look_at_all, self.watch_anew) = (true, true);
     }
 
     /// Takes note of the last contact with the hub.

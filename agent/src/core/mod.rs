@@ -157,6 +157,8 @@ pub struct Core {
     to_watch: BTreeSet<Watched>,
     next_look: Option<UtcMs>,
     look_at_all: bool,
+    /// Other rules are in force, and nothing has been looked at by them yet.
+    watch_anew: bool,
 }
 
 impl Core {
@@ -209,6 +211,7 @@ impl Core {
             to_watch: BTreeSet::new(),
             next_look: None,
             look_at_all: false,
+            watch_anew: false,
             profile,
         };
         for fact in snapshot.facts {
@@ -397,6 +400,9 @@ impl Core {
     /// Looks at every dispatch that something may follow for, until nothing more does.
     fn look(&mut self, now: &Moment) {
         let all = std::mem::take(&mut self.look_at_all);
+        if std::mem::take(&mut self.watch_anew) {
+            self.watch_all(now);
+        }
         for id in self.touched.iter().copied().collect::<Vec<_>>() {
             self.watch_dispatch(id);
         }

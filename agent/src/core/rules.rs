@@ -62,7 +62,7 @@ impl Core {
         self.profile.bundle = bundle;
         self.keep(now, GroundInput::Rules { bundle: self.profile.bundle.hash });
         self.out.records.push(Record::Bundle { text, version, at: now.wall, by: tap.who.to_string(), how });
-        self.look_at_all = true;
+        (self.look_at_all, self.watch_anew) = (true, true);
         self.changed(Change::Status);
         let hash = short(&self.profile.bundle.hash);
         TapDone { decision: None, message: format!("rules of version {version} ({hash}) are in force") }

@@ -12,7 +12,7 @@ import time
 
 import paho.mqtt.client as mqtt
 
-OPEN_MAX_MS = 200_000
+OPEN_MAX_MS = 600_000
 BATCH_MAX = 100
 BATCH_WAIT_S = 0.02
 

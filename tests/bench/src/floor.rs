@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long)]
     acknowledge_first: bool,
     /// A door open for longer is an alert, in milliseconds
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 600_000)]
     open_max_ms: i64,
 }
 

@@ -255,3 +255,13 @@ fn an_order_written_before_cut_offs_were_known_is_read_and_written_as_it_was() {
     depot.tell(Downward::Order(json));
     assert_eq!(depot.state("O1"), "planned");
 }
+
+#[test]
+fn new_thresholds_count_at_once_also_for_what_no_reading_comes_of() {
+    both(|depot| {
+        depot.under("version = 1").door("7", true).wait_minutes(5);
+        assert!(depot.cases().is_empty());
+        depot.under("version = 2\n[detectors]\ndock_blocked_after_ms = 60000\n");
+        assert_eq!(depot.cases(), ["DOCK_BLOCKED D1/7 open"]);
+    });
+}
