@@ -116,7 +116,7 @@ async fn the_doctor_knows_the_right_hub_a_false_one_one_that_does_not_know_us_an
     Program::ask(&scene.agent, &["public-key", "--config", &scene.config()], None).await.unwrap();
     let (severity, what) = scene.doctor();
     assert_eq!(severity, "loses_data", "{what}");
-    assert!(what.contains("gatehouse-hub devices add"), "{what}");
+    assert!(what.contains("gatehouse-hub device invite"), "{what}");
     std::fs::rename(&kept, &key).unwrap();
 
     scene.hub.stop().await;

@@ -276,6 +276,12 @@ class Hub:
             f'[[tokens]]\nname = "{name}"\nsha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\n'
             f'scopes = ["events:{name}"]\n' for name, token in self.TOKENS.items())
         self.configuration.write_text(f"""
+[tls]
+plain_on_loopback = true
+
+[devices]
+without_certificate = true
+
 [erp]
 kind = "tryton"
 url = "{server['url']}"
