@@ -45,11 +45,8 @@ fn hub_key() -> PrivateKey {
 /// Its store at `path` and its core, as a start opens them.
 pub fn open(path: &Path) -> anyhow::Result<(Core, Store)> {
     let profile = profile()?;
-    let identity = Identity {
-        device: profile.device.clone(),
-        site: profile.site.clone(),
-        public_key: profile.key.public(),
-    };
+    let identity =
+        Identity { device: profile.device.clone(), site: profile.site.clone(), public_key: profile.key.public() };
     let store = Store::open(path, &identity)?;
     let core = Core::load(profile, store.snapshot()?);
     Ok((core, store))
