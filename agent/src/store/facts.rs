@@ -64,15 +64,9 @@ pub fn orders(store: &Store) -> Result<Vec<Order>, StoreError> {
 pub fn facts_and_rules(store: &Store) -> Result<(Vec<Fact>, Vec<(String, String)>), StoreError> {
     let mut facts = rows(store, "fact", "SELECT key, body, checksum FROM facts")?;
     let mut rules = rows(store, "rule", "SELECT key, body, checksum FROM rules")?;
-    journal::each(store.conn(), |change| {
-        let (held, key, body) = match change {
-            Change::Fact(key, body) => (&mut facts, key, body),
-            Change::Rule(key, body) => (&mut rules, key, body),
-        };
-        match body {
-            Some(body) => held.insert(key, body),
-            None => held.remove(&key),
-        };
+    journal::each(store.conn(), |change| match change {
+        Change::Fact(key, body) => journal::apply(&mut facts, key, body),
+        Change::Rule(key, body) => journal::apply(&mut rules, key, body),
     })
     .map_err(|e| store.explain(&e))?;
     let facts = facts.iter().map(|(key, body)| read(store, "fact", key, body)).collect::<Result<_, _>>()?;
@@ -91,10 +85,7 @@ pub fn rules_of(conn: &Connection, kinds: &[&str]) -> Result<BTreeMap<String, St
     }
     if kinds.iter().any(|kind| journal::is_often(kind)) {
         journal::each(conn, |change| match change {
-            Change::Rule(key, body) if kinds.contains(&journal::kind_of(&key)) => match body {
-                Some(body) => drop(held.insert(key, body)),
-                None => drop(held.remove(&key)),
-            },
+            Change::Rule(key, body) if kinds.contains(&journal::kind_of(&key)) => journal::apply(&mut held, key, body),
             _ => {}
         })?;
     }

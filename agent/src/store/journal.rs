@@ -34,6 +34,14 @@ pub enum Change {
     Fact(String, Option<String>),
 }
 
+/// Has `held` say what stands under `key` from now on.
+pub fn apply(held: &mut BTreeMap<String, String>, key: String, body: Option<String>) {
+    match body {
+        Some(body) => held.insert(key, body),
+        None => held.remove(&key),
+    };
+}
+
 /// The writing half: how much there is to fold.
 #[derive(Debug)]
 pub struct Journal {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json, Router,
+    Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
@@ -23,7 +23,7 @@ use super::{Authority, Denied, Terms, enrol, renew};
 use crate::{
     api::Problem,
     clock::Clock,
-    listen::Caller,
+    listen::{From, caller},
     store::{Store, StoreError},
     sync::Refusals,
 };
@@ -55,8 +55,6 @@ pub fn router(enrolment: Enrolment) -> Router {
         .with_state(enrolment)
 }
 
-type From = Option<Extension<ConnectInfo<Caller>>>;
-
 async fn enrol_route(State(at): State<Enrolment>, from: From, body: Bytes) -> Response {
     let Ok(sealed) = serde_json::from_slice::<Sealed>(&body) else { return unreadable() };
     let (now, authority, terms) = (at.clock.wall(), at.authority.clone(), at.terms.clone());
@@ -67,7 +65,7 @@ async fn enrol_route(State(at): State<Enrolment>, from: From, body: Bytes) -> Re
 async fn renew_route(State(at): State<Enrolment>, from: From, body: Bytes) -> Response {
     let Ok(sealed) = serde_json::from_slice::<Sealed>(&body) else { return unreadable() };
     let (now, authority, terms) = (at.clock.wall(), at.authority.clone(), at.terms.clone());
-    let peer = from.as_ref().and_then(|from| from.0.0.peer.clone());
+    let peer = caller(&from).and_then(|caller| caller.peer.clone());
     let outcome = at.store.write(move |tx| renew(tx, &authority, &terms, &sealed, peer.as_deref(), now)).await;
     answer(&at, &from, outcome).await
 }
@@ -97,7 +95,7 @@ async fn answer<T: serde::Serialize>(
         }
     };
     let who = denied.who.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-    let address = from.as_ref().map_or_else(String::new, |from| format!(" (from {})", from.0.0.address.ip()));
+    let address = caller(from).map_or_else(String::new, |caller| format!(" (from {})", caller.address.ip()));
     at.refusals.told(&who, denied.what, &format!("{}{address}", denied.why)).await;
     let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
     Problem::new(status, "not-enrolled", "No certificate", denied.why).into_response()

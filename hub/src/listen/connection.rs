@@ -9,7 +9,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
+use axum::{
+    Extension,
+    extract::{ConnectInfo, connect_info::Connected},
+    serve::IncomingStream,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -29,6 +33,15 @@ pub struct Caller {
     pub peer: Option<Arc<Peer>>,
     /// It said that it has no certificate: it reaches enrolment alone.
     pub enrols: bool,
+}
+
+/// Whoever sent a request, for its handler; none where the listener does not know.
+pub type From = Option<Extension<ConnectInfo<Caller>>>;
+
+/// The caller of a request.
+#[must_use]
+pub fn caller(from: &From) -> Option<&Caller> {
+    from.as_ref().map(|from| &from.0.0)
 }
 
 impl Connected<IncomingStream<'_, TlsListener>> for Caller {

@@ -8,5 +8,5 @@ mod connection;
 mod handshakes;
 
 pub use configs::{Doors, TlsError, devices, people, people_from_files};
-pub use connection::{Caller, Connection};
+pub use connection::{Caller, Connection, From, caller};
 pub use handshakes::TlsListener;

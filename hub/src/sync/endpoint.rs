@@ -8,9 +8,9 @@ use std::{
 };
 
 use axum::{
-    Extension, Json, Router,
+    Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    listen::Caller,
+    listen::{Caller, From, caller},
     store::{Device, Store, StoreChange, StoreError},
 };
 
@@ -278,12 +278,6 @@ async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, d
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
-}
-
-type From = Option<Extension<ConnectInfo<Caller>>>;
-
-fn caller(from: &From) -> Option<&Caller> {
-    from.as_ref().map(|from| &from.0.0)
 }
 
 async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {

@@ -2,26 +2,25 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use anyhow::Context;
 use gatehouse_agent::{
     core::{Core, Profile, input::Input},
     store::{Identity, Store},
 };
 use gatehouse_common::{
     bundle::Bundle,
-    fact::{FactKey, FactValue, Report, Source},
-    gate::GateKind,
     geo::{Geofence, Point},
     id::{Hash32, OrderId, ReadingId},
     lease::Lease,
-    order::{Customer, Order, OrderLine, OrderStatus, Tier},
+    order::{Order, OrderStatus},
     reading::{Reading, ReadingValue, ScanStep},
-    seal::{PrivateKey, Sealed},
-    sync::{Cursor, Downward, FeedItem, Lane},
+    seal::PrivateKey,
+    sync::Downward,
     time::UtcMs,
 };
+use gatehouse_power::hub::{self, Hub, hub_key};
 
 const YARD: Point = Point { lat: 30.2672, lon: -97.7431 };
-const HOUR_MS: i64 = 3_600_000;
 /// Devices that send positions and doors.
 const DEVICES: u64 = 200;
 
@@ -36,10 +35,6 @@ fn profile() -> anyhow::Result<Profile> {
         bundle: Bundle::usual(),
         key: PrivateKey::from_seed([7; 32]),
     })
-}
-
-fn hub_key() -> PrivateKey {
-    PrivateKey::from_seed([9; 32])
 }
 
 /// Its store at `path` and its core, as a start opens them.
@@ -64,7 +59,7 @@ pub fn reading(n: u64, now: UtcMs) -> anyhow::Result<Reading> {
         let vehicle = format!("v{device:03}").parse()?;
         ReadingValue::Position { vehicle, point, accuracy_m: Some(8.0), speed_kmh: Some(40.0) }
     };
-    Ok(of_device(&format!("device-{device:03}"), n, now, value)?)
+    of_device(&format!("device-{device:03}"), n, now, value)
 }
 
 fn of_device(source: &str, n: u64, at: UtcMs, value: ReadingValue) -> anyhow::Result<Reading> {
@@ -72,90 +67,34 @@ fn of_device(source: &str, n: u64, at: UtcMs, value: ReadingValue) -> anyhow::Re
     Ok(Reading { source: source.to_owned(), id, at, payload_hash: Hash32::of(&n.to_be_bytes()), value })
 }
 
-/// What the hub tells, page by page.
+/// The hub, and the depot's scanner.
 #[derive(Debug, Default)]
-pub struct Hub {
-    fed: u64,
+pub struct Depot {
+    hub: Hub,
     scans: u64,
 }
 
-impl Hub {
-    fn page(&mut self, says: Vec<Downward>) -> Input {
-        let mut items = Vec::new();
-        for says in says {
-            self.fed += 1;
-            items.push(FeedItem { lane: says.usual_lane(), position: self.fed, says });
-        }
-        let mut cursor = Cursor::default();
-        cursor.pass(Lane::Rest, self.fed);
-        Input::Feed { items, cursor, more: false }
-    }
-
-    /// A lease that covers all that is measured, with the customer's credit.
+impl Depot {
+    /// A lease that covers all that is measured.
     pub fn lease(&mut self, now: UtcMs) -> anyhow::Result<Input> {
-        let lasts_ms = 8 * HOUR_MS;
         let lease = Lease {
-            id: "L1".parse()?,
-            site: "D1".parse()?,
-            granted_at: now,
-            lasts_ms: lasts_ms.unsigned_abs(),
-            expires_at: now.plus(lasts_ms),
             value_ceiling_minor: 10_000_000_000,
             credit_minor: BTreeMap::from([("C1".parse()?, 5_000_000_000)]),
             stock: BTreeMap::from([("P1".parse()?, 10_000_000)]),
-            age_limit_ms: BTreeMap::from([(GateKind::Inventory, 21_600_000), (GateKind::Credit, 21_600_000)]),
-            bundle: Bundle::usual().hash,
-            erp_read_at: now,
+            ..hub::lease("L1", Bundle::usual().hash, now)
         };
-        let credit = FactValue::Credit { on_hold: false, headroom_minor: 1_000_000_000 };
-        let credit = fact(FactKey::Credit { customer: "C1".parse()? }, credit, now)?;
-        Ok(self.page(vec![Downward::Lease(Sealed::new(&lease, &hub_key())?), credit]))
+        Ok(self.hub.page(vec![hub::signed(&lease).context("the lease cannot be signed")?]))
     }
 
     /// The `n`th order and all that it waits for but its papers: the hub's page, and the scan of its goods.
     pub fn order(&mut self, n: u32, now: UtcMs) -> anyhow::Result<[Input; 2]> {
         let id = order_id(n)?;
-        let order = Order {
-            id: id.clone(),
-            version: 1,
-            site: "D1".parse()?,
-            customer: Customer { id: "C1".parse()?, name: "Customer One".into(), tier: Tier::B },
-            lines: vec![OrderLine {
-                line: 1,
-                product: "P1".parse()?,
-                quantity: 2,
-                unit_price_minor: 1_000,
-                unit_weight_grams: None,
-            }],
-            currency: "EUR".into(),
-            class: "standard".into(),
-            vehicle: format!("T{n}").parse()?,
-            carrier: "CARR".parse()?,
-            door: format!("d{n}").parse()?,
-            planned_departure: now.plus(HOUR_MS),
-            window_end: now.plus(3 * HOUR_MS),
-            destination: None,
-            status: OrderStatus::Released,
-            route: None,
-            cut_off: None,
-            dangerous_goods: false,
-        };
-        let says = vec![
-            Downward::Order(serde_json::to_string(&order)?),
-            fact(FactKey::Inventory { order: id.clone(), line: 1 }, FactValue::Inventory { confirmed: 2 }, now)?,
-            fact(
-                FactKey::Carrier { order: id.clone() },
-                FactValue::Carrier { accepted: true, carrier: "CARR".parse()? },
-                now,
-            )?,
-            fact(
-                FactKey::Capacity { order: id.clone() },
-                FactValue::Capacity { sufficient: true, vehicle: None },
-                now,
-            )?,
-        ];
+        let (vehicle, door) = (format!("T{n}").parse()?, format!("d{n}").parse()?);
+        let order = Order { vehicle, door, ..hub::order(&id, 1, OrderStatus::Released, now) };
+        let mut says = vec![Downward::Order(serde_json::to_string(&order)?)];
+        says.extend(hub::facts(&id, 1_000_000_000, now));
         let scan = ReadingValue::Scan { step: ScanStep::Staged, order: id, line: 1, quantity: 2 };
-        Ok([self.page(says), self.scanned(now, scan)?])
+        Ok([self.hub.page(says), self.scanned(now, scan)?])
     }
 
     /// What stands at the door of the `n`th order, as its sensor says.
@@ -178,9 +117,4 @@ impl Hub {
 /// The name of the `n`th order.
 pub fn order_id(n: u32) -> anyhow::Result<OrderId> {
     Ok(format!("SO-{n}").parse()?)
-}
-
-fn fact(key: FactKey, value: FactValue, at: UtcMs) -> anyhow::Result<Downward> {
-    let report = Report { key, value, source: Source::Wms, at, evidence: "told".into() };
-    Ok(Downward::Fact(serde_json::to_string(&report)?))
 }

@@ -20,7 +20,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     aim,
-    depot::{self, Hub, order_id},
+    depot::{self, Depot, order_id},
 };
 
 /// Readings of the load in a second.
@@ -45,20 +45,20 @@ async fn measure(orders: u32) -> anyhow::Result<bool> {
     let (driver, handle) = Driver::start(core, store, clock.clone(), acknowledged)?;
     let load = tokio::spawn(load(handle.clone(), clock.clone()));
     let mut changes = handle.subscribe();
-    let mut hub = Hub::default();
+    let mut depot = Depot::default();
     handle.send(Input::Line(Line::Up { recalls_known: true })).await?;
-    handle.send(hub.lease(clock.wall())?).await?;
+    handle.send(depot.lease(clock.wall())?).await?;
     let mut took_ms = Vec::new();
     for n in 0..orders {
         let dispatch = document_id(&order_id(n)?, &"D1".parse()?, 1);
-        for input in hub.order(n, clock.wall())? {
+        for input in depot.order(n, clock.wall())? {
             handle.send(input).await?;
         }
-        handle.send(hub.at_door(n, clock.wall())?).await?;
+        handle.send(depot.at_door(n, clock.wall())?).await?;
         tokio::time::sleep(PAUSE).await;
         handle.prove().await?;
         while changes.try_recv().is_ok() {}
-        let papers = hub.papers(n, clock.wall())?;
+        let papers = depot.papers(n, clock.wall())?;
         let started = Instant::now();
         handle.send(papers).await?;
         tokio::time::timeout(STUCK, changed(&mut changes, dispatch)).await.context("nothing came of the papers")??;

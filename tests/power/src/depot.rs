@@ -11,23 +11,21 @@ use gatehouse_agent::core::{
 use gatehouse_common::{
     bundle::{Bundle, Rules},
     dispatch::document_id,
-    fact::{FactKey, FactValue, Report, Source},
-    gate::GateKind,
     geo::{Geofence, Point},
     id::{Hash32, OrderId, ReadingId},
-    lease::Lease,
-    order::{Customer, Order, OrderLine, OrderStatus, Tier},
+    order::{Order, OrderStatus},
     reading::{Reading, ReadingValue, ScanStep},
-    seal::{PrivateKey, Sealed},
-    sync::{Cursor, Downward, FeedItem, Lane},
+    seal::PrivateKey,
+    sync::Downward,
     time::{BootId, Moment, UtcMs},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use crate::hub::{self, Hub, hub_key};
+
 const YARD: Point = Point { lat: 30.0, lon: -97.0 };
 /// 2015-03-10 08:00 UTC.
 const MORNING: UtcMs = UtcMs(1_425_974_400_000);
-const HOUR_MS: i64 = 3_600_000;
 
 /// What the driver has gathered at one moment.
 #[derive(Debug, Clone)]
@@ -54,10 +52,6 @@ pub fn profile() -> Profile {
     }
 }
 
-fn hub_key() -> PrivateKey {
-    PrivateKey::from_seed([9; 32])
-}
-
 /// A depot's life, drawn from dice.
 #[derive(Debug)]
 pub struct Life {
@@ -65,7 +59,7 @@ pub struct Life {
     now: Moment,
     sent: Vec<Reading>,
     receipts: u64,
-    fed: u64,
+    hub: Hub,
     orders: u64,
     versions: BTreeMap<OrderId, u64>,
     taken: u64,
@@ -88,7 +82,7 @@ impl Life {
             now,
             sent: Vec::new(),
             receipts: 0,
-            fed: 0,
+            hub: Hub::default(),
             orders: 0,
             versions: BTreeMap::new(),
             taken: 0,
@@ -204,43 +198,12 @@ impl Life {
         }
     }
 
-    fn feed(&mut self, says: Downward) -> Input {
-        self.fed += 1;
-        let items = vec![FeedItem { lane: says.usual_lane(), position: self.fed, says }];
-        let mut cursor = Cursor::default();
-        cursor.pass(Lane::Rest, self.fed);
-        Input::Feed { items, cursor, more: false }
-    }
-
     fn version(&mut self, id: &OrderId, status: OrderStatus) -> Input {
         let version = self.versions.entry(id.clone()).or_default();
         *version += 1;
-        let order = Order {
-            id: id.clone(),
-            version: *version,
-            site: name("D1"),
-            customer: Customer { id: name("C1"), name: "Customer One".into(), tier: Tier::B },
-            lines: vec![OrderLine {
-                line: 1,
-                product: name("P1"),
-                quantity: 2,
-                unit_price_minor: 1_000,
-                unit_weight_grams: None,
-            }],
-            currency: "EUR".into(),
-            class: "standard".into(),
-            vehicle: name("V1"),
-            carrier: name("CARR"),
-            door: name("3"),
-            planned_departure: self.now.wall.plus(HOUR_MS),
-            window_end: self.now.wall.plus(3 * HOUR_MS),
-            destination: Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon }),
-            status,
-            route: None,
-            cut_off: None,
-            dangerous_goods: false,
-        };
-        self.feed(Downward::Order(text(&order)))
+        let destination = Some(Point { lat: YARD.lat + 0.5, lon: YARD.lon });
+        let order = Order { destination, ..hub::order(id, *version, status, self.now.wall) };
+        self.hub.page(vec![Downward::Order(text(&order))])
     }
 
     /// A new order with everything that it waits for.
@@ -248,15 +211,8 @@ impl Life {
         self.orders += 1;
         let id: OrderId = name(&format!("SO-{}", self.orders));
         let mut inputs = vec![self.version(&id, OrderStatus::Released)];
-        let facts = [
-            (FactKey::Inventory { order: id.clone(), line: 1 }, FactValue::Inventory { confirmed: 2 }),
-            (FactKey::Carrier { order: id.clone() }, FactValue::Carrier { accepted: true, carrier: name("CARR") }),
-            (FactKey::Capacity { order: id.clone() }, FactValue::Capacity { sufficient: true, vehicle: None }),
-            (FactKey::Credit { customer: name("C1") }, FactValue::Credit { on_hold: false, headroom_minor: 1_000_000 }),
-        ];
-        for (key, value) in facts {
-            let report = Report { key, value, source: Source::Wms, at: self.now.wall, evidence: "told".into() };
-            inputs.push(self.feed(Downward::Fact(text(&report))));
+        for fact in hub::facts(&id, 1_000_000, self.now.wall) {
+            inputs.push(self.hub.page(vec![fact]));
         }
         let values = [
             ReadingValue::Scan { step: ScanStep::Staged, order: id.clone(), line: 1, quantity: 2 },
@@ -285,24 +241,8 @@ impl Life {
 
     fn lease(&mut self) -> Input {
         self.leases += 1;
-        let lasts_ms = 8 * HOUR_MS;
-        let lease = Lease {
-            id: name(&format!("L{}", self.leases)),
-            site: name("D1"),
-            granted_at: self.now.wall,
-            lasts_ms: lasts_ms.unsigned_abs(),
-            expires_at: self.now.wall.plus(lasts_ms),
-            value_ceiling_minor: 10_000_000,
-            credit_minor: BTreeMap::from([(name("C1"), 5_000_000)]),
-            stock: BTreeMap::from([(name("P1"), 100)]),
-            age_limit_ms: BTreeMap::from([(GateKind::Inventory, 21_600_000), (GateKind::Credit, 21_600_000)]),
-            bundle: Hash32::of(b""),
-            erp_read_at: self.now.wall,
-        };
-        match Sealed::new(&lease, &hub_key()) {
-            Ok(sealed) => self.feed(Downward::Lease(sealed)),
-            Err(_) => Input::Tick,
-        }
+        let lease = hub::lease(&format!("L{}", self.leases), Hash32::of(b""), self.now.wall);
+        hub::signed(&lease).map_or(Input::Tick, |lease| self.hub.page(vec![lease]))
     }
 
     fn tap(&mut self) -> Input {
@@ -341,12 +281,13 @@ pub fn readings_of(step: &Step) -> Vec<(String, ReadingId, Hash32)> {
     step.inputs.iter().filter_map(of).collect()
 }
 
-fn text<T: serde::Serialize>(value: &T) -> String {
+/// A value as the hub sends it.
+pub(crate) fn text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A name out of a literal.
 #[allow(clippy::panic)]
-fn name<T: std::str::FromStr>(text: &str) -> T {
+pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("{text} is no name"))
 }

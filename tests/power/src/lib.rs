@@ -12,6 +12,7 @@
 pub mod depot;
 pub mod disk;
 pub mod faults;
+pub mod hub;
 pub mod machine;
 pub mod trial;
 #[allow(unsafe_code)]
