@@ -2,8 +2,10 @@
 
 use super::{
     cursor::{Cursor, Lane, LedgerEpoch},
-    message::{FeedItem, Pull, PullReply, Push, PushReply, Upward},
+    message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Upward},
+    page::mark,
 };
+use crate::{document::gate::change_hash, id::Hash32, seal::Sealed};
 
 /// Most records or items in one message.
 pub const BATCH_MAX: usize = 500;
@@ -173,6 +175,16 @@ impl Upward {
     }
 }
 
+/// The marks of the changes among `items`, in their order. What is no sound change has none.
+#[must_use]
+pub fn marks(items: &[FeedItem]) -> Vec<Hash32> {
+    let of = |item: &FeedItem| match &item.says {
+        Downward::Chunk { document, bytes, .. } => change_hash(bytes).ok().map(|change| mark(document, &change)),
+        _ => None,
+    };
+    items.iter().filter_map(of).collect()
+}
+
 /// The hub's end of a pull: which rows a page takes.
 ///
 /// The hub keeps no session per device. It asks its store for the rows of each lane after the
@@ -222,6 +234,17 @@ impl HubPage {
         if !self.full {
             self.cursor.pass(lane, position);
         }
+    }
+
+    /// Adds what the hub signs of the page. It counts as nothing new, and moves no cursor.
+    pub fn attest(&mut self, sealed: Sealed) {
+        self.items.push(FeedItem { lane: Lane::Rest, position: 0, says: Downward::Page(sealed) });
+    }
+
+    /// The marks of the page's changes, in their order, as a [`super::PageDigest`] names them.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Hash32> {
+        marks(&self.items)
     }
 
     /// Whether there is nothing to send.
