@@ -2,7 +2,7 @@
 
 use gatehouse_common::{
     case::{CaseState, WaitsFor},
-    id::{ActorName, DocumentId, Hash32},
+    id::{ActorName, DocumentId, DocumentKind, Hash32},
     reading::{ProofLine, Reading},
     sync::{Cursor, FeedItem, Rejection, Standing},
     time::UtcMs,
@@ -51,6 +51,8 @@ pub enum Input {
         through: u64,
         /// Numbers that were not let in, with the reason.
         rejected: Vec<Rejection>,
+        /// Those of them that are changes of documents, in the order of their numbers.
+        changes: Vec<RefusedChange>,
         /// The last number that the hub's newest backup covers; rows up to here may be forgotten.
         kept_through: u64,
     },
@@ -60,6 +62,19 @@ pub enum Input {
     Tap(Tap),
     /// Time has passed.
     Tick,
+}
+
+/// A change of a document that the hub did not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedChange {
+    /// Which document.
+    pub document: DocumentId,
+    /// Case or dispatch.
+    pub kind: DocumentKind,
+    /// Hash of the change.
+    pub change: Hash32,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What a message shows beside its readings.

@@ -21,6 +21,7 @@ mod physical;
 mod readiness;
 mod readings;
 mod recalls;
+mod refused;
 pub mod rules;
 pub mod senders;
 pub mod signals;
@@ -142,6 +143,8 @@ pub struct Core {
     line: LineSeen,
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
+    /// Changes that were written because the hub had not let others in.
+    rewritten: BTreeSet<Hash32>,
     senders: Table<SenderState>,
     drills: Table<Option<Drill>>,
     kept_facts: Table<Option<Fact>>,
@@ -197,6 +200,7 @@ impl Core {
             line: LineSeen::default(),
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
+            rewritten: BTreeSet::new(),
             senders: Table::new("sender"),
             drills: Table::new("drill"),
             kept_facts: Table::new("kept_fact"),
@@ -270,6 +274,7 @@ impl Core {
             "clock" => serde_json::from_str(body).map(|hlc| (self.hlc, self.hlc_settled) = (hlc, hlc)),
             "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
+            refused::REWRITTEN => serde_json::from_str(body).map(|changes| self.rewritten = changes),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
             drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
@@ -356,12 +361,13 @@ impl Core {
                 self.begin_epoch(now, &known);
                 self.keep(now, GroundInput::Outlived(known));
             }
-            Input::Pushed { through, rejected, kept_through } => {
+            Input::Pushed { through, rejected, changes, kept_through } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
                     tracing::error!(outbox.n = number, reason, "the hub did not let in record {number}: {reason}");
                 }
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
+                changes.iter().for_each(|change| self.take_refused_change(now, change));
                 self.changed(Change::Status);
             }
             Input::Line(line) => {

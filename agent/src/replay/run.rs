@@ -352,6 +352,10 @@ impl Pair {
             GroundInput::StartAgain => self.both(at, &Input::StartAgain { cursor: Cursor::default() }),
             GroundInput::Outlived(standing) => self.both(at, &Input::Outlived(standing)),
             GroundInput::Tap(tap) => self.both(at, &Input::Tap(tap)),
+            GroundInput::Refused(change) => {
+                let (rejected, changes) = (Vec::new(), vec![change]);
+                self.both(at, &Input::Pushed { through: 0, rejected, changes, kept_through: 0 });
+            }
             // Given elsewhere, or nothing but time.
             GroundInput::Looked | GroundInput::Started { .. } | GroundInput::Rules { .. } | GroundInput::Feed(_) => {
                 self.both(at, &Input::Tick)

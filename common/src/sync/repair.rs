@@ -160,6 +160,10 @@ pub struct Unfitting;
 /// A comparison under way, at the device.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
+    /// Asked before any heads are.
+    first: VecDeque<Repair>,
+    /// What the answer to a proof said.
+    ledger: Option<LedgerEpoch>,
     after: Option<DocumentId>,
     asked_through: Option<DocumentId>,
     /// The position of the first answer: what came later may be missing from it.
@@ -177,10 +181,38 @@ impl Comparison {
         Self::default()
     }
 
+    /// One after the hub's ledger began another life: the leases that are held here come before the heads.
+    #[must_use]
+    pub fn anew(leases: Vec<Sealed>) -> Self {
+        let first = if leases.is_empty() { VecDeque::new() } else { VecDeque::from([Repair::Leases(leases)]) };
+        Self { first, ..Self::default() }
+    }
+
+    /// One that compares heads only if one hash over all of them differs.
+    #[must_use]
+    pub fn check(documents: u64, heads: Hash32) -> Self {
+        Self { first: VecDeque::from([Repair::Digest { documents, heads }]), ..Self::default() }
+    }
+
+    /// No comparison: only the question whether the hub knows the run in which it sent the newest page that is kept.
+    #[must_use]
+    pub fn prove(page: Sealed) -> Self {
+        Self { first: VecDeque::from([Repair::Prove(page)]), is_over: true, ..Self::default() }
+    }
+
+    /// Which life of the ledger it is, once the hub has looked at a proof.
+    #[must_use]
+    pub fn ledger(&self) -> Option<LedgerEpoch> {
+        self.ledger
+    }
+
     /// What to ask next.
     /// # Errors
     /// What the store says.
     pub fn next<L: Local>(&mut self, local: &L) -> Result<Step, L::Error> {
+        if let Some(asked) = self.first.pop_front() {
+            return Ok(Step::Ask(asked));
+        }
         while self.giving.is_empty()
             && let Some((document, heads)) = self.to_give.pop_front()
         {
@@ -203,7 +235,15 @@ impl Comparison {
     /// [`Unfitting`].
     pub fn answered(&mut self, reply: Repaired) -> Result<Vec<FeedItem>, Unfitting> {
         match reply {
-            Repaired::Given(_) => Ok(Vec::new()),
+            Repaired::Given(_) | Repaired::Noted => Ok(Vec::new()),
+            Repaired::Ledger(ledger) => {
+                self.ledger = Some(ledger);
+                Ok(Vec::new())
+            }
+            Repaired::Alike(alike) => {
+                self.is_over = alike != Some(false);
+                Ok(Vec::new())
+            }
             Repaired::Heads { differ, through, head } => {
                 self.head.get_or_insert(head);
                 let reached = through.or(self.asked_through);
@@ -219,7 +259,6 @@ impl Comparison {
                 }
                 Ok(items)
             }
-            _ => Err(Unfitting),
         }
     }
 
@@ -391,9 +430,19 @@ mod tests {
     }
 
     #[test]
+    fn heads_are_compared_only_where_the_hash_over_all_differs() {
+        let asks = |answer| {
+            let mut comparison = Comparison::check(1, Hash32::ZERO);
+            assert!(matches!(comparison.next(&Side::default()), Ok(Step::Ask(Repair::Digest { documents: 1, .. }))));
+            assert_eq!(comparison.answered(Repaired::Alike(answer)), Ok(Vec::new()));
+            matches!(comparison.next(&Side::default()), Ok(Step::Ask(Repair::Heads { .. })))
+        };
+        assert_eq!([Some(true), Some(false), None].map(asks), [false, true, false]);
+    }
+
+    #[test]
     fn an_answer_that_leads_nowhere_ends_the_comparison() {
         let mut comparison = Comparison::new();
-        assert_eq!(comparison.answered(Repaired::Noted), Err(Unfitting));
         let forward = Repaired::Heads { differ: Vec::new(), through: Some(id(1)), head: 1 };
         assert_eq!(comparison.answered(forward.clone()), Ok(Vec::new()));
         assert_eq!(comparison.answered(forward), Err(Unfitting), "the same place again");
