@@ -96,6 +96,13 @@ pub async fn once(
     told: &mut BTreeSet<SiteId>,
 ) -> Result<(), StoreError> {
     let now = clock.wall();
+    if let Some(untold) = nothing_can_be_lent(store).await? {
+        if told.insert(untold.clone()) {
+            warn!(site = %untold, "after the restore depot {untold} has not told its leases; until then, or until they \
+                   are written off, nobody gets a new lease");
+        }
+        return Ok(());
+    }
     let sites = match store.read(move |r| connected_sites(r, now)).await {
         Ok(sites) => sites,
         Err(e @ StoreError::Stopped) => return Err(e),
@@ -118,6 +125,18 @@ pub async fn once(
         }
     }
     Ok(())
+}
+
+/// A depot that may hold leases which this store has forgotten: what they set aside of which customer nobody knows.
+async fn nothing_can_be_lent(store: &Store) -> Result<Option<SiteId>, StoreError> {
+    match store.read(|r| r.sites_with_untold_leases()).await {
+        Ok(untold) => Ok(untold.into_iter().next()),
+        Err(e @ StoreError::Stopped) => Err(e),
+        Err(error) => {
+            warn!(%error, "it cannot be read which leases were told");
+            Ok(None)
+        }
+    }
 }
 
 /// Depots with a gateway that was heard lately.

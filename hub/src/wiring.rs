@@ -105,7 +105,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = lock(&database)?;
-    let store = Store::open(&database, &hub.name)?;
+    let store = Store::open_after(&database, &hub.name, clock.wall())?;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
     let address = listener.local_addr()?;

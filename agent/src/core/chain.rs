@@ -21,6 +21,7 @@ use super::{
     Core,
     cases::Matter,
     decision::{Change, Effect, Record},
+    refused::life_of,
     signals::watch::Gravity,
     start::ChainTail,
 };

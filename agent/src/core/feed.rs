@@ -7,7 +7,6 @@ use gatehouse_common::{
     document::{Applied, Chunk, Document, Entry, gate::inspect},
     fact::{Fact, FactKey, Report},
     id::{DocumentId, DocumentKind, Hash32, OrderId},
-
     order::{Order, OrderStatus},
     seal::Sealed,
     sync::{Attested, Cursor, Downward, FeedItem, session::marks},

@@ -126,7 +126,11 @@ impl Core {
         let told = |record: &Record| {
             matches!(
                 record,
-                Record::Chunk { .. } | Record::Whole { .. } | Record::Decision { .. } | Record::Status { .. } | Record::Tracks { .. }
+                Record::Chunk { .. }
+                    | Record::Whole { .. }
+                    | Record::Decision { .. }
+                    | Record::Status { .. }
+                    | Record::Tracks { .. }
             )
         };
         if self.out.records.iter().any(told) {

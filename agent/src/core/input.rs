@@ -43,6 +43,11 @@ pub enum Input {
         /// The start of the new life.
         cursor: Cursor,
     },
+    /// Hub and device hold the same documents: take this cursor, which is past what was compared.
+    Alike {
+        /// Where the device stands.
+        cursor: Cursor,
+    },
     /// The hub knows more of this device than its store does: the store is an older copy.
     Outlived(Standing),
     /// The hub has taken the outbox this far.

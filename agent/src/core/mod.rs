@@ -44,7 +44,7 @@ use gatehouse_common::{
     fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
-    id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    id::{DeviceId, DocumentId, DocumentKind, Hash32, OrderId, SiteId, VehicleId},
     lease::HeldLease,
     order::Order,
     seal::{PrivateKey, PublicKey},
@@ -356,6 +356,10 @@ impl Core {
                 self.write_line();
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
+            }
+            Input::Alike { cursor } => {
+                self.cursor = cursor;
+                self.out.records.extend([Record::Cursor(cursor), Record::PagesOutlive { cursor }]);
             }
             Input::Outlived(known) => {
                 self.begin_epoch(now, &known);

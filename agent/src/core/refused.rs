@@ -10,18 +10,19 @@ use gatehouse_common::{
     case::{self, CaseType},
     dispatch,
     document::{Actor, Chunk, Document, DocumentError, Entry, EntryKey},
-    id::{DocumentId, DocumentKind, Hash32},
+    id::{DocumentKind, Hash32},
     time::Moment,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Case, Core, Dispatch,
-    cases::{Gravity, Matter},
+    cases::Matter,
     decision::{Change, Effect, Record},
     dispatches::folded,
     ground::GroundInput,
     input::RefusedChange,
+    signals::watch::Gravity,
 };
 
 /// The number of actors that one life of a device may begin: the lower half of an epoch is that of the life, which
@@ -118,7 +119,8 @@ impl Core {
             "the hub did not let in change {} of {}: {}; the change is kept, {entries} entries were written again",
             refused.change, self.profile.device, refused.reason
         );
-        let is_case = refused.kind == DocumentKind::Case && self.cases.get(&refused.document).is_some_and(|c| c.view.is_some());
+        let is_case =
+            refused.kind == DocumentKind::Case && self.cases.get(&refused.document).is_some_and(|c| c.view.is_some());
         if is_case {
             let says = case::Says::Acted { action: "write again".to_owned(), outcome: what };
             return self.say_case(now, refused.document, "rule", vec![says]);
@@ -184,7 +186,8 @@ fn in_order<'a, T>(all: &BTreeMap<EntryKey, Entry<T>>, keys: impl Iterator<Item 
     let mut waiting: BTreeSet<EntryKey> = keys.cloned().collect();
     let mut order = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let is_free = |key: &&EntryKey| all.get(*key).is_none_or(|e| e.after.iter().all(|past| !waiting.contains(past)));
+        let is_free =
+            |key: &&EntryKey| all.get(*key).is_none_or(|e| e.after.iter().all(|past| !waiting.contains(past)));
         let free: Vec<EntryKey> = waiting.iter().filter(is_free).cloned().collect();
         // Entries that name each other in a circle come as they are.
         let next = if free.is_empty() { waiting.iter().cloned().collect() } else { free };

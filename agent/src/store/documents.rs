@@ -1,12 +1,15 @@
 //! Cases and dispatches: chunks as ground, documents and gates as derived from them.
 
 use gatehouse_common::{
+    case::CaseState,
+    dispatch::DispatchState,
     document::Chunk,
     gate::GateResult,
     id::{DocumentId, DocumentKind},
     sync::repair::Heads,
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
+use serde::Deserialize;
 
 use super::{
     Store, StoreError, checksum,
@@ -99,14 +102,16 @@ pub fn with_chunks(conn: &Connection) -> Result<Vec<(DocumentId, DocumentKind)>>
 /// The chunks of a document in the order in which they were written, each with its position.
 pub fn chunks_of(conn: &Connection, document: DocumentId) -> Result<Vec<(u64, Chunk)>> {
     let id = document.to_string();
-    conn.prepare_cached("SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 AND aside = 0 ORDER BY position")?
-        .query_map([&id], |row| {
-            let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
-            checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
-            let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
-            Ok((position, Chunk { hash, bytes }))
-        })?
-        .collect()
+    conn.prepare_cached(
+        "SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 AND aside = 0 ORDER BY position",
+    )?
+    .query_map([&id], |row| {
+        let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
+        checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
+        let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
+        Ok((position, Chunk { hash, bytes }))
+    })?
+    .collect()
 }
 
 /// Documents behind `after` with their heads, by rising id, at most `limit`.
@@ -119,6 +124,33 @@ pub fn heads(conn: &Connection, after: Option<DocumentId>, limit: usize) -> Resu
             Ok((id, from_json(&heads)?))
         })?
         .collect()
+}
+
+/// Documents that somebody still works on, with their heads, by rising id.
+pub fn open_heads(conn: &Connection) -> Result<Vec<Heads>> {
+    let mut query = conn.prepare_cached("SELECT document, kind, heads, view FROM documents ORDER BY document")?;
+    let mut rows = query.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, kind, view): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(3)?);
+        let is_over = match kind_of(&kind) {
+            Some(DocumentKind::Dispatch) => {
+                from_json::<Option<State<DispatchState>>>(&view)?.is_some_and(|v| v.state.is_over_at_depot())
+            }
+            _ => from_json::<Option<State<CaseState>>>(&view)?.is_some_and(|v| v.state.is_over()),
+        };
+        if !is_over {
+            let id = id.parse().map_err(|_| checksum::mismatch(format!("document {id}")))?;
+            open.push((id, from_json(&row.get::<_, String>(2)?)?));
+        }
+    }
+    Ok(open)
+}
+
+/// Of a view, where it stands.
+#[derive(Deserialize)]
+struct State<S> {
+    state: S,
 }
 
 /// A document as it is stored, with its kind.

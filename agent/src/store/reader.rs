@@ -50,11 +50,7 @@ impl Local for Reader {
         self.ask(|conn| documents::heads(conn, after, limit))
     }
 
-    fn beyond(
-        &self,
-        document: DocumentId,
-        heads: &[Hash32],
-    ) -> Result<Option<(DocumentKind, Vec<Chunk>)>, StoreError> {
+    fn beyond(&self, document: DocumentId, heads: &[Hash32]) -> Result<Option<(DocumentKind, Vec<Chunk>)>, StoreError> {
         let Some((kind, snapshot)) = self.ask(|conn| documents::one(conn, document))? else { return Ok(None) };
         match Document::load(&snapshot).and_then(|document| document.chunks_beyond(heads)) {
             Ok(chunks) => Ok(Some((kind, chunks))),
@@ -419,11 +415,11 @@ impl Reader {
         self.ask(|conn| outbox::changes_among(conn, rejected))
     }
 
-    /// One hash over the heads of all documents, and how many they are.
+    /// One hash over the heads of all documents that somebody still works on, and how many they are.
     /// # Errors
     /// [`StoreError`].
     pub fn digest(&self) -> Result<(u64, Hash32), StoreError> {
-        let heads = self.ask(|conn| documents::heads(conn, None, usize::MAX))?;
+        let heads = self.ask(documents::open_heads)?;
         Ok((heads.len() as u64, digest(&heads)))
     }
 

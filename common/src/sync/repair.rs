@@ -39,14 +39,15 @@ pub enum Repair {
     Prove(Sealed),
     /// These leases are held here, each as the hub signed it. Answered by [`Repaired::Noted`].
     Leases(Vec<Sealed>),
-    /// Are we alike? Answered by [`Repaired::Alike`].
+    /// Are we alike in what somebody still works on? Answered by [`Repaired::Alike`].
     Digest {
-        /// How many documents are held here.
+        /// How many documents there are that are not over.
         documents: u64,
         /// [`digest`] over their heads.
         heads: Hash32,
     },
-    /// These are all documents held here between two places. Answered by [`Repaired::Heads`].
+    /// These are all documents held here between two places. What is not held here and long over is not sent again:
+    /// a device forgets it. Answered by [`Repaired::Heads`].
     Heads {
         /// Behind which document the stretch begins; at the first if none.
         after: Option<DocumentId>,

@@ -135,6 +135,11 @@ impl DeviceSession {
         }
     }
 
+    /// The store has committed what a comparison brought, and stands at `cursor`.
+    pub fn alike(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+    }
+
     /// A request failed: nothing is in flight, and recalls may have been missed.
     pub fn line_lost(&mut self) {
         self.push_in_flight = None;

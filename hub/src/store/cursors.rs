@@ -10,14 +10,14 @@ use super::{
     sql::{Connection, params},
 };
 
-const LEDGER_EPOCH: &str = "ledger.epoch";
+pub(super) const LEDGER_EPOCH: &str = "ledger.epoch";
 const ACTOR_EPOCH: &str = "actor.epoch";
 const HLC: &str = "hlc";
 
-/// Begins another actor epoch; in a new store also a ledger epoch. Returns the actor epoch.
-pub(super) fn begin(sql: &Connection) -> Result<u32, StoreError> {
+/// Begins another actor epoch, `least` at least; in a new store also a ledger epoch. Returns the actor epoch.
+pub(super) fn begin(sql: &Connection, least: u32) -> Result<u32, StoreError> {
     sql.begin_writing()?;
-    let begun = begin_in(sql);
+    let begun = begin_in(sql, least);
     match &begun {
         Ok(_) => sql.commit().map_err(|e| StoreError::NotWritten(e.why))?,
         Err(_) => sql.give_up(),
@@ -25,20 +25,25 @@ pub(super) fn begin(sql: &Connection) -> Result<u32, StoreError> {
     begun
 }
 
-fn begin_in(sql: &Connection) -> Result<u32, StoreError> {
+fn begin_in(sql: &Connection, least: u32) -> Result<u32, StoreError> {
     let reader = Reader { sql };
     let epoch = reader.cursor(ACTOR_EPOCH)?.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).saturating_add(1);
+    let epoch = epoch.max(least);
     put(sql, ACTOR_EPOCH, &epoch.to_string())?;
     if reader.cursor(LEDGER_EPOCH)?.is_none() {
         put(sql, LEDGER_EPOCH, &fresh_epoch().to_string())?;
     }
+    sql.execute(
+        "INSERT INTO runs (run, began) SELECT CAST (?1 AS BIGINT), feed FROM turn WHERE id = 1 ON CONFLICT (run) DO NOTHING",
+        params![epoch],
+    )?;
     // What was handed to the queue's worker before the stop may have reached the ERP: it is asked for first.
     sql.execute("UPDATE postings SET claimed = 0 WHERE claimed = 1", params![])?;
     Ok(epoch)
 }
 
 /// Never 0, which devices send before they know any.
-fn fresh_epoch() -> u64 {
+pub(super) fn fresh_epoch() -> u64 {
     rand::random::<u64>() | 1
 }
 
@@ -73,16 +78,6 @@ impl Tx<'_> {
     /// [`StoreError::Sql`].
     pub fn set_cursor(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         put(self.sql, name, value)
-    }
-
-    /// Begins another life of the ledger, after the file was restored from a backup: every device starts
-    /// again and sends once more what the backup did not have. Positions go on; none is given twice.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn begin_ledger_epoch(&mut self) -> Result<LedgerEpoch, StoreError> {
-        let epoch = fresh_epoch();
-        self.set_cursor(LEDGER_EPOCH, &epoch.to_string())?;
-        Ok(LedgerEpoch(epoch))
     }
 
     /// The hybrid clock's reading for the next entry, never behind `seen`.

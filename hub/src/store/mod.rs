@@ -6,6 +6,7 @@
 //! Ground (the ledger, decisions, the audit) only grows; each row has a checksum that is verified
 //! when it is read. Everything else can be derived from it.
 
+mod alike;
 pub mod audit;
 pub mod cursors;
 pub mod decisions;
@@ -16,6 +17,7 @@ pub mod folding;
 pub mod identities;
 pub mod leases;
 pub mod ledger;
+pub mod lives;
 mod migrations;
 pub mod orders;
 pub mod quarantine;
@@ -39,7 +41,7 @@ use std::{
 use gatehouse_common::{
     document::{Actor, ActorKind, Document, DocumentError},
     id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
-    time::Hlc,
+    time::{Hlc, UtcMs},
 };
 use tokio::sync::broadcast;
 
@@ -244,8 +246,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Foreign`] names what is wrong with the file; [`StoreError::Sql`] if it cannot be opened.
     pub fn open(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
+        Self::open_after(path, name, UtcMs(0))
+    }
+
+    /// As [`Self::open`], at `now`. The actor's epoch is then never below the seconds of that time: one that the store
+    /// has forgotten, since it is an older copy put back, is not taken a second time.
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_after(path: &Path, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
         let connection = Connection::open_sqlite(path)?;
-        let epoch = cursors::begin(&connection)?;
+        let epoch = cursors::begin(&connection, u32::try_from(now.0 / 1_000).unwrap_or(0))?;
         Self::over(connection, path, name, epoch)
     }
 

@@ -18,9 +18,6 @@ use tracing::warn;
 use super::{gate, standing};
 use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, quarantine::Refused};
 
-/// How many taken records a device keeps for the day that the hub's disk is lost.
-const KEEP: u64 = 10_000;
-
 /// Takes `push` of `device` in the transaction `tx`. The answer may be sent once that is committed.
 /// `key` is the hub's, for the receipts of chains.
 /// # Errors
@@ -59,9 +56,11 @@ pub fn handle_push(
         (Some(first), Some(last)) => tx.rejections(&device.device, push.outbox_epoch, first, last)?,
         _ => Vec::new(),
     };
+    tx.mark_day(now.wall)?;
+    let kept = tx.kept(&device.device, push.outbox_epoch, now.wall)?;
     // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
-    Ok(PushReply { taken_through, rejected, kept_through: taken.saturating_sub(KEEP) })
+    Ok(PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) })
 }
 
 /// Receipts a chain: a tail that is cut off later shows against it.
@@ -85,7 +84,7 @@ impl Taking<'_> {
     fn take(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
         match record {
             Upward::Chunk { document, kind, bytes } => {
-                gate::chunk(tx, self.device, document, *kind, bytes, self.now.wall)
+                gate::chunk(tx, self.device, document, *kind, bytes, gate::Standing::Own, self.now.wall)
             }
             Upward::Decision(sealed) => {
                 let outcome = self.decision(tx, sealed)?;

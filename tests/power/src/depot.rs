@@ -255,7 +255,8 @@ impl Life {
 
     fn pushed(&mut self) -> Input {
         self.taken += self.dice_in(0, 6);
-        Input::Pushed { through: self.taken, rejected: Vec::new(), kept_through: self.taken.saturating_sub(3) }
+        let kept_through = self.taken.saturating_sub(3);
+        Input::Pushed { through: self.taken, rejected: Vec::new(), changes: Vec::new(), kept_through }
     }
 
     fn unreadable(&mut self) -> Input {

@@ -484,7 +484,7 @@ impl Depot {
                 held.1.admit(bytes, &inspect(bytes).unwrap()).unwrap();
             }
         }
-        self.give(Input::Pushed { through, rejected: vec![], kept_through: 0 });
+        self.give(Input::Pushed { through, rejected: vec![], changes: vec![], kept_through: 0 });
         waiting.into_iter().map(|w| w.says).collect()
     }
 
