@@ -4,6 +4,7 @@
 //! standard error with status 1; nothing is half done.
 
 mod devices;
+mod leases;
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -58,6 +59,9 @@ enum Command {
     /// Who may speak: invite, take keys over, list, show, revoke.
     #[command(subcommand, alias = "devices")]
     Device(devices::Devices),
+    /// What depots may decide on their own: list, write off.
+    #[command(subcommand)]
+    Lease(leases::Leases),
     /// The hub's own authority, which makes the certificates of devices.
     #[command(subcommand)]
     Ca(Ca),
@@ -154,6 +158,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             ))
         }
         Command::Device(errand) => devices::run(errand),
+        Command::Lease(errand) => leases::run(errand),
         Command::Ca(Ca::Init(place)) => {
             say(&authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.fingerprint().to_string())
         }

@@ -6,7 +6,7 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreError, Tx, row,
+    Reader, StoreError, Tx, lives, row,
     sql::{Connection, params},
 };
 
@@ -14,10 +14,10 @@ pub(super) const LEDGER_EPOCH: &str = "ledger.epoch";
 const ACTOR_EPOCH: &str = "actor.epoch";
 const HLC: &str = "hlc";
 
-/// Begins another actor epoch, `least` at least; in a new store also a ledger epoch. Returns the actor epoch.
-pub(super) fn begin(sql: &Connection, least: u32) -> Result<u32, StoreError> {
+/// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch. Returns the actor epoch.
+pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     sql.begin_writing()?;
-    let begun = begin_in(sql, least);
+    let begun = begin_in(sql, now);
     match &begun {
         Ok(_) => sql.commit().map_err(|e| StoreError::NotWritten(e.why))?,
         Err(_) => sql.give_up(),
@@ -25,18 +25,20 @@ pub(super) fn begin(sql: &Connection, least: u32) -> Result<u32, StoreError> {
     begun
 }
 
-fn begin_in(sql: &Connection, least: u32) -> Result<u32, StoreError> {
+fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     let reader = Reader { sql };
     let epoch = reader.cursor(ACTOR_EPOCH)?.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).saturating_add(1);
-    let epoch = epoch.max(least);
+    // One that the store has forgotten, since it is an older copy put back, is not taken a second time.
+    let epoch = epoch.max(u32::try_from(now.0 / 1_000).unwrap_or(0));
     put(sql, ACTOR_EPOCH, &epoch.to_string())?;
     if reader.cursor(LEDGER_EPOCH)?.is_none() {
         put(sql, LEDGER_EPOCH, &fresh_epoch().to_string())?;
     }
     sql.execute(
-        "INSERT INTO runs (run, began) SELECT CAST (?1 AS BIGINT), feed FROM turn WHERE id = 1 ON CONFLICT (run) DO NOTHING",
+        "INSERT INTO hub_runs (run, began) SELECT CAST (?1 AS BIGINT), feed FROM turn WHERE id = 1 ON CONFLICT (run) DO NOTHING",
         params![epoch],
     )?;
+    lives::begin(sql, now)?;
     // What was handed to the queue's worker before the stop may have reached the ERP: it is asked for first.
     sql.execute("UPDATE postings SET claimed = 0 WHERE claimed = 1", params![])?;
     Ok(epoch)
@@ -47,7 +49,7 @@ pub(super) fn fresh_epoch() -> u64 {
     rand::random::<u64>() | 1
 }
 
-fn put(sql: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+pub(super) fn put(sql: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     sql.execute(
         "INSERT INTO cursors (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
         params![name, value],

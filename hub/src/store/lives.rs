@@ -13,7 +13,10 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
-use super::{DeviceKind, Reader, StoreError, Tx, cursors, row, sql::params};
+use super::{
+    DeviceKind, Reader, StoreError, Tx, cursors, row,
+    sql::{Connection, params},
+};
 
 /// How long devices keep what they told while no backup was ever made, in milliseconds.
 const KEPT_MS: i64 = 14 * DAY_MS;
@@ -21,6 +24,29 @@ const DAY_MS: i64 = 24 * 3_600_000;
 
 /// When the present life of the ledger began by a restore; not there in its first.
 const RESTORED: &str = "ledger.restored";
+/// The life that was restored, as the program that restores writes it down.
+const RESTORED_FROM: &str = "ledger.restored_from";
+/// The same, once the hub has done what follows from it.
+const RESTORE_SEEN: &str = "ledger.restore_seen";
+
+/// Does what follows from a restore, at the first start after it.
+pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
+    let reader = Reader { sql };
+    let from = reader.cursor(RESTORED_FROM)?;
+    if from.is_none() || from == reader.cursor(RESTORE_SEEN)? {
+        return Ok(());
+    }
+    // Whatever the store holds to be unsent may have been sent by the life that is forgotten, and is asked for first.
+    sql.execute(
+        "UPDATE postings SET state = 'in_doubt', sent_ms = ?1, claimed = 0 WHERE state = 'queued'",
+        params![now.0],
+    )?;
+    // What is marked was marked in the life before.
+    sql.execute("DELETE FROM outbox_marks", params![])?;
+    sql.execute("DELETE FROM marks", params![])?;
+    cursors::put(sql, RESTORED, &now.0.to_string())?;
+    cursors::put(sql, RESTORE_SEEN, &from.unwrap_or_default())
+}
 
 /// What devices may forget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,10 +97,11 @@ impl Reader<'_> {
             return Ok(true);
         }
         let run = i64::from(page.run);
-        let known = self.sql.optional("SELECT run FROM runs WHERE run = ?1", params![run], |r| r.get::<i64>(0))?;
+        let known = self.sql.optional("SELECT run FROM hub_runs WHERE run = ?1", params![run], |r| r.get::<i64>(0))?;
         let next: Option<i64> =
-            self.sql
-                .optional("SELECT began FROM runs WHERE run > ?1 ORDER BY run LIMIT 1", params![run], |r| r.get(0))?;
+            self.sql.optional("SELECT began FROM hub_runs WHERE run > ?1 ORDER BY run LIMIT 1", params![run], |r| {
+                r.get(0)
+            })?;
         // Where several programs write, one run goes on while another begins.
         let ended = next.filter(|_| self.sql.is_written_by_one()).map(row::from_sql);
         Ok(known.is_some() && page.head <= self.feed_last()? && ended.is_none_or(|end| page.head <= end))
@@ -122,16 +149,12 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn begin_ledger_epoch(&mut self, now: UtcMs) -> Result<LedgerEpoch, StoreError> {
-        let epoch = self.put_fresh_epoch()?;
-        self.set_cursor(RESTORED, &now.0.to_string())?;
-        self.sql.execute(
-            "UPDATE postings SET state = 'in_doubt', sent_ms = ?1, claimed = 0 WHERE state = 'queued'",
-            params![now.0],
-        )?;
-        // What is marked was marked in the life before.
-        self.sql.execute("DELETE FROM outbox_marks", params![])?;
-        self.sql.execute("DELETE FROM marks", params![])?;
-        Ok(epoch)
+        let before = self.ledger_epoch()?;
+        let epoch = cursors::fresh_epoch();
+        self.set_cursor(cursors::LEDGER_EPOCH, &epoch.to_string())?;
+        self.set_cursor(RESTORED_FROM, &before.0.to_string())?;
+        begin(self.sql, now)?;
+        Ok(LedgerEpoch(epoch))
     }
 
     /// The depots of a device have told which leases they hold.
@@ -199,11 +222,5 @@ impl Tx<'_> {
         self.sql.execute(&old, params![before])?;
         self.sql.execute(&format!("DELETE FROM marks WHERE {which}"), params![before])?;
         Ok(())
-    }
-
-    fn put_fresh_epoch(&mut self) -> Result<LedgerEpoch, StoreError> {
-        let epoch = cursors::fresh_epoch();
-        self.set_cursor(cursors::LEDGER_EPOCH, &epoch.to_string())?;
-        Ok(LedgerEpoch(epoch))
     }
 }

@@ -255,7 +255,7 @@ impl Store {
     /// As [`Self::open`].
     pub fn open_after(path: &Path, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
         let connection = Connection::open_sqlite(path)?;
-        let epoch = cursors::begin(&connection, u32::try_from(now.0 / 1_000).unwrap_or(0))?;
+        let epoch = cursors::begin(&connection, now)?;
         Self::over(connection, path, name, epoch)
     }
 

@@ -18,6 +18,7 @@ mod outgrown;
 mod people;
 mod readings;
 mod recalls;
+mod refused;
 mod release;
 mod rest;
 pub(crate) mod riding;

@@ -1,6 +1,6 @@
 -- Runs of the hub: the epoch of its own actor, and where the feed ended when the run began. A page that was signed in
 -- a run that is not here, or later than the next run here began, was sent by a store that is newer than this one.
-CREATE TABLE runs (
+CREATE TABLE hub_runs (
   run INTEGER PRIMARY KEY,
   began INTEGER NOT NULL
 );
@@ -19,3 +19,7 @@ CREATE TABLE outbox_marks (
   PRIMARY KEY (device, outbox_epoch, at_ms)
 );
 CREATE INDEX outbox_marks_time ON outbox_marks (at_ms);
+
+-- 0 once a release is in every figure of the ERP that leases are cut from, or was taken back.
+ALTER TABLE recon_items ADD COLUMN weighs INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX recon_items_weigh ON recon_items (opened_ms) WHERE weighs = 1;
