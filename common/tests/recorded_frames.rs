@@ -82,7 +82,11 @@ fn repairs() -> Vec<(&'static str, Repair, Repaired)> {
     let page = Attested { digest: sealed(), marks: heads.clone() };
     let (after, through) = (Some(document()), None);
     vec![
-        ("prove", Repair::Prove(sealed()), Repaired::Ledger(LedgerEpoch(5))),
+        (
+            "prove",
+            Repair::Prove { page: sealed(), outbox_epoch: 3, taken_through: 300 },
+            Repaired::Ledger(LedgerEpoch(5)),
+        ),
         ("leases", Repair::Leases(vec![sealed()]), Repaired::Noted),
         ("digest", Repair::Digest { documents: 2, heads: heads[0] }, Repaired::Alike(Some(true))),
         (

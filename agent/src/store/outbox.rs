@@ -118,6 +118,12 @@ pub fn count(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM outbox WHERE taken = 0")?.query_row([], |row| uint(row, 0))
 }
 
+/// The last number that is kept and was taken; 0 if none was. What was rejected or set aside does not count.
+pub fn taken_last(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT coalesce(max(n), 0) FROM outbox WHERE taken = 1 AND rejected IS NULL")?
+        .query_row([], |row| uint(row, 0))
+}
+
 /// The last number ever given; 0 before the first.
 pub fn last(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'")?

@@ -451,6 +451,13 @@ impl Reader {
         Ok(self.identity()?.get("outbox_epoch").and_then(|e| e.parse().ok()).unwrap_or(1))
     }
 
+    /// The last number of the outbox that is kept and that the hub said it had taken; 0 if none is.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_taken(&self) -> Result<u64, StoreError> {
+        self.ask(outbox::taken_last)
+    }
+
     /// The last number that a record of the outbox was given; 0 before the first.
     /// # Errors
     /// [`StoreError`].

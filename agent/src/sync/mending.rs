@@ -103,7 +103,7 @@ impl Mender {
     /// What the store says.
     pub fn begin(&self, due: Due, reader: &Reader) -> Result<Comparison, StoreError> {
         Ok(match (due, &self.proof) {
-            (Due::Proof, Some(page)) => Comparison::prove(page.clone()),
+            (Due::Proof, Some(page)) => Comparison::prove(page.clone(), reader.outbox_epoch()?, reader.outbox_taken()?),
             (Due::Everything { other_ledger: true }, _) => Comparison::anew(reader.sealed_leases()?),
             (Due::Check, _) => {
                 let (documents, heads) = reader.digest()?;

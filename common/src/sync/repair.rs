@@ -35,8 +35,15 @@ pub type Heads = (DocumentId, Vec<Hash32>);
 /// What a device asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Repair {
-    /// Do you know the run in which you sent this [`super::PageDigest`]? Answered by [`Repaired::Ledger`].
-    Prove(Sealed),
+    /// Do you know this of before you were started? Answered by [`Repaired::Ledger`].
+    Prove {
+        /// The [`super::PageDigest`] of the newest page that is kept.
+        page: Sealed,
+        /// Which life of this device's outbox.
+        outbox_epoch: u64,
+        /// How far the hub said that it had taken it.
+        taken_through: u64,
+    },
     /// These leases are held here, each as the hub signed it. Answered by [`Repaired::Noted`].
     Leases(Vec<Sealed>),
     /// Are we alike in what somebody still works on? Answered by [`Repaired::Alike`].
@@ -195,10 +202,12 @@ impl Comparison {
         Self { first: VecDeque::from([Repair::Digest { documents, heads }]), ..Self::default() }
     }
 
-    /// No comparison: only the question whether the hub knows the run in which it sent the newest page that is kept.
+    /// No comparison: only the question whether the hub, started anew, knows what it knew before: the newest page that is
+    /// kept, and how far it had taken the outbox.
     #[must_use]
-    pub fn prove(page: Sealed) -> Self {
-        Self { first: VecDeque::from([Repair::Prove(page)]), is_over: true, ..Self::default() }
+    pub fn prove(page: Sealed, outbox_epoch: u64, taken_through: u64) -> Self {
+        let first = VecDeque::from([Repair::Prove { page, outbox_epoch, taken_through }]);
+        Self { first, is_over: true, ..Self::default() }
     }
 
     /// Which life of the ledger it is, once the hub has looked at a proof.

@@ -5,7 +5,11 @@ use super::{
     message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Upward},
     page::mark,
 };
-use crate::{document::gate::change_hash, id::Hash32, seal::Sealed};
+use crate::{
+    document::{Document, gate::change_hash},
+    id::Hash32,
+    seal::Sealed,
+};
 
 /// Most records or items in one message.
 pub const BATCH_MAX: usize = 500;
@@ -184,10 +188,16 @@ impl Upward {
 #[must_use]
 pub fn marks(items: &[FeedItem]) -> Vec<Hash32> {
     let of = |item: &FeedItem| match &item.says {
-        Downward::Chunk { document, bytes, .. } => change_hash(bytes).ok().map(|change| mark(document, &change)),
-        _ => None,
+        Downward::Chunk { document, bytes, .. } => {
+            change_hash(bytes).map(|change| vec![mark(document, &change)]).unwrap_or_default()
+        }
+        Downward::Snapshot { document, bytes, .. } => {
+            let chunks = Document::load(bytes).map(|whole| whole.chunks()).unwrap_or_default();
+            chunks.iter().map(|chunk| mark(document, &chunk.hash)).collect()
+        }
+        _ => Vec::new(),
     };
-    items.iter().filter_map(of).collect()
+    items.iter().flat_map(of).collect()
 }
 
 /// The hub's end of a pull: which rows a page takes.

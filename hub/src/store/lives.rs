@@ -20,6 +20,8 @@ use super::{
 
 /// How long devices keep what they told while no backup was ever made, in milliseconds.
 const KEPT_MS: i64 = 14 * DAY_MS;
+/// How often a push that passes numbers over is sent back after a restore.
+const GAP_TIMES: u32 = 3;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// When the present life of the ledger began by a restore; not there in its first.
@@ -28,6 +30,9 @@ const RESTORED: &str = "ledger.restored";
 const RESTORED_FROM: &str = "ledger.restored_from";
 /// The same, once the hub has done what follows from it.
 const RESTORE_SEEN: &str = "ledger.restore_seen";
+
+/// The run in which a device was believed without a proof.
+const BELIEVED: &str = "ledger.believed_in";
 
 /// Does what follows from a restore, at the first start after it.
 pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
@@ -55,6 +60,14 @@ pub struct Kept {
     pub outbox: u64,
     /// The last position of the feed.
     pub feed: u64,
+}
+
+fn begun(device: &DeviceId) -> String {
+    format!("ledger.begun/{device}")
+}
+
+fn gap(device: &DeviceId) -> String {
+    format!("outbox.gap/{device}")
 }
 
 fn told(site: &SiteId) -> String {
@@ -88,6 +101,12 @@ impl Reader<'_> {
             }
         }
         Ok(untold)
+    }
+
+    /// Whether a device may tell its outbox: in a life that a restore began only once it stands in it, since before that
+    /// it goes on behind what this store has forgotten.
+    pub(crate) fn has_begun(&self, device: &DeviceId) -> Result<bool, StoreError> {
+        Ok(self.restored_at()?.is_none() || self.cursor(&begun(device))? == Some(self.ledger_epoch()?.to_string()))
     }
 
     /// Whether a page that this hub signed can have been sent by this store.
@@ -155,6 +174,38 @@ impl Tx<'_> {
         self.set_cursor(RESTORED_FROM, &before.0.to_string())?;
         begin(self.sql, now)?;
         Ok(LedgerEpoch(epoch))
+    }
+
+    /// The device stands in this life of the ledger.
+    pub(crate) fn has_begun_in_it(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        let life = self.ledger_epoch()?.to_string();
+        self.set_cursor(&begun(device), &life)
+    }
+
+    /// Whether numbers that are missing behind `taken` are waited for: in a life that a restore began, a push from
+    /// before it may come late, and what it passes over is about to be told again. The fourth time they are not there.
+    pub(crate) fn waits_for_gap(&mut self, device: &DeviceId, taken: u64) -> Result<bool, StoreError> {
+        if self.restored_at()?.is_none() {
+            return Ok(false);
+        }
+        let name = gap(device);
+        let seen = self.cursor(&name)?.and_then(|text| {
+            let (at, times) = text.split_once(':')?;
+            (at == taken.to_string()).then(|| times.parse::<u32>().ok())?
+        });
+        let times = seen.unwrap_or(0);
+        self.set_cursor(&name, &format!("{taken}:{}", times + 1))?;
+        Ok(times < GAP_TIMES)
+    }
+
+    /// Whether nobody was believed yet in this run of the hub that its store is an older copy; from now on somebody was.
+    pub(crate) fn believes_once_in_a_run(&mut self) -> Result<bool, StoreError> {
+        let run = self.actor.epoch.to_string();
+        if self.cursor(BELIEVED)?.as_ref() == Some(&run) {
+            return Ok(false);
+        }
+        self.set_cursor(BELIEVED, &run)?;
+        Ok(true)
     }
 
     /// The depots of a device have told which leases they hold.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    id::DeviceId,
+    id::{DeviceId, Hash32},
     seal::{PrivateKey, Sealed},
     sync::{Cursor, Downward, HubPage, Lane, PageDigest, Pull, PullReply, page::root},
     time::UtcMs,
@@ -54,7 +54,7 @@ pub fn handle_pull(
     }
 }
 
-/// Signs a page that has changes, and the first after a reconnect: by that the device sees whether the hub ran on.
+/// Signs a page that has something, and the first after a reconnect: by that the device sees whether the hub ran on.
 fn attested(
     reader: &Reader<'_>,
     device: &Device,
@@ -62,20 +62,31 @@ fn attested(
     mut page: HubPage,
     attest: &Attest,
 ) -> Result<HubPage, StoreError> {
-    let marks = page.marks();
-    if marks.is_empty() && !pull.recalls_only {
-        return Ok(page);
+    if !page.is_empty() || pull.recalls_only {
+        let marks = page.marks();
+        page.attest(attest.digest(reader, &device.device, &marks)?);
     }
-    let digest = PageDigest {
-        device: device.device.clone(),
-        ledger: reader.ledger_epoch()?,
-        run: attest.run,
-        head: reader.feed_last()?,
-        backed_up: reader.kept_feed(attest.now)?,
-        changes: root(&marks),
-    };
-    page.attest(Sealed::new(&digest, &attest.key).map_err(|e| StoreError::Refused(e.to_string()))?);
     Ok(page)
+}
+
+impl Attest {
+    /// What is signed of a page with these marks for a device.
+    pub(super) fn digest(
+        &self,
+        reader: &Reader<'_>,
+        device: &DeviceId,
+        marks: &[Hash32],
+    ) -> Result<Sealed, StoreError> {
+        let digest = PageDigest {
+            device: device.clone(),
+            ledger: reader.ledger_epoch()?,
+            run: self.run,
+            head: reader.feed_last()?,
+            backed_up: reader.kept_feed(self.now)?,
+            changes: root(marks),
+        };
+        Sealed::new(&digest, &self.key).map_err(|e| StoreError::Refused(e.to_string()))
+    }
 }
 
 fn page(reader: &Reader<'_>, device: &Device, pull: &Pull) -> Result<Result<HubPage, PullReply>, StoreError> {
@@ -118,15 +129,19 @@ fn is_own(row: &FeedRow, device: &DeviceId, refill_through: u64) -> bool {
 /// # Errors
 /// As [`handle_pull`].
 pub fn answer(store: &Store, device: &DeviceId, pull: &Pull, attest: Option<&Attest>) -> Result<PullReply, StoreError> {
-    let (begins, has_begun_again) = store.read_now(|r| {
+    let (begins, has_begun_again, stands) = store.read_now(|r| {
         let at_start = pull.cursor.positions[Lane::Documents.index()] == 0 && !pull.recalls_only;
         let refills = at_start && r.has_own_chunks_after_refill(&known(r, device)?)?;
         let is_back = pull.cursor == Cursor::start(pull.cursor.epoch) && r.begins_again(device)?;
-        Ok((refills, is_back))
+        let stands = pull.cursor.epoch == r.ledger_epoch()? && !r.has_begun(device)?;
+        Ok((refills, is_back, stands))
     })?;
-    if begins || has_begun_again {
+    if begins || has_begun_again || stands {
         let device = device.clone();
         store.write_now(move |tx| {
+            if stands {
+                tx.has_begun_in_it(&device)?;
+            }
             if has_begun_again {
                 tx.has_begun_again(&device)?;
             }

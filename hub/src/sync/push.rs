@@ -33,6 +33,12 @@ pub fn handle_push(
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
     let mut taking = Taking { device: &device, key, now, heads: BTreeMap::new(), status: None };
     let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
+    let first = push.records.first().map_or(0, |(number, _)| *number);
+    let passes_over = first > taken + 1;
+    if !tx.has_begun(&device.device)? || (passes_over && tx.waits_for_gap(&device.device, taken)?) {
+        let through = first.saturating_sub(1).min(taken);
+        return Ok(PushReply { taken_through: through, rejected: Vec::new(), kept_through: 0 });
+    }
     for (number, record) in &push.records {
         // Taken before, or out of order: an outbox only rises.
         if *number <= taken {

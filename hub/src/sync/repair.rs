@@ -12,15 +12,18 @@ use gatehouse_common::{
     lease::{Lease, LeaseUse},
     seal::{PrivateKey, Sealed},
     sync::{
-        Attested, Downward, PageDigest, Repair, Repaired, page,
+        Attested, Downward, FeedItem, PageDigest, Repair, Repaired, page,
         repair::{Differs, GIVE_MAX, Given, HEADS_MAX, Heads, PAGES_MAX},
-        session::BATCH_MAX_BYTES,
+        session::{BATCH_MAX_BYTES, marks},
     },
     time::{Moment, UtcMs},
 };
 use tracing::warn;
 
-use super::gate::{self, Standing};
+use super::{
+    gate::{self, Standing},
+    pull::Attest,
+};
 use crate::{
     core::leases::{LeaseRow, LeaseState},
     store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
@@ -49,7 +52,7 @@ pub fn fits(asked: &Repair) -> Result<(), String> {
             within("changes", changes.len(), GIVE_MAX)?;
             within("pages", pages.len(), PAGES_MAX)
         }
-        Repair::Prove(_) | Repair::Digest { .. } => Ok(()),
+        Repair::Prove { .. } | Repair::Digest { .. } => Ok(()),
     }
 }
 
@@ -68,43 +71,61 @@ pub fn handle_repair(
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
     let (key, now) = (key.clone(), now.wall);
     match asked {
-        Repair::Prove(sealed) => store.write_now(move |tx| prove(tx, &key, &device, &sealed, now)),
+        Repair::Prove { page, outbox_epoch, taken_through } => {
+            let claimed = (outbox_epoch, taken_through);
+            store.write_now(move |tx| prove(tx, &key, &device, &page, claimed, now))
+        }
         Repair::Leases(leases) => store.write_now(move |tx| take_leases(tx, &key, &device, &leases, now)),
         Repair::Digest { documents, heads } => store.read_now(|r| {
             let ours = r.digest_of_open(&device.scopes())?;
             Ok(Repaired::Alike(ours.map(|ours| ours == (documents, heads))))
         }),
         Repair::Heads { after, through, documents } => {
-            store.read_now(|r| compare(r, &device, (after, through), documents, now))
+            let attest = Attest { key, run: store.actor().epoch, now };
+            store.read_now(|r| compare(r, &device, (after, through), documents, &attest))
         }
         Repair::Give { pages, changes } => store.write_now(move |tx| take(tx, &key, &device, &pages, &changes, now)),
     }
 }
 
 /// A page that this store cannot have sent shows that it is an older copy: another life of the ledger begins.
+///
+/// What was taken of an outbox after the last page is signed by nobody. That a device says so is believed once in a run:
+/// a store is put back only between two runs, and a device that lies makes no more than one new life of each.
 fn prove(
     tx: &mut Tx<'_>,
     key: &PrivateKey,
     device: &Device,
     sealed: &Sealed,
+    (outbox_epoch, taken_through): (u64, u64),
     now: UtcMs,
 ) -> Result<Repaired, StoreError> {
     let shown = sealed.open::<PageDigest>(&key.public()).ok().filter(|page| page.device == device.device);
-    let Some(shown) = shown else {
-        warn!(device.id = %device.device, "{} shows a page that this hub did not sign for it", device.device);
-        return Ok(Repaired::Ledger(tx.ledger_epoch()?));
+    let why = match shown {
+        Some(shown) if !tx.knows(&shown)? => {
+            format!("a page of run {} at position {} is not known here", shown.run, shown.head)
+        }
+        Some(shown) if shown.ledger == tx.ledger_epoch()? => {
+            let taken = tx.taken_through(&device.device, outbox_epoch)?;
+            if taken >= taken_through || !tx.believes_once_in_a_run()? {
+                return Ok(Repaired::Ledger(tx.ledger_epoch()?));
+            }
+            format!("of its outbox {taken_through} records were taken, of which {taken} are known here")
+        }
+        Some(_) => return Ok(Repaired::Ledger(tx.ledger_epoch()?)),
+        None => {
+            warn!(device.id = %device.device, "{} shows a page that this hub did not sign for it", device.device);
+            return Ok(Repaired::Ledger(tx.ledger_epoch()?));
+        }
     };
-    if tx.knows(&shown)? {
-        return Ok(Repaired::Ledger(tx.ledger_epoch()?));
-    }
     let epoch = tx.begin_ledger_epoch(now)?;
-    warn!(device.id = %device.device, %epoch, "this store is older than what it once sent: another life of the ledger begins");
+    warn!(device.id = %device.device, %epoch, "this store is older than what it once said: another life of the ledger begins");
     tx.audit(&AuditEntry {
         at: now,
         actor: device.device.to_string(),
         action: "store found to be an older copy".to_owned(),
         subject: epoch.to_string(),
-        detail: format!("a page of run {} at position {} is not known here", shown.run, shown.head),
+        detail: why,
     })?;
     Ok(Repaired::Ledger(epoch))
 }
@@ -144,8 +165,9 @@ fn compare(
     device: &Device,
     (after, through): (Option<DocumentId>, Option<DocumentId>),
     documents: Vec<Heads>,
-    now: UtcMs,
+    attest: &Attest,
 ) -> Result<Repaired, StoreError> {
+    let now = attest.now;
     let asked: BTreeMap<DocumentId, Vec<Hash32>> = documents.into_iter().collect();
     let mut held = reader.held(&device.scopes(), after, through, SCAN_MAX + 1)?;
     let is_all = held.len() <= SCAN_MAX;
@@ -175,6 +197,13 @@ fn compare(
         let Some(found) = differs(reader, document, theirs)? else { continue };
         weight += 64 + found.lacks.iter().map(weight_of).sum::<usize>();
         differ.push(found);
+    }
+    let lacks = differ.iter().flat_map(|found: &Differs| &found.lacks);
+    let items: Vec<FeedItem> =
+        lacks.map(|says| FeedItem { lane: says.usual_lane(), position: 0, says: says.clone() }).collect();
+    if let (false, Some(last)) = (items.is_empty(), differ.last_mut()) {
+        // What comes this way may have to be given back one day as well.
+        last.lacks.push(Downward::Page(attest.digest(reader, &device.device, &marks(&items))?));
     }
     Ok(Repaired::Heads { differ, through: reached, head: reader.feed_last()? })
 }

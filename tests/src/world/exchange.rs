@@ -290,12 +290,18 @@ impl World {
         let read = decode::<Repaired>(frame);
         let Some(reply) = self.must("reading an answer about likeness", read) else { return };
         let Some(running) = &mut self.agents[place].running else { return };
-        let Some((_, comparison)) = &mut running.comparison else { return };
+        if running.comparison.is_none() {
+            return;
+        }
         if let Repaired::Given(refused) = &reply
             && !refused.is_empty()
         {
+            let why = refused.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+            self.say(&format!("the hub does not take back: {why}"));
             self.book.note("changes that were not taken back");
         }
+        let Some(running) = &mut self.agents[place].running else { return };
+        let Some((_, comparison)) = &mut running.comparison else { return };
         let items = comparison.answered(reply);
         let Some(items) = self.must("an answer about likeness", items) else { return };
         let Some(running) = &self.agents[place].running else { return };

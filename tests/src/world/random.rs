@@ -54,16 +54,18 @@ pub(super) fn ended(mut world: World, ms: i64) -> Played {
 /// the newest backup, to its quiet end, and checks it.
 #[must_use]
 pub fn play_restored(seed: u64, bug: Bug, prints: bool) -> Played {
-    let mut world = drawn(seed, bug, prints);
+    // Minds do not change here: a question that the forgotten life answered is posed anew to a person, who may answer
+    // otherwise.
+    let mut world = drawn_with(seed, bug, prints, 0);
     let mut dice = Dice::of(seed ^ 0x6261_636b_7570);
     let first = dice.between(5 * MINUTE, STORM / 3);
     world.backup_after(first);
     let mut lost = first + dice.between(MINUTE, STORM / 2);
-    world.restore_after(lost, dice.chance(500));
+    world.restore_after(lost, true);
     if dice.chance(500) {
         world.backup_after(lost + dice.between(5 * MINUTE, STORM / 4));
         lost += dice.between(STORM / 4, STORM / 2);
-        world.restore_after(lost, dice.chance(500));
+        world.restore_after(lost, true);
     }
     ended(world, lost.max(STORM))
 }
@@ -71,6 +73,11 @@ pub fn play_restored(seed: u64, bug: Bug, prints: bool) -> Played {
 /// The world of `seed`, about to begin.
 #[must_use]
 pub fn drawn(seed: u64, bug: Bug, prints: bool) -> World {
+    drawn_with(seed, bug, prints, 600)
+}
+
+/// As [`drawn`]; of a thousand orders the ERP wants so many otherwise after all.
+fn drawn_with(seed: u64, bug: Bug, prints: bool, minds: u64) -> World {
     let mut dice = Dice::of(seed ^ 0x0077_6f72_6c64);
     let lasts_ms = u64::try_from(dice.between(HOUR / 2, 8 * HOUR)).unwrap_or(1);
     let mut world = World::new(seed, bug, lasts_ms, prints);
@@ -92,7 +99,7 @@ pub fn drawn(seed: u64, bug: Bug, prints: bool) -> World {
     }
     for order in &orders {
         facts(&mut world, order, &mut dice);
-        if dice.chance(600) {
+        if dice.chance(minds) {
             change_of_mind(&mut world, order, &mut dice);
         }
     }

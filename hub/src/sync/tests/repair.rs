@@ -138,15 +138,16 @@ fn a_page_that_the_store_cannot_have_sent_begins_another_life_and_any_other_begi
     let copy = hub.copy();
     hub.says(depot.id(), cancelled(), Lane::Recalls);
     let (page, digest) = hub.page(&mut depot);
+    let prove = |page: &Sealed| Repair::Prove { page: page.clone(), outbox_epoch: 1, taken_through: 1 };
     let life = |hub: &Hub| hub.store.read_now(|r| r.ledger_epoch()).unwrap();
     let first = life(&hub);
-    assert_eq!(hub.asked(&depot, Repair::Prove(page.digest.clone())), Repaired::Ledger(first));
+    assert_eq!(hub.asked(&depot, prove(&page.digest)), Repaired::Ledger(first));
     hub.restart();
-    assert_eq!(hub.asked(&depot, Repair::Prove(page.digest.clone())), Repaired::Ledger(first), "a start is no restore");
+    assert_eq!(hub.asked(&depot, prove(&page.digest)), Repaired::Ledger(first), "a start is no restore");
     let by_another = Sealed::new(&digest, &PrivateKey::from_seed([3; 32])).unwrap();
     let ahead = PageDigest { head: 1_000_000, device: "gw-9".parse().unwrap(), ..digest };
     for worthless in [by_another, Sealed::new(&ahead, &hub_key()).unwrap()] {
-        assert_eq!(hub.asked(&depot, Repair::Prove(worthless)), Repaired::Ledger(first));
+        assert_eq!(hub.asked(&depot, prove(&worthless)), Repaired::Ledger(first));
     }
 
     // The older copy goes on for a while, and further than the page, before anybody who knows better comes back.
@@ -156,14 +157,10 @@ fn a_page_that_the_store_cannot_have_sent_begins_another_life_and_any_other_begi
         hub.says(depot.id(), Says::Held { reason, why, cases: vec![], decision: None }, Lane::Recalls);
     }
     assert_eq!(life(&hub), first);
-    let Repaired::Ledger(second) = hub.asked(&depot, Repair::Prove(page.digest.clone())) else { panic!() };
+    let Repaired::Ledger(second) = hub.asked(&depot, prove(&page.digest)) else { panic!() };
     assert_ne!(second, first);
     assert_eq!((life(&hub), hub.store.read_now(|r| r.restored_at()).unwrap()), (second, Some(UtcMs(9_000))));
-    assert_eq!(
-        hub.asked(&depot, Repair::Prove(page.digest)),
-        Repaired::Ledger(second),
-        "shown again it changes nothing"
-    );
+    assert_eq!(hub.asked(&depot, prove(&page.digest)), Repaired::Ledger(second), "shown again it changes nothing");
 }
 
 #[test]
@@ -246,7 +243,7 @@ fn a_device_that_holds_the_same_is_alike_and_one_that_lacks_a_document_gets_it_w
     let Repaired::Heads { differ, through: None, head } = hub.asked(&new, asked.clone()) else { panic!() };
     assert_eq!(head, hub.store.read_now(|r| r.feed_head()).unwrap());
     let [Differs { document, lacks, .. }] = differ.as_slice() else { panic!("{differ:?}") };
-    let [Downward::Snapshot { bytes, .. }] = lacks.as_slice() else { panic!("{lacks:?}") };
+    let [Downward::Snapshot { bytes, .. }, Downward::Page(_)] = lacks.as_slice() else { panic!("{lacks:?}") };
     let whole = Document::admit_whole(bytes).unwrap();
     assert_eq!((*document, whole.heads()), (depot.id(), depot.document.heads()));
     let elsewhere = hub.gateway("gw-4", "D4", 10);
