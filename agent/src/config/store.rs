@@ -1,5 +1,7 @@
 //! `[store]`: how much the store may take and what it keeps.
 
+use gatehouse_common::case::lifecycle::REOPEN_WITHIN_DAYS;
+
 use super::read::{Problem, Section};
 use crate::store::Limits;
 
@@ -16,6 +18,9 @@ const DAY_MS: i64 = 86_400_000;
 /// - `quarantine_budget_bytes`: what quarantine may take. Default 16 MiB; beyond it the oldest go.
 /// - `inputs_budget_bytes`: what came in beside readings (word of the hub, taps), for `rules replay`. Default 64 MiB;
 ///   beyond it, and beyond `keep_readings_days`, the oldest go.
+/// - `forget_after_days`: orders done, dispatches that left and cases at rest are forgotten when nothing was said of
+///   them for so many days and the hub has all of it. Default 30, at least 15: until then a closed case may come back.
+///   Fewer make core and store smaller; the page does not show them any more. Decisions are never forgotten.
 pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits {
     let usual = Limits::default();
     let budget_bytes =
@@ -26,6 +31,14 @@ pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits
         .unwrap_or(usual.quarantine_bytes);
     let inputs_bytes =
         section.optional("inputs_budget_bytes", "give bytes, such as 67108864", problems).unwrap_or(usual.inputs_bytes);
+    let forget: Option<u32> = section.optional("forget_after_days", "give whole days, such as 30", problems);
+    if forget.is_some_and(|days| i64::from(days) <= REOPEN_WITHIN_DAYS) {
+        problems.push(section.problem(
+            "forget_after_days",
+            format!("is {}", forget.unwrap_or_default()),
+            format!("give more than {REOPEN_WITHIN_DAYS}: for so long a closed case may be taken up again"),
+        ));
+    }
     if budget_bytes < BUDGET_LEAST_BYTES {
         let remedy = format!("give at least {BUDGET_LEAST_BYTES}");
         problems.push(section.problem("budget_bytes", format!("is {budget_bytes}"), remedy));
@@ -41,5 +54,6 @@ pub fn read_limits(section: &mut Section, problems: &mut Vec<Problem>) -> Limits
         ));
     }
     let keep_readings_ms = days.map_or(usual.keep_readings_ms, |days| i64::from(days) * DAY_MS);
-    Limits { budget_bytes, keep_readings_ms, quarantine_bytes, inputs_bytes }
+    let forget_after_ms = forget.map_or(usual.forget_after_ms, |days| i64::from(days) * DAY_MS);
+    Limits { budget_bytes, keep_readings_ms, quarantine_bytes, inputs_bytes, forget_after_ms }
 }
