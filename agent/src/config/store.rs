@@ -11,10 +11,12 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Reads the limits; each has a default, so there always are some.
 ///
-/// - `budget_bytes`: what the file may take, in bytes. Default 1 GiB. Its log takes up to 32 MiB more. When it is used
-///   up, nothing more is acknowledged to the broker until room returns; nothing that was acknowledged is dropped.
+/// - `budget_bytes`: what the file may take, in bytes. Default 1 GiB. Its log takes up to 32 MiB more. When little is
+///   left, old positions and temperatures go first; when it is used up, nothing more is acknowledged to the broker until
+///   room returns. What happened is never dropped for it.
 /// - `keep_readings_days`: for how many days readings are kept at least. Default 30. Fewer make room sooner; what
-///   went is counted by sender and time in the table `let_go`. Cases, decisions and the outbox are never let go of.
+///   went is counted by sender and time in the table `let_go`. What goes sooner when room is short, and what never does,
+///   stands in `docs/bounds.md`.
 /// - `quarantine_budget_bytes`: what quarantine may take. Default 16 MiB; beyond it the oldest go.
 /// - `inputs_budget_bytes`: what came in beside readings (word of the hub, taps), for `rules replay`. Default 64 MiB;
 ///   beyond it, and beyond `keep_readings_days`, the oldest go.
