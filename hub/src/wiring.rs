@@ -306,7 +306,7 @@ fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
         ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
-            token: token.reveal().to_owned(),
+            token: token.clone(),
             sites: erp.sites.clone(),
             honours_keys: false,
         })?)),
