@@ -9,6 +9,7 @@
 
 mod decision;
 mod line;
+pub mod odata;
 mod queue;
 pub mod scenes;
 pub mod standin;

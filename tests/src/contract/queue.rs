@@ -103,8 +103,11 @@ impl Queue {
         worked.await.unwrap_or_else(|_| panic!("still waiting after {bound:?}: {:?}", self.all()));
     }
 
+    /// Whether something may still go out: behind a dead letter nothing does.
     fn waits(&self) -> bool {
-        self.all().iter().any(|q| matches!(q.state, PostingState::Queued | PostingState::InDoubt))
+        let all = self.all();
+        let is_in = |states: &[PostingState]| all.iter().any(|q| states.contains(&q.state));
+        is_in(&[PostingState::Queued, PostingState::InDoubt]) && !is_in(&[PostingState::Dead])
     }
 
     /// Everything that was queued.
