@@ -33,7 +33,12 @@ pub fn is_urgent(input: &Input) -> bool {
         | Input::Alike { .. }
         | Input::Outlived(_)
         | Input::Line(_) => true,
-        Input::Shown(_) | Input::Unreadable(_) | Input::Counted(_) | Input::Pushed { .. } | Input::Tick => false,
+        Input::Shown(_)
+        | Input::Unreadable(_)
+        | Input::Counted(_)
+        | Input::Pushed { .. }
+        | Input::Forget(_)
+        | Input::Tick => false,
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     Core,
     decision::Record,
     input::{Line, RefusedChange, Tap},
+    past::Over,
     state::LineSeen,
 };
 
@@ -60,6 +61,8 @@ pub enum GroundInput {
     Refused(RefusedChange),
     /// Time passed and something followed from it: the program ran then.
     Looked,
+    /// What was over was forgotten.
+    Forgot(Vec<Over>),
 }
 
 /// What the configuration says of the agent.

@@ -356,6 +356,7 @@ impl Pair {
                 let (rejected, changes) = (Vec::new(), vec![change]);
                 self.both(at, &Input::Pushed { through: 0, rejected, changes, kept_through: 0 });
             }
+            GroundInput::Forgot(over) => self.both(at, &Input::Forget(over)),
             // Given elsewhere, or nothing but time.
             GroundInput::Looked | GroundInput::Started { .. } | GroundInput::Rules { .. } | GroundInput::Feed(_) => {
                 self.both(at, &Input::Tick)

@@ -18,7 +18,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0005_waiting.sql"),
     include_str!("migrations/0006_identities.sql"),
     include_str!("migrations/0007_turn.sql"),
-    include_str!("migrations/0009_lives.sql"),
+    include_str!("migrations/0008_lives.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
