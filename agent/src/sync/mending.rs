@@ -104,7 +104,8 @@ impl Mender {
     pub fn begin(&self, due: Due, reader: &Reader) -> Result<Comparison, StoreError> {
         Ok(match (due, &self.proof) {
             (Due::Proof, Some(page)) => Comparison::prove(page.clone(), reader.outbox_epoch()?, reader.outbox_taken()?),
-            (Due::Everything { other_ledger: true }, _) => Comparison::anew(reader.sealed_leases()?),
+            // Also where only the feed begins anew: a restart forgets which of the two it was.
+            (Due::Everything { .. }, _) => Comparison::anew(reader.sealed_leases()?),
             (Due::Check, _) => {
                 let (documents, heads) = reader.digest()?;
                 Comparison::check(documents, heads)

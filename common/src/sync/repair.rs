@@ -192,8 +192,8 @@ impl Comparison {
     /// One after the hub's ledger began another life: the leases that are held here come before the heads.
     #[must_use]
     pub fn anew(leases: Vec<Sealed>) -> Self {
-        let first = if leases.is_empty() { VecDeque::new() } else { VecDeque::from([Repair::Leases(leases)]) };
-        Self { first, ..Self::default() }
+        // That none is held has to be told as well: until then the hub lends nothing.
+        Self { first: VecDeque::from([Repair::Leases(leases)]), ..Self::default() }
     }
 
     /// One that compares heads only if one hash over all of them differs.
