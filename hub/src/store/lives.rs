@@ -221,6 +221,12 @@ impl Tx<'_> {
             params![],
             |r| r.get(0),
         )?;
+        let taken =
+            self.sql.optional("SELECT at_ms FROM marks WHERE at_ms = ?1", params![now.0], |r| r.get::<i64>(0))?;
+        if taken.is_some() {
+            // A backup began at this very moment; its mark must stay.
+            return Ok(());
+        }
         // A clock that was set back marks nothing until it has caught up.
         if newest.is_some_and(|at| now.0.saturating_sub(at) < DAY_MS) {
             return Ok(());

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
-    document::gate::change_hash,
+    document::gate::{change_hash, inspect},
     id::{DeviceId, DocumentId, Hash32},
     lease::{Lease, LeaseUse},
     seal::{PrivateKey, Sealed},
@@ -259,6 +259,12 @@ fn take(
         let page = given.page.and_then(|page| proved.get(page as usize));
         let is_proved = page.zip(mark).is_some_and(|(page, mark)| page.contains(&mark));
         let standing = if is_proved { Standing::Proved } else { Standing::Own };
+        let writer = inspect(&given.bytes).ok().and_then(|inspected| inspected.actor());
+        if !is_proved && writer.as_ref().is_some_and(|writer| writer.device != device.device) {
+            // Not put into quarantine: another may show the page, and what builds on it would be refused for good.
+            refused.push((place, "written by another, and no page shows that this hub sent it".to_owned()));
+            continue;
+        }
         if let Err(why) = gate::chunk(tx, device, &given.document, given.kind, &given.bytes, standing, now)? {
             refused.push((place, why));
         }
