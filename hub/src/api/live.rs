@@ -97,5 +97,6 @@ fn touched(change: &StoreChange) -> &'static [&'static str] {
         StoreChange::Quarantine => &["queue"],
         StoreChange::Order(_) | StoreChange::Fact(_) => &["dispatches"],
         StoreChange::Feed(_) => &[],
+        StoreChange::Everything => &ALL,
     }
 }

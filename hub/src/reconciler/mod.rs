@@ -168,7 +168,7 @@ async fn affected(
     hints: Vec<Result<StoreChange, RecvError>>,
     read_seen: &mut Option<UtcMs>,
 ) -> Result<BTreeSet<OrderId>, StoreError> {
-    if hints.iter().any(Result::is_err) {
+    if hints.iter().any(|hint| matches!(hint, Err(_) | Ok(StoreChange::Everything))) {
         // Some hints were missed, so anything may have changed.
         return everything_open(store).await;
     }

@@ -133,7 +133,7 @@ pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
             tokio::select! {
                 () = stop.stopped() => return Ok(()),
                 change = changes.recv() => match change {
-                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_)) | Err(RecvError::Lagged(_)) => break,
+                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_) | StoreChange::Everything) | Err(RecvError::Lagged(_)) => break,
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 }

@@ -273,8 +273,8 @@ async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, d
     loop {
         match changes.recv().await {
             Ok(StoreChange::Feed(scope)) if scopes.contains(&scope) => return,
+            Ok(StoreChange::Everything) | Err(RecvError::Lagged(_)) => return,
             Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
