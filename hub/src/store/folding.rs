@@ -99,6 +99,8 @@ impl Store {
             for id in r.behind(BATCH + skip.len())?.into_iter().filter(|id| !skip.contains(id)) {
                 match r.fold_one(&id) {
                     Ok(one) => folded.extend(one),
+                    // No fault of this document.
+                    Err(e @ (StoreError::NotWritten(_) | StoreError::Stopped)) => return Err(e),
                     Err(e) => errors.push((id, e)),
                 }
             }

@@ -66,8 +66,8 @@ pub enum StoreError {
     /// The store was stopped, or a write to its disk did not survive. Restart the hub.
     #[error("store is stopped")]
     Stopped,
-    /// Nothing was written, as far as is known: the store is busy, away, or its disk is full. Try again; each write
-    /// can be made again, and changes nothing if it was made after all.
+    /// Nothing was written, as far as is known, or nothing was read: the store is busy, away, or its disk is full. Try
+    /// again; each write can be made again, and changes nothing if it was made after all.
     #[error("store did not write: {0}")]
     NotWritten(String),
     /// Another program made this store, or a newer version of this one, or it does not keep what it confirms.
@@ -100,12 +100,19 @@ pub enum StoreError {
     Json(#[from] serde_json::Error),
     /// The database refused; the closure's work is undone.
     #[error("store refused: {0}")]
-    Sql(#[from] sql::Error),
+    Sql(#[source] sql::Error),
+}
+
+impl From<sql::Error> for StoreError {
+    fn from(error: sql::Error) -> Self {
+        // A database that is away is no reason to leave anything out: whoever asked tries again.
+        if error.may_pass() { Self::NotWritten(error.to_string()) } else { Self::Sql(error) }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error.into())
+        sql::Error::from(error).into()
     }
 }
 

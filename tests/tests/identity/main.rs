@@ -25,7 +25,7 @@ use gatehouse_hub::{
     clock::Clock,
     config::{self, CommandLine},
     identity::Authority,
-    store::{Device, DeviceKind, Invited, Store},
+    store::{Device, DeviceKind, Invited, Location, Store},
     sync::devices,
     wiring::{self, RunningHub},
 };

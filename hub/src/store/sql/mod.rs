@@ -40,6 +40,16 @@ pub enum Error {
     NoRow,
 }
 
+impl Error {
+    /// Whether it may pass by itself: the database is away, busy, or ended the connection.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Postgres(error) => postgres::may_pass(error),
+            _ => false,
+        }
+    }
+}
+
 /// A commit that did not happen.
 #[derive(Debug)]
 pub(super) struct NotCommitted {

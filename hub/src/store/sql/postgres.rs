@@ -274,6 +274,18 @@ pub(super) fn told(error: &dyn StdError) -> String {
     text
 }
 
+/// Whether it may pass by itself, by the classes of PostgreSQL's manual, appendix A.
+pub(super) fn may_pass(error: &postgres::Error) -> bool {
+    match error.code() {
+        // Rolled back for others' sake; out of resources; ended or not yet there; a lock or a silence took too long.
+        Some(code) => {
+            let code = code.code();
+            ["40", "53", "57", "08"].iter().any(|class| code.starts_with(class)) || ["55P03", "25P03"].contains(&code)
+        }
+        None => error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()),
+    }
+}
+
 fn column_type(kind: Kind) -> Type {
     match kind {
         Kind::Integer => Type::INT8,
