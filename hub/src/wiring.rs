@@ -148,7 +148,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         }
     }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
-    let (watcher, revocations) = Watcher::new(store.clone())?;
+    let at = store.clone();
+    let (watcher, revocations) = tokio::task::spawn_blocking(move || Watcher::new(at)).await??;
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
     let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
@@ -367,3 +368,6 @@ pub(crate) fn lock(database: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,14 @@ struct Coming {
 
 impl Coming {
     fn at(path: &Path) -> Result<Self, StoreError> {
-        if path.exists() {
-            return Err(StoreError::Refused(format!("{} is there already; name another", path.display())));
+        // The log of a store that was here before would be taken for this one's.
+        for ending in ["", "-wal", "-journal"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(ending);
+            let file = PathBuf::from(file);
+            if file.exists() {
+                return Err(StoreError::Refused(format!("{} is there already; name another", file.display())));
+            }
         }
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
