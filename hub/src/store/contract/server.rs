@@ -57,7 +57,7 @@ impl Server {
     /// A server that nobody else uses, for tests that end it; none as for [`Self::shared`].
     pub fn alone() -> Option<Arc<Self>> {
         let Some(bin) = programs() else {
-            println!("SKIPPED: PostgreSQL is missing; install the package postgresql");
+            gatehouse_skipped::skipped("PostgreSQL is missing; install the package postgresql");
             return None;
         };
         Some(Arc::new(Self::start(&bin)))
