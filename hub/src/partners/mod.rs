@@ -3,4 +3,5 @@
 //! In: the bytes they sent. Out: facts, or a refusal that names the place and the remedy. Who may
 //! send what is for [`crate::auth`] to know; the ERP is asked by `erp` instead.
 
+pub mod edi;
 pub mod events;
