@@ -56,6 +56,7 @@ impl Partner {
         let word = match scope {
             TokenScope::EventsWms => "events:wms",
             TokenScope::EventsTms => "events:tms",
+            TokenScope::Edi => "edi",
             TokenScope::Read => "read",
         };
         let detail = format!(

@@ -6,6 +6,7 @@
 
 mod cases;
 mod dispatches;
+mod edi;
 mod events;
 mod fleet;
 mod live;
@@ -43,6 +44,7 @@ pub use status::Counts;
 use crate::{
     auth::Gatekeeper,
     clock::Clock,
+    config::PartnerConfig,
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -54,6 +56,7 @@ pub struct Api {
     pub(crate) clock: Clock,
     pub(crate) keeper: Gatekeeper,
     pub(crate) about: Arc<About>,
+    pub(crate) partners: Arc<Vec<PartnerConfig>>,
     stop: Stop,
     listeners: Arc<Semaphore>,
     readiness: Arc<Mutex<Option<(Instant, status::Readiness)>>>,
@@ -86,10 +89,19 @@ impl Api {
             clock,
             keeper,
             about: Arc::new(about),
+            partners: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
             readiness: Arc::default(),
         }
+    }
+}
+
+impl Api {
+    /// The same with these partners, who may leave files.
+    #[must_use]
+    pub fn with_partners(self, partners: Vec<PartnerConfig>) -> Self {
+        Self { partners: Arc::new(partners), ..self }
     }
 }
 
@@ -119,6 +131,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/status", get(status::status)),
         ("/v1/live", get(live::live)),
         ("/v1/events", post(events::take)),
+        ("/v1/edi", get(edi::list).post(edi::leave)),
+        ("/v1/edi/{shipment}", get(edi::of_shipment)),
+        ("/v1/edi/{shipment}/answer", post(edi::answer)),
         ("/openapi.json", get(openapi::serve)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),

@@ -54,6 +54,9 @@ pub enum TokenScope {
     /// `events:tms`: send events about capacity and carriers.
     #[serde(rename = "events:tms")]
     EventsTms,
+    /// `edi`: leave files of the partner that has the token's name.
+    #[serde(rename = "edi")]
+    Edi,
     /// `read`: read everything under `/v1`.
     #[serde(rename = "read")]
     Read,
@@ -90,7 +93,7 @@ impl Token {
         let name = section.required("name", "give the program's name, such as \"wms\"", problems);
         let sha256: Option<Hash32> = section.required("sha256", SHA256, problems);
         let scopes: Option<BTreeSet<TokenScope>> =
-            section.required("scopes", "list some of \"events:wms\", \"events:tms\" and \"read\"", problems);
+            section.required("scopes", "list some of \"events:wms\", \"events:tms\", \"edi\" and \"read\"", problems);
         section.finish(problems);
         if scopes.as_ref().is_some_and(BTreeSet::is_empty) {
             problems.push(section.problem(

@@ -11,6 +11,7 @@ pub mod cursors;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod edi;
 pub mod facts;
 pub mod folding;
 pub mod identities;
@@ -46,6 +47,7 @@ use tokio::sync::broadcast;
 pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
+pub use edi::{EdiFile, EdiWord};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
 pub use identities::{Certificate, Invited, RefusedCount, Revoked};
 pub use ledger::FeedRow;
@@ -159,6 +161,8 @@ pub enum StoreChange {
     Source,
     /// Something went into quarantine.
     Quarantine,
+    /// Something came from a partner, or is to go to one.
+    Partner,
 }
 
 /// The store. Copies share it.

@@ -29,6 +29,8 @@ pub enum Kind {
 pub struct Spec {
     kind: Kind,
     needed: bool,
+    /// Needed only where something of its element is there.
+    within: bool,
     min: usize,
     max: usize,
 }
@@ -37,13 +39,19 @@ impl Spec {
     /// Up to `max` characters of this kind, at least `min`.
     #[must_use]
     pub const fn new(kind: Kind, min: usize, max: usize) -> Self {
-        Self { kind, needed: false, min, max }
+        Self { kind, needed: false, within: false, min, max }
     }
 
     /// The same, and it must be there.
     #[must_use]
     pub const fn needed(self) -> Self {
         Self { needed: true, ..self }
+    }
+
+    /// The same, and it must be there if anything of its element is.
+    #[must_use]
+    pub const fn within(self) -> Self {
+        Self { within: true, ..self }
     }
 
     /// What is wrong with `text` as a value of this element, if anything.
@@ -109,7 +117,7 @@ pub(super) fn segment(segment: &Segment, layout: Layout, faults: &mut Vec<Fault>
         for (c, spec) in (1..).zip(*specs) {
             let text = segment.part(n, c);
             let found = if text.is_empty() {
-                spec.needed.then(|| (Wrong::ElementMissing, "is missing".to_owned()))
+                (spec.needed || spec.within).then(|| (Wrong::ElementMissing, "is missing".to_owned()))
             } else {
                 spec.judge(text)
             };

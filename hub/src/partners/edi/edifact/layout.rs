@@ -37,7 +37,7 @@ static SEGMENTS: &[(&str, Layout)] = &[
     ("BGM", &[&[an(3), an(17), an(3), an(35)], &[an(35), an(9), an(6)], &[an(3)], &[an(3)]]),
     ("DTM", &[&[an(3).needed(), an(35), an(3)]]),
     ("RFF", &[&[an(3).needed(), an(70), an(6), an(35), an(6)]]),
-    ("NAD", &[&[an(3).needed()], &[an(35).needed(), an(17), an(3)], &[an(35), an(35), an(35), an(35), an(35)],
+    ("NAD", &[&[an(3).needed()], &[an(35).within(), an(17), an(3)], &[an(35), an(35), an(35), an(35), an(35)],
         &[an(70), an(70), an(70), an(70), an(70), an(3)], &[an(35), an(35), an(35), an(35)], &[an(35)],
         &[an(9), an(17), an(3), an(70)], &[an(17)], &[an(3)]]),
     ("LOC", &[&[an(3).needed()], &[an(35), an(17), an(3), an(256)], &[an(25), an(17), an(3), an(70)],

@@ -134,6 +134,7 @@ fn every_message_of_x12_is_read_back_as_it_was_written() {
         order: s("SO-1"),
         day: s("20261123"),
         shipment: s("DSP-1001"),
+        ship_to: [s("ADA"), s("92"), s("C-1")],
         lines: vec![line(1, "CC", "10"), line(2, "CP", "9")],
         totals: [s("19"), s("420"), s("LB")],
     };

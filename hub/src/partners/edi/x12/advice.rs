@@ -29,6 +29,8 @@ pub struct Advice {
     pub day: String,
     /// The warehouse's shipment.
     pub shipment: String,
+    /// To whom (N1 with ST): name, qualifier and code.
+    pub ship_to: [String; 3],
     /// Lines in order.
     pub lines: Vec<AdviceLine>,
     /// Units and weight in all (W03), as written.
@@ -45,6 +47,7 @@ impl Advice {
             let get = |n| segment.get(n).to_owned();
             match segment.tag.as_str() {
                 "W06" => (read.order, read.day, read.shipment) = (get(2), get(3), get(4)),
+                "N1" if segment.get(1) == "ST" => read.ship_to = [2, 3, 4].map(get),
                 "LX" => line = segment.get(1).parse().unwrap_or_default(),
                 "W12" => read.lines.push(AdviceLine {
                     line,
@@ -65,6 +68,10 @@ impl Advice {
     #[must_use]
     pub fn body(&self) -> Body {
         let mut out = vec![Segment::new("W06", ["J", self.order.as_str(), &self.day, &self.shipment])];
+        let [name, qualifier, code] = &self.ship_to;
+        if !name.is_empty() || !code.is_empty() {
+            out.push(Segment::new("N1", ["ST", name.as_str(), qualifier, code]));
+        }
         for line in &self.lines {
             let [qualifier, product] = &line.product;
             let difference = match (line.ordered.parse::<i64>(), line.shipped.parse::<i64>()) {

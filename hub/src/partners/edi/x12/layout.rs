@@ -51,8 +51,8 @@ static SEGMENTS: &[(&str, Layout)] = &[
         &[Spec::new(Kind::Time, 4, 4).needed()], &[an(1, 1).needed()], &[n0(5).needed()],
         &[Spec::new(Kind::Whole, 9, 9).needed()], &[code(YES).needed()], &[code(USAGE).needed()], &[ANY]]),
     ("IEA", &[&[n0(5).needed()], &[an(1, 9).needed()]]),
-    ("GS", &[&[an(2, 2).needed()], &[an(2, 15).needed()], &[an(2, 15).needed()], &[DATE.needed()], &[TIME.needed()],
-        &[n0(9).needed()], &[an(1, 2).needed()], &[an(1, 12).needed()]]),
+    ("GS", &[&[an(2, 2).needed()], &[an(2, 15).needed()], &[an(2, 15).needed()], &[Spec::new(Kind::Date, 6, 8).needed()],
+        &[TIME.needed()], &[n0(9).needed()], &[an(1, 2).needed()], &[an(1, 12).needed()]]),
     ("GE", &[&[n0(6).needed()], &[n0(9).needed()]]),
     ("ST", &[&[an(3, 3).needed()], &[an(4, 9).needed()], &[an(1, 35)]]),
     ("SE", &[&[n0(10).needed()], &[an(4, 9).needed()]]),
@@ -203,10 +203,6 @@ fn conditions(segment: &Segment, faults: &mut Vec<Fault>) {
             if given(6) && !given(5) {
                 faults.push(wrong(Wrong::ConditionMissing, "is missing, though a time is there").at(5));
             }
-        }
-        "L11" if given(1) != given(2) && !given(3) => {
-            let n = if given(1) { 2 } else { 1 };
-            faults.push(wrong(Wrong::ConditionMissing, "goes with the other of elements 1 and 2").at(n));
         }
         _ => {}
     }

@@ -113,7 +113,9 @@ impl<'t> Lexer<'t> {
         if binary {
             return self.binary(marks);
         }
-        let Some(end) = self.rest.find(marks.terminator) else {
+        // A last line without its end is whole all the same.
+        let ends = self.rest.find(marks.terminator).or((marks.terminator == '\n').then_some(self.rest.len()));
+        let Some(end) = ends else {
             let tag: String = self.rest.chars().take(3).filter(|c| !c.is_control()).collect();
             return Err(self.fault(&tag, Wrong::File, "the file ends within this segment"));
         };
