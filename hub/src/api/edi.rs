@@ -47,10 +47,7 @@ pub struct EdiTaken {
     request_body(content = String, content_type = "application/octet-stream"),
     responses((status = 202, body = EdiTaken), (status = 403, body = Problem),
         (status = 422, body = Problem, description = "Nothing of it could be taken; it is kept with the reason")))]
-pub(super) async fn leave(
-    State(api): State<Api>,
-    request: Request,
-) -> Result<(StatusCode, Json<EdiTaken>), Problem> {
+pub(super) async fn leave(State(api): State<Api>, request: Request) -> Result<(StatusCode, Json<EdiTaken>), Problem> {
     let principal = api.keeper.identify(request.headers()).await.map_err(Problem::unauthorized)?;
     let partner = match &principal {
         Principal::Program { name, scopes } if scopes.contains(&TokenScope::Edi) => partner_of(&api, name.as_str())?,
@@ -101,7 +98,11 @@ pub struct EdiPage {
 
 /// Interchanges, in and out, with what was refused and why.
 #[utoipa::path(get, path = "/v1/edi", tag = "edi", responses((status = 200, body = EdiPage)))]
-pub(super) async fn list(State(api): State<Api>, Reading(who): Reading, query: Query) -> Result<Json<EdiPage>, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Reading(who): Reading,
+    query: Query,
+) -> Result<Json<EdiPage>, Problem> {
     query.finish()?;
     let (files, mut unclear) = api.store.read(|r| Ok((r.edi_files()?, r.edi_words_unclear()?))).await?;
     unclear.retain(|word| word.site.as_ref().map_or(who.sees_all(), |site| who.sees(site)));

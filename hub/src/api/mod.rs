@@ -18,6 +18,7 @@ mod request;
 mod status;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{sync::Arc, time::Instant};
 
@@ -44,7 +45,7 @@ pub use status::Counts;
 use crate::{
     auth::Gatekeeper,
     clock::Clock,
-    config::PartnerConfig,
+    config::{PartnerConfig, WebhookConfig},
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -57,6 +58,7 @@ pub struct Api {
     pub(crate) keeper: Gatekeeper,
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
+    pub(crate) hooks: Arc<Vec<WebhookConfig>>,
     stop: Stop,
     listeners: Arc<Semaphore>,
     readiness: Arc<Mutex<Option<(Instant, status::Readiness)>>>,
@@ -90,6 +92,7 @@ impl Api {
             keeper,
             about: Arc::new(about),
             partners: Arc::default(),
+            hooks: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
             readiness: Arc::default(),
@@ -98,10 +101,10 @@ impl Api {
 }
 
 impl Api {
-    /// The same with these partners, who may leave files.
+    /// The same with these partners, who may leave files, and these subscriptions.
     #[must_use]
-    pub fn with_partners(self, partners: Vec<PartnerConfig>) -> Self {
-        Self { partners: Arc::new(partners), ..self }
+    pub fn with_partners(self, partners: Vec<PartnerConfig>, hooks: Vec<WebhookConfig>) -> Self {
+        Self { partners: Arc::new(partners), hooks: Arc::new(hooks), ..self }
     }
 }
 
@@ -134,6 +137,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/edi", get(edi::list).post(edi::leave)),
         ("/v1/edi/{shipment}", get(edi::of_shipment)),
         ("/v1/edi/{shipment}/answer", post(edi::answer)),
+        ("/v1/webhooks", get(webhooks::list)),
+        ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
         ("/openapi.json", get(openapi::serve)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),

@@ -13,6 +13,7 @@ mod policy;
 mod read;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -27,6 +28,7 @@ pub use partners::{PartnerConfig, Sends};
 pub use people::{Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
+pub use webhooks::WebhookConfig;
 
 use read::Section;
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// `[[partners]]`: who sends and fetches EDI files.
     pub partners: Vec<PartnerConfig>,
+    /// `[[webhooks]]`: who is told what.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
     /// `[tls]`: the hub's authority, and how `--listen` is served.
@@ -140,6 +144,12 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .map(|mut partner| PartnerConfig::read(&mut partner, &mut problems))
         .collect();
     partners::refuse_twins(partners.iter().flatten(), &mut problems);
+    let webhooks: Vec<Option<WebhookConfig>> = root
+        .sections("webhooks", &mut problems)
+        .into_iter()
+        .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
+        .collect();
+    webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
@@ -161,6 +171,7 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             operators: operators.into_iter().collect::<Option<_>>()?,
             tokens: tokens.into_iter().collect::<Option<_>>()?,
             partners: partners.into_iter().collect::<Option<_>>()?,
+            webhooks: webhooks.into_iter().collect::<Option<_>>()?,
             policy,
             tls: tls?,
             devices: devices?,

@@ -6,3 +6,4 @@
 pub mod desk;
 pub mod edi;
 pub mod events;
+pub mod webhooks;

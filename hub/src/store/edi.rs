@@ -300,13 +300,7 @@ impl Tx<'_> {
     /// A partner says what became of what was sent under a number. Returns whether there is such a file.
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn edi_answered(
-        &mut self,
-        partner: &str,
-        control: u32,
-        good: bool,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
+    pub fn edi_answered(&mut self, partner: &str, control: u32, good: bool, reason: &str) -> Result<bool, StoreError> {
         let state = if good { "accepted" } else { "rejected" };
         let changed = self.sql.execute(
             "UPDATE edi_files SET state = ?3, reason = ?4 WHERE partner = ?1 AND direction = 'out' AND control = ?2",

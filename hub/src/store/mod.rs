@@ -26,6 +26,7 @@ mod row;
 pub mod sql;
 pub mod tracks;
 mod turn;
+pub mod webhooks;
 mod writer;
 
 use std::{
@@ -47,8 +48,8 @@ use tokio::sync::broadcast;
 pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
-pub use edi::{EdiFile, EdiWord};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
+pub use edi::{EdiFile, EdiWord};
 pub use identities::{Certificate, Invited, RefusedCount, Revoked};
 pub use ledger::FeedRow;
 pub use quarantine::Quarantined;

@@ -47,7 +47,10 @@ pub(super) fn x12() -> Vec<Vec<u8>> {
     vec![
         enveloped("QM", "ST*214*0001~B10*PRO1*DSP1001*ABCD~LX*1~AT7*SD*AI***20261123*1958*UT~MS1*DAYTON*OH*US~"),
         enveloped("GF", "ST*990*0001~B1*ABCD*DSP1001*20261123*D~V9*BCS~"),
-        enveloped("SM", "ST*204*0001~B2**ABCD**DSP1001**PP~B2A*00~S5*1*CL~G62*37*20261124*X*0800*UT~N1*SF*DEPOT*92*D1~"),
+        enveloped(
+            "SM",
+            "ST*204*0001~B2**ABCD**DSP1001**PP~B2A*00~S5*1*CL~G62*37*20261124*X*0800*UT~N1*SF*DEPOT*92*D1~",
+        ),
         enveloped("SW", "ST*945*0001~W06*J*SO1*20261123*S1~N1*ST*ADA*92*C1~LX*1~W12*CP*10*9*1*EA**VN*P1~W03*9~"),
         enveloped(
             "SH",

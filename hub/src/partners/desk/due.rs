@@ -92,7 +92,10 @@ fn status(order: &Order, id: &DocumentId, view: &DispatchView, code: &str, physi
         day,
         hour,
         zone: "UT".to_owned(),
-        equipment: [String::new(), view.vehicle.as_str().chars().filter(char::is_ascii_alphanumeric).take(10).collect()],
+        equipment: [
+            String::new(),
+            view.vehicle.as_str().chars().filter(char::is_ascii_alphanumeric).take(10).collect(),
+        ],
         ..Status::default()
     };
     let message = StatusMessage {
@@ -110,7 +113,8 @@ fn advice(order: &Order, id: &DocumentId, left: &Physical) -> Due {
     let mut shipped_in_all: u64 = 0;
     let mut lines = Vec::new();
     for line in &order.lines {
-        let shipped: u32 = left.load.iter().filter(|q| q.line == line.line).fold(0, |n, q| n.saturating_add(q.quantity));
+        let shipped: u32 =
+            left.load.iter().filter(|q| q.line == line.line).fold(0, |n, q| n.saturating_add(q.quantity));
         shipped_in_all = shipped_in_all.saturating_add(u64::from(shipped));
         let status = if shipped == line.quantity {
             "CC"
@@ -134,11 +138,7 @@ fn advice(order: &Order, id: &DocumentId, left: &Physical) -> Due {
         order: order.id.to_string(),
         day,
         shipment: short(id),
-        ship_to: [
-            free_text(&order.customer.name, 60),
-            "92".to_owned(),
-            free_text(order.customer.id.as_str(), 80),
-        ],
+        ship_to: [free_text(&order.customer.name, 60), "92".to_owned(), free_text(order.customer.id.as_str(), 80)],
         lines,
         totals: [shipped_in_all.to_string(), String::new(), String::new()],
     };

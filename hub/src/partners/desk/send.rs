@@ -1,9 +1,6 @@
 //! Messages of our own, as rows of the store: decided and committed here, put into folders by `folders`.
 
-use gatehouse_common::{
-    id::OrderId,
-    time::UtcMs,
-};
+use gatehouse_common::{id::OrderId, time::UtcMs};
 use tracing::warn;
 
 use super::due::due;
@@ -59,13 +56,8 @@ pub fn message(
         return Ok(None);
     }
     let control = tx.edi_next_control(partner.name.as_str())?;
-    let frame = Frame {
-        sender: partner.own.clone(),
-        receiver: partner.party.clone(),
-        at: now,
-        control,
-        test: partner.test,
-    };
+    let frame =
+        Frame { sender: partner.own.clone(), receiver: partner.party.clone(), at: now, control, test: partner.test };
     let kind = body.0;
     let text = write::interchange(&frame, &[body])
         .map_err(|fault| StoreError::Refused(format!("{kind} to {} cannot be written: {fault}", partner.name)))?;

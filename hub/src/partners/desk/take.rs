@@ -121,16 +121,12 @@ impl File<'_> {
         if from.id != self.partner.party.id {
             return Some(format!("sender is {:?}; {} is {:?}", from.id, self.partner.name, self.partner.party.id));
         }
-        (to.id != self.partner.own.id)
-            .then(|| format!("receiver is {:?}; this hub is {:?} for {}", to.id, self.partner.own.id, self.partner.name))
+        (to.id != self.partner.own.id).then(|| {
+            format!("receiver is {:?}; this hub is {:?} for {}", to.id, self.partner.own.id, self.partner.name)
+        })
     }
 
-    fn interchange(
-        &self,
-        tx: &mut Tx<'_>,
-        interchange: &Interchange,
-        result: &mut Taken,
-    ) -> Result<(), StoreError> {
+    fn interchange(&self, tx: &mut Tx<'_>, interchange: &Interchange, result: &mut Taken) -> Result<(), StoreError> {
         let (sender, control) = (interchange.sender.id.as_str(), interchange.control.as_str());
         if let Some(before) = tx.edi_received(self.partner.name.as_str(), sender, control)? {
             if before.hash == self.hash {
@@ -229,8 +225,7 @@ impl File<'_> {
                 }
                 Says::Fact(source, key, value) => {
                     let evidence = format!("{kind} {} of {}", word.code, self.partner.name);
-                    let report =
-                        Report { key: key.clone(), value: value.clone(), source: *source, at, evidence };
+                    let report = Report { key: key.clone(), value: value.clone(), source: *source, at, evidence };
                     tx.source_heard(*source, now)?;
                     tx.put_fact(&report, self.now)?;
                 }

@@ -155,11 +155,7 @@ pub(super) fn is_tag(tag: &str) -> bool {
 }
 
 /// Splits `text` into elements within their bound.
-pub(super) fn bounded<'t>(
-    parts: impl Iterator<Item = &'t str>,
-    number: u32,
-    tag: &str,
-) -> Result<Vec<&'t str>, Fault> {
+pub(super) fn bounded<'t>(parts: impl Iterator<Item = &'t str>, number: u32, tag: &str) -> Result<Vec<&'t str>, Fault> {
     let parts: Vec<&str> = parts.take(ELEMENTS_MAX.saturating_add(1)).collect();
     if parts.len() > ELEMENTS_MAX {
         let detail = format!("has more than {ELEMENTS_MAX} parts");

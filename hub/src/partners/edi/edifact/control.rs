@@ -52,13 +52,16 @@ pub fn answer(interchange: &Interchange) -> Body {
     // Refusing the whole would leave no place to say what is wrong with which message.
     let holds_any = interchange.groups.iter().any(|group| !group.messages.is_empty());
     let refused = interchange.faults().next().filter(|_| !holds_any);
-    let mut out = vec![Segment::composed("UCI", &[
-        &[interchange.control.as_str()],
-        &[from.id.as_str(), from.qualifier.as_str()],
-        &[to.id.as_str(), to.qualifier.as_str()],
-        &[if refused.is_some() { "4" } else { "7" }],
-        &[refused.map_or("", Fault::edifact_code)],
-    ])];
+    let mut out = vec![Segment::composed(
+        "UCI",
+        &[
+            &[interchange.control.as_str()],
+            &[from.id.as_str(), from.qualifier.as_str()],
+            &[to.id.as_str(), to.qualifier.as_str()],
+            &[if refused.is_some() { "4" } else { "7" }],
+            &[refused.map_or("", Fault::edifact_code)],
+        ],
+    )];
     for group in &interchange.groups {
         for message in &group.messages {
             of_message(message, group.is_good(message), group.faults.first(), &mut out);

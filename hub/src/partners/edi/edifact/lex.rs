@@ -52,8 +52,7 @@ impl<'t> Lexer<'t> {
             let detail = "six service characters follow, neither letters nor digits";
             return Err(Fault::of_segment(self.number.saturating_add(1), "UNA", Wrong::BadCharacter, detail));
         };
-        let marks =
-            Marks { component, element, release: Some(release).filter(|c| *c != ' '), terminator };
+        let marks = Marks { component, element, release: Some(release).filter(|c| *c != ' '), terminator };
         let mut all = vec![component, element, terminator];
         all.extend(marks.release);
         all.sort_unstable();

@@ -30,13 +30,16 @@ pub fn interchange(frame: &Frame, bodies: &[Body]) -> Result<String, Fault> {
     let short = day.get(2..).unwrap_or_default();
     let (from, to) = (&frame.sender, &frame.receiver);
     let mut out = String::new();
-    let mut header = Segment::composed("UNB", &[
-        &["UNOC", "3"],
-        &[from.id.as_str(), from.qualifier.as_str()],
-        &[to.id.as_str(), to.qualifier.as_str()],
-        &[short, hour.as_str()],
-        &[control.as_str()],
-    ]);
+    let mut header = Segment::composed(
+        "UNB",
+        &[
+            &["UNOC", "3"],
+            &[from.id.as_str(), from.qualifier.as_str()],
+            &[to.id.as_str(), to.qualifier.as_str()],
+            &[short, hour.as_str()],
+            &[control.as_str()],
+        ],
+    );
     if frame.test {
         header.elements.extend([vec![], vec![], vec![], vec![], vec![], vec!["1".to_owned()]]);
     }

@@ -71,11 +71,8 @@ fn of_status(read: &StatusMessage, terms: &Terms<'_>) -> Vec<Word> {
     let mut departed = (terms.departed)(&read.shipment);
     let mut words = Vec::new();
     for told in &read.statuses {
-        let meaning = if told.status.is_empty() {
-            statuses::appointment(&told.appointment)
-        } else {
-            statuses::x12(&told.status)
-        };
+        let meaning =
+            if told.status.is_empty() { statuses::appointment(&told.appointment) } else { statuses::x12(&told.status) };
         let cause = reasons::x12(&told.reason);
         let (says, known, text) = judged(meaning, cause, departed);
         departed |= says.contains(&Says::Is(Milestone::Departed));

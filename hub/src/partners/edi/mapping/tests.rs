@@ -22,8 +22,7 @@ fn x12(segments: &str, terms: &Terms<'_>) -> Vec<Word> {
 
 #[test]
 fn the_same_delay_is_of_the_departure_before_it_and_of_the_delivery_after() {
-    let delayed =
-        "ST*214*0001~B10*PRO1*DSP1001*ABCD~LX*1~AT7*SD*AI***20261123*1958*UT~MS1*DAYTON*OH*US~";
+    let delayed = "ST*214*0001~B10*PRO1*DSP1001*ABCD~LX*1~AT7*SD*AI***20261123*1958*UT~MS1*DAYTON*OH*US~";
     let told = x12(delayed, &NOT_LEFT);
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].subject.as_str(), told[0].code.as_str(), told[0].reason.as_str()), ("DSP1001", "SD", "AI"));
@@ -61,11 +60,7 @@ fn a_decline_is_read_whichever_of_its_two_letters_it_has() {
         let told = x12(&format!("ST*990*0001~B1*ABCD*DSP1*20261123*{letter}~"), &NOT_LEFT);
         let order = OrderId::new("DSP1").unwrap();
         let carrier = CarrierId::new("ABCD").unwrap();
-        let fact = Says::Fact(
-            Source::Tms,
-            FactKey::Carrier { order },
-            FactValue::Carrier { accepted: false, carrier },
-        );
+        let fact = Says::Fact(Source::Tms, FactKey::Carrier { order }, FactValue::Carrier { accepted: false, carrier });
         assert!(told[0].says.contains(&fact), "{told:?}");
         assert!(told[0].says.contains(&Says::Opens(CaseType::CarrierReject)));
     }

@@ -151,7 +151,10 @@ fn a_message_without_an_envelope_is_taken_once_it_has_one() {
     assert_eq!(x12("apimeister/test_997_2.edi", "FA", 2), []);
     assert_eq!(x12("apimeister/test_301_1.edi", "RO", 1), []);
     // Its SE says 37 where 30 are.
-    assert_eq!(x12("apimeister/test_204_1.edi", "SM", 1).first().map(|f| (f.tag.clone(), f.element)), Some(("SE".into(), Some(1))));
+    assert_eq!(
+        x12("apimeister/test_204_1.edi", "SM", 1).first().map(|f| (f.tag.clone(), f.element)),
+        Some(("SE".into(), Some(1)))
+    );
     let edifact = |name: &str| faults(format!("UNB+UNOC:3+A+B+261123:2000+7'{}UNZ+1+7'", text(name)).as_bytes());
     assert_eq!(edifact("apimeister/test_iftsta_1.edi"), []);
 }

@@ -92,7 +92,8 @@ fn a_message_without_its_trailer_does_not_take_the_next_one_with_it() {
 fn lines_may_be_broken_anywhere_and_delimiters_are_the_senders() {
     for (text, marks) in [(GOOD, ["*", "~", ">"]), (REPORT, ["+", "'", ":"])] {
         let flat = text.replace('\n', "");
-        let broken: String = flat.chars().enumerate().flat_map(|(n, c)| [Some(c), (n % 70 == 69).then_some('\n')]).flatten().collect();
+        let broken: String =
+            flat.chars().enumerate().flat_map(|(n, c)| [Some(c), (n % 70 == 69).then_some('\n')]).flatten().collect();
         let whole = read(flat.as_bytes()).unwrap();
         assert_eq!(read(broken.as_bytes()).unwrap(), whole, "{marks:?}");
     }

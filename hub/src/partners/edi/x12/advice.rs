@@ -79,16 +79,10 @@ impl Advice {
                 _ => String::new(),
             };
             out.push(Segment::new("LX", [line.line.to_string().as_str()]));
-            out.push(Segment::new("W12", [
-                line.status.as_str(),
-                &line.ordered,
-                &line.shipped,
-                &difference,
-                &line.unit,
-                "",
-                qualifier,
-                product,
-            ]));
+            out.push(Segment::new(
+                "W12",
+                [line.status.as_str(), &line.ordered, &line.shipped, &difference, &line.unit, "", qualifier, product],
+            ));
         }
         out.push(Segment::new("W03", self.totals.iter().map(String::as_str)));
         ("945", out)

@@ -27,9 +27,8 @@ const ANY: Spec = Spec::new(Kind::Any, 0, 0);
 /// Element 353, purpose of a message: original, cancellation, change, replacement, and what else partners send.
 const PURPOSES: &[&str] = &["00", "01", "02", "03", "04", "05", "06", "07", "13", "14", "15", "22", "24", "49", "53"];
 /// Element 163, why a vehicle stops.
-const STOPS: &[&str] = &[
-    "AL", "CL", "CN", "CU", "DR", "DT", "HT", "IN", "LD", "LE", "PA", "PL", "PU", "RT", "SL", "SU", "TL", "UL", "WL",
-];
+const STOPS: &[&str] =
+    &["AL", "CL", "CN", "CU", "DR", "DT", "HT", "IN", "LD", "LE", "PA", "PL", "PU", "RT", "SL", "SU", "TL", "UL", "WL"];
 /// Element 558, what a carrier answers to a tender.
 const ANSWERS: &[&str] = &["A", "B", "C", "D", "E", "N", "P", "R", "S", "X"];
 /// Element 1005, how the levels of a ship notice are nested.

@@ -71,7 +71,8 @@ impl<'t> Lexer<'t> {
         let body = self.rest.get(..end).unwrap_or_default();
         let breaks = body.len().saturating_sub(body.trim_end_matches(['\r', '\n']).len());
         let own_line = breaks > 0;
-        let terminator = if own_line { '\n' } else { self.rest.get(end..).and_then(|r| r.chars().next()).unwrap_or('\n') };
+        let terminator =
+            if own_line { '\n' } else { self.rest.get(end..).and_then(|r| r.chars().next()).unwrap_or('\n') };
         let marks = Marks { element, component, terminator };
         if own_line {
             let second = self.rest.get(end..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -98,7 +99,9 @@ impl<'t> Lexer<'t> {
         let Marks { element, component, terminator } = marks;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == ' ';
         if plain(element) || plain(component) || plain(terminator) {
-            return Err(self.fault("ISA", Wrong::BadCharacter, "a letter, a digit or a blank separates nothing").at(16));
+            return Err(self
+                .fault("ISA", Wrong::BadCharacter, "a letter, a digit or a blank separates nothing")
+                .at(16));
         }
         if element == component || element == terminator || component == terminator {
             return Err(self.fault("ISA", Wrong::BadCharacter, "two delimiters are the same").at(16));
@@ -107,9 +110,9 @@ impl<'t> Lexer<'t> {
     }
 
     fn segment(&mut self, marks: Marks) -> Result<Segment, Fault> {
-        let binary = ["BIN", "BDS"].iter().any(|tag| {
-            self.rest.strip_prefix(tag).is_some_and(|rest| rest.starts_with(marks.element))
-        });
+        let binary = ["BIN", "BDS"]
+            .iter()
+            .any(|tag| self.rest.strip_prefix(tag).is_some_and(|rest| rest.starts_with(marks.element)));
         if binary {
             return self.binary(marks);
         }

@@ -85,15 +85,18 @@ impl StatusMessage {
             out.push(Segment::new("LX", [n.to_string().as_str()]));
             let (of_status, of_appointment) =
                 if status.status.is_empty() { ("", status.reason.as_str()) } else { (status.reason.as_str(), "") };
-            out.push(Segment::new("AT7", [
-                status.status.as_str(),
-                of_status,
-                &status.appointment,
-                of_appointment,
-                &status.day,
-                &status.hour,
-                &status.zone,
-            ]));
+            out.push(Segment::new(
+                "AT7",
+                [
+                    status.status.as_str(),
+                    of_status,
+                    &status.appointment,
+                    of_appointment,
+                    &status.day,
+                    &status.hour,
+                    &status.zone,
+                ],
+            ));
             if status.place.iter().any(|p| !p.is_empty()) {
                 out.push(Segment::new("MS1", status.place.iter().map(String::as_str)));
             }

@@ -1,6 +1,6 @@
 """Reads every file that the hub's writers wrote, with programs of others: bots and pydifact.
 
-    check.py FOLDER
+    edi.py FOLDER
 
 Prints a line for each file and reader, then "N passed, N failed, N skipped". The control is each file with one thing broken:
 a reader that takes it would prove nothing.
