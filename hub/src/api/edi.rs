@@ -53,6 +53,7 @@ pub(super) async fn leave(State(api): State<Api>, request: Request) -> Result<(S
         Principal::Program { name, scopes } if scopes.contains(&TokenScope::Edi) => partner_of(&api, name.as_str())?,
         _ => return Err(Problem::forbidden("files come with a partner's token that has the scope \"edi\"")),
     };
+    api.quotas.take(&partner.name, 1, api.keeper.per_minute(&partner.name))?;
     let body = bytes(request, &api, FILE_MAX_BYTES).await?;
     let now = api.clock.now();
     let (taken, answers) = api

@@ -11,8 +11,10 @@ mod events;
 mod fleet;
 mod live;
 pub mod openapi;
+mod positions;
 pub mod problem;
 mod queue;
+mod quota;
 mod recon;
 mod request;
 mod status;
@@ -59,6 +61,7 @@ pub struct Api {
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    quotas: Arc<quota::Quotas>,
     stop: Stop,
     listeners: Arc<Semaphore>,
     readiness: Arc<Mutex<Option<(Instant, status::Readiness)>>>,
@@ -93,6 +96,7 @@ impl Api {
             about: Arc::new(about),
             partners: Arc::default(),
             hooks: Arc::default(),
+            quotas: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
             readiness: Arc::default(),
@@ -134,6 +138,12 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/status", get(status::status)),
         ("/v1/live", get(live::live)),
         ("/v1/events", post(events::take)),
+        ("/v1/events/schemas", get(events::schemas)),
+        ("/v1/events/schemas/{type}", get(events::schema)),
+        ("/v1/events/dead", get(events::dead)),
+        ("/v1/events/dead/{n}/replay", post(events::replay)),
+        ("/v1/positions/traccar", post(positions::traccar)),
+        ("/v1/positions/owntracks", post(positions::owntracks)),
         ("/v1/edi", get(edi::list).post(edi::leave)),
         ("/v1/edi/{shipment}", get(edi::of_shipment)),
         ("/v1/edi/{shipment}/answer", post(edi::answer)),

@@ -25,7 +25,7 @@ use gatehouse_common::id::DeviceId;
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
 pub use partners::{PartnerConfig, Sends};
-pub use people::{Operator, Token, TokenScope};
+pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
 pub use webhooks::WebhookConfig;

@@ -17,6 +17,7 @@ pub mod folding;
 pub mod identities;
 pub mod leases;
 pub mod ledger;
+pub mod letters;
 mod migrations;
 pub mod orders;
 pub mod quarantine;
