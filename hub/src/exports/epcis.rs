@@ -5,11 +5,16 @@
 
 use std::io::Write;
 
-use gatehouse_common::{dispatch::DispatchView, id::DocumentId, order::LineQuantity, time::UtcMs};
+use gatehouse_common::{
+    dispatch::DispatchView,
+    id::{DocumentId, DocumentKind},
+    order::LineQuantity,
+    time::UtcMs,
+};
 use serde_json::{Value, json};
 
 use super::{Counted, ExportError, rfc3339};
-use crate::store::{DispatchFilter, Reader};
+use crate::store::Reader;
 
 /// Names that are ours, as URIs. EPCIS wants URIs for everything that is not in its own vocabulary.
 fn own(kind: &str, name: &str) -> String {
@@ -36,11 +41,11 @@ pub fn write(r: &Reader<'_>, out: &mut impl Write, now: UtcMs) -> Result<Counted
     out.write_all(head.trim_end_matches('}').as_bytes())?;
     out.write_all(b",\"epcisBody\":{\"eventList\":[")?;
     let mut counted = Counted::default();
-    for row in r.dispatches(&DispatchFilter::default())? {
-        let Some(view) = r.dispatch_view(&row.document)? else { continue };
-        let said = r.document(&row.document)?.map(|(_, document)| document.entries::<Value>().0).unwrap_or_default();
+    for id in r.document_ids(DocumentKind::Dispatch)? {
+        let Some(view) = r.dispatch_view(&id)? else { continue };
+        let said = r.document(&id)?.map(|(_, document)| document.entries::<Value>().0).unwrap_or_default();
         let cancelled = view.cancelled.as_ref().and_then(|key| said.get(key)).map(|entry| entry.at);
-        for event in of_dispatch(&row.document, &view, cancelled) {
+        for event in of_dispatch(&id, &view, cancelled) {
             out.write_all(if counted.events == 0 { b"\n" } else { b",\n" })?;
             out.write_all(event.to_string().as_bytes())?;
             counted.events += 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     case::CaseType,
     dispatch,
+    id::DocumentKind,
     order::{Customer, LineQuantity, Order, OrderLine, OrderStatus, Tier},
     sync::Lane,
     time::UtcMs,
@@ -14,7 +15,7 @@ use serde_json::Value;
 use super::{epcis, ocel_json::OcelJson, ocel_sqlite::OcelSqlite, walk, xes::Xes};
 use crate::{
     partners::desk::matters,
-    store::{CaseFilter, DocumentSays, Store},
+    store::{DocumentSays, Store},
 };
 
 fn order(now: UtcMs) -> Order {
@@ -92,10 +93,10 @@ fn cycle_times(store: &Store) -> BTreeMap<String, i64> {
     store
         .read_now(|r| {
             let mut times = BTreeMap::new();
-            for row in r.cases(&CaseFilter::default())? {
-                let view = r.case_view(&row.document)?.unwrap();
+            for id in r.document_ids(DocumentKind::Case)? {
+                let view = r.case_view(&id)?.unwrap();
                 if let Some(resolved) = view.resolved_at {
-                    times.insert(format!("case:{}", row.document), resolved.since(view.opened_at));
+                    times.insert(format!("case:{id}"), resolved.since(view.opened_at));
                 }
             }
             Ok(times)

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use gatehouse_common::{document::Entry, id::DocumentId, time::UtcMs};
+use gatehouse_common::{
+    document::Entry,
+    id::{DocumentId, DocumentKind},
+    time::UtcMs,
+};
 use serde_json::Value;
 
 use super::{Counted, ExportError, LogEvent, LogObject, Sink};
-use crate::store::{CaseFilter, DispatchFilter, Reader, ReconFilter};
+use crate::store::{Reader, ReconFilter};
 
 /// Hands everything to `sink`: orders, then dispatches and cases with their entries, then decisions and recon items. One
 /// closure of [`crate::store::Store::read_now`] sees one state of the store, so what is written agrees with itself.
@@ -15,11 +19,11 @@ use crate::store::{CaseFilter, DispatchFilter, Reader, ReconFilter};
 pub fn walk(r: &Reader<'_>, sink: &mut dyn Sink) -> Result<Counted, ExportError> {
     let mut walk = Walk { r, sink, seen: BTreeSet::new(), counted: Counted::default() };
     walk.orders()?;
-    for row in r.dispatches(&DispatchFilter::default())? {
-        walk.dispatch(&row.document)?;
+    for id in r.document_ids(DocumentKind::Dispatch)? {
+        walk.dispatch(&id)?;
     }
-    for row in r.cases(&CaseFilter::default())? {
-        walk.case(&row.document)?;
+    for id in r.document_ids(DocumentKind::Case)? {
+        walk.case(&id)?;
     }
     walk.decisions()?;
     walk.recon()?;

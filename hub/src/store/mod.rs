@@ -18,6 +18,7 @@ pub mod identities;
 pub mod leases;
 pub mod ledger;
 pub mod letters;
+mod listing;
 mod migrations;
 pub mod orders;
 pub mod quarantine;

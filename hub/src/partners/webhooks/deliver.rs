@@ -6,7 +6,10 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use futures::future::join_all;
-use gatehouse_common::{id::DocumentId, time::UtcMs};
+use gatehouse_common::{
+    id::{DocumentId, DocumentKind},
+    time::UtcMs,
+};
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use tracing::{info, warn};
 
@@ -19,7 +22,7 @@ use crate::{
     clock::Clock,
     config::WebhookConfig,
     store::{
-        CaseFilter, DispatchFilter, Store, StoreChange, StoreError,
+        Store, StoreChange, StoreError,
         webhooks::{HookDelivery, HookEvent},
     },
     tasks::{Stop, TaskError},
@@ -90,9 +93,9 @@ async fn changed(
     }
     store
         .read(|r| {
-            let mut rows = r.dispatches(&DispatchFilter::default())?;
-            rows.extend(r.cases(&CaseFilter::default())?);
-            Ok(rows.into_iter().map(|row| row.document).collect())
+            let mut all = r.document_ids(DocumentKind::Dispatch)?;
+            all.extend(r.document_ids(DocumentKind::Case)?);
+            Ok(all)
         })
         .await
 }
