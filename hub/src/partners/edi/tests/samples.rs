@@ -91,7 +91,7 @@ fn samples() -> Option<Vec<(String, Vec<u8>)>> {
     let data = std::env::var_os("GATEHOUSE_SHARED_DATA").map_or_else(beside, PathBuf::from);
     let root = data.join("edi-samples");
     if !root.is_dir() {
-        println!("SKIPPED: ../shared/data/edi-samples is not beside the checkout");
+        gatehouse_skipped::skipped("../shared/data/edi-samples is not beside the checkout");
         return None;
     }
     let mut files = Vec::new();
