@@ -37,6 +37,7 @@ use crate::{
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::{self, Grantor},
     listen::{self, Caller, TlsListener},
+    partners::{desk::folders, webhooks::deliver},
     reconciler,
     store::{Location, Store, claims::while_held, folding},
     sync::{self, Admission, Quota, Refusals, SyncState},
@@ -69,7 +70,19 @@ impl RunningHub {
     pub async fn stop(self) {
         self.tasks
             .stop_in_order(
-                &["devices", "api", "revocations", "poll", "post", "leases", "reconciler", "folding", "store"],
+                &[
+                    "devices",
+                    "api",
+                    "revocations",
+                    "partners",
+                    "webhooks",
+                    "poll",
+                    "post",
+                    "leases",
+                    "reconciler",
+                    "folding",
+                    "store",
+                ],
                 GRACE,
             )
             .await;
@@ -102,7 +115,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, policy, tls, devices } = config;
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = match &database {
@@ -148,6 +161,24 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
     }
+    if !partners.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), partners.clone());
+        tasks.spawn("partners", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "partners", stop, move |stop| {
+                folders::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
+    }
+    if !webhooks.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
+        tasks.spawn("webhooks", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "webhooks", stop, move |stop| {
+                deliver::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
+    }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
     let at = store.clone();
     let (watcher, revocations) = tokio::task::spawn_blocking(move || Watcher::new(at)).await??;
@@ -172,7 +203,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Some(doors) => Served::Tls(tls_listener(listener, doors)?),
     };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api = Api::new(store, clock, keeper, about, stop.clone());
+        let api = Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
         let stopped = async move { stop.stopped().await };
         match served {

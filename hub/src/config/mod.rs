@@ -7,12 +7,14 @@
 mod erp;
 mod identity;
 pub mod key;
+mod partners;
 mod people;
 mod policy;
 mod read;
 mod store;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -23,10 +25,12 @@ use gatehouse_common::id::DeviceId;
 
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
-pub use people::{Operator, Token, TokenScope};
+pub use partners::{PartnerConfig, Sends};
+pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
 pub(crate) use store::read_database;
+pub use webhooks::WebhookConfig;
 
 use read::{Beside, Section};
 
@@ -47,6 +51,10 @@ pub struct Config {
     pub operators: Vec<Operator>,
     /// `[[tokens]]`: the programs that may send events.
     pub tokens: Vec<Token>,
+    /// `[[partners]]`: who sends and fetches EDI files.
+    pub partners: Vec<PartnerConfig>,
+    /// `[[webhooks]]`: who is told what.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
     /// `[tls]`: the hub's authority, and how `--listen` is served.
@@ -140,6 +148,18 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .into_iter()
         .map(|mut token| Token::read(&mut token, &mut problems))
         .collect();
+    let partners: Vec<Option<PartnerConfig>> = root
+        .sections("partners", &mut problems)
+        .into_iter()
+        .map(|mut partner| PartnerConfig::read(&mut partner, &mut problems))
+        .collect();
+    partners::refuse_twins(partners.iter().flatten(), &mut problems);
+    let webhooks: Vec<Option<WebhookConfig>> = root
+        .sections("webhooks", &mut problems)
+        .into_iter()
+        .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
+        .collect();
+    webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
@@ -160,6 +180,8 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             },
             operators: operators.into_iter().collect::<Option<_>>()?,
             tokens: tokens.into_iter().collect::<Option<_>>()?,
+            partners: partners.into_iter().collect::<Option<_>>()?,
+            webhooks: webhooks.into_iter().collect::<Option<_>>()?,
             policy,
             tls: tls?,
             devices: devices?,

@@ -17,7 +17,7 @@ use super::{
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the store one version on. They only grow.
-pub(super) const MIGRATIONS: [&str; 8] = [
+pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
@@ -25,7 +25,10 @@ pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0005_waiting.sql"),
     include_str!("migrations/0006_identities.sql"),
     include_str!("migrations/0007_turn.sql"),
-    include_str!("migrations/0008_replicas.sql"),
+    include_str!("migrations/0008_partners.sql"),
+    include_str!("migrations/0009_webhooks.sql"),
+    include_str!("migrations/0010_letters.sql"),
+    include_str!("migrations/0011_replicas.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

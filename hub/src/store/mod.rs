@@ -14,12 +14,15 @@ pub mod cursors;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod edi;
 pub mod exchanges;
 pub mod facts;
 pub mod folding;
 pub mod identities;
 pub mod leases;
 pub mod ledger;
+pub mod letters;
+mod listing;
 mod location;
 mod migrations;
 pub mod moving;
@@ -34,6 +37,7 @@ pub mod sql;
 mod tables;
 pub mod tracks;
 mod turn;
+pub mod webhooks;
 mod writer;
 
 use std::{collections::HashMap, fmt, ops::Deref, path::Path, str::FromStr, sync::Arc};
@@ -50,6 +54,7 @@ pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
+pub use edi::{EdiFile, EdiWord};
 pub use exchanges::{RefusedCount, Run};
 pub use identities::{Certificate, Invited, Revoked};
 pub use ledger::FeedRow;
@@ -176,6 +181,8 @@ pub enum StoreChange {
     Quarantine,
     /// Others wrote more than can be told: whoever waits reads again.
     Everything,
+    /// Something came from a partner, or is to go to one.
+    Partner,
 }
 
 /// The store. Copies share it.
