@@ -15,6 +15,15 @@ pub fn thread_cpu_s() -> f64 {
     text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
+/// Seconds that this process has run on all threads, those that ended included.
+pub fn process_cpu_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name, which may hold blanks: user and system time are the 12th and 13th, in hundredths of a second.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 /// How many files this process may hold open.
 pub fn descriptors() -> usize {
     let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();

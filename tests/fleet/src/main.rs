@@ -2,6 +2,7 @@
 //! floor measured in the same run; trials say what held. See `./run help`.
 #![expect(clippy::cast_precision_loss, reason = "figures")]
 
+mod acceptance;
 mod cases;
 mod depot;
 mod history;
@@ -56,14 +57,16 @@ struct Common {
 enum What {
     /// A depot comes back: bytes, exchanges, processor and memory, beside automerge-repo and Automerge's own sync
     Sync(sync::Arguments),
+    /// How many changes the hub takes in, beside appending the same bytes to a table
+    Hub(acceptance::Arguments),
 }
 
 fn main() -> ExitCode {
     // The programs themselves, for where they are not shipped apart: their own command lines take over.
     let given: Vec<String> = std::env::args().skip(1).collect();
     match given.first().map(String::as_str) {
-        Some("agent") => return gatehouse_agent::cli::main(gatehouse_agent::cli::Cli::parse_from(given)),
-        Some("hub") => {
+        Some("as-agent") => return gatehouse_agent::cli::main(gatehouse_agent::cli::Cli::parse_from(given)),
+        Some("as-hub") => {
             return ended(gatehouse_hub::cli::run(gatehouse_hub::cli::Cli::parse_from(given)).map(|()| true));
         }
         _ => {}
@@ -95,5 +98,6 @@ async fn run(common: Common, what: What) -> anyhow::Result<bool> {
     let peers = common.peers.unwrap_or_else(gatehouse_bench::default_peers);
     match what {
         What::Sync(arguments) => sync::run(&arguments, &programs, &peers, printer).await,
+        What::Hub(arguments) => acceptance::run(&arguments, printer),
     }
 }

@@ -18,12 +18,12 @@ pub struct Programs {
 impl Programs {
     /// A command for the agent.
     pub fn agent(&self) -> Command {
-        self.one(self.agent.as_ref(), "agent")
+        self.one(self.agent.as_ref(), "as-agent")
     }
 
     /// A command for the hub.
     pub fn hub(&self) -> Command {
-        self.one(self.hub.as_ref(), "hub")
+        self.one(self.hub.as_ref(), "as-hub")
     }
 
     fn one(&self, shipped: Option<&PathBuf>, name: &str) -> Command {
