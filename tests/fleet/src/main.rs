@@ -4,7 +4,10 @@
 
 mod acceptance;
 mod cases;
+mod console;
 mod depot;
+mod fleet;
+mod generator;
 mod history;
 mod hub;
 mod look;
@@ -15,6 +18,7 @@ mod relay;
 mod repo;
 mod sync;
 mod unit;
+mod wire;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -59,6 +63,8 @@ enum What {
     Sync(sync::Arguments),
     /// How many changes the hub takes in, beside appending the same bytes to a table
     Hub(acceptance::Arguments),
+    /// Thousands of agents wait over TLS, and then all come back
+    Fleet(fleet::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -98,6 +104,7 @@ async fn run(common: Common, what: What) -> anyhow::Result<bool> {
     let peers = common.peers.unwrap_or_else(gatehouse_bench::default_peers);
     match what {
         What::Sync(arguments) => sync::run(&arguments, &programs, &peers, printer).await,
+        What::Fleet(arguments) => fleet::run(&arguments, &programs, printer).await,
         What::Hub(arguments) => acceptance::run(&arguments, printer),
     }
 }
