@@ -33,6 +33,10 @@ use crate::{
 
 /// How long a pull waits, as in the agent.
 const LONG_POLL: Duration = Duration::from_secs(30);
+/// Changes of one case.
+const CHANGES_A_CASE: usize = 10;
+/// Cases before those that the ones who come back bring.
+const CASES_MAX: usize = 100_000;
 /// How often each has something to say while all is quiet.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -42,7 +46,7 @@ pub struct Speaker {
     pub n: usize,
     /// Who.
     pub unit: Unit,
-    /// Changes of its one case, the opening first, one for each push.
+    /// Changes in order, each with its case, one for each push.
     pub said: Vec<(DocumentId, Vec<u8>)>,
 }
 
@@ -95,38 +99,32 @@ pub fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the `n`-th speaker, with `changes` changes of one case.
+/// Makes the `n`-th speaker, with so many changes.
 pub fn speaker(n: usize, unit: Unit, changes: usize) -> anyhow::Result<Speaker> {
-    let (actor, now) = (writer(unit.site(), unit.name()), now());
-    let mut words = Words::of(n as u64);
-    let (mut case, opening) = Case::open(&actor, 0, &mut words, now)?;
-    let mut said = vec![(case.id, opening.bytes)];
-    while said.len() < changes {
-        let chunk = case.acted(&actor, &mut words, now)?;
-        said.push((case.id, chunk.bytes));
-    }
+    let said = said(&unit, 0, changes, &mut Words::of(n as u64))?;
     Ok(Speaker { n, unit, said })
 }
 
-/// A frame with `changes` changes in cases of ten changes each; numbers go on after `after`.
+/// A frame with `changes` changes in cases of their own; numbers go on after `after`.
 pub fn frame(speaker: &Speaker, after: u64, changes: usize) -> anyhow::Result<Vec<u8>> {
-    let (actor, now) = (writer(speaker.unit.site(), speaker.unit.name()), now());
-    let mut words = Words::of(1 << 32 | speaker.n as u64);
-    let mut records = Vec::with_capacity(changes);
-    let mut case: Option<Case> = None;
-    for n in 0..changes {
-        let chunk = match &mut case {
-            Some(case) if !n.is_multiple_of(10) => case.acted(&actor, &mut words, now)?,
-            _ => {
-                let (opened, chunk) = Case::open(&actor, 1 + n / 10, &mut words, now)?;
-                case = Some(opened);
-                chunk
-            }
-        };
-        let Some(case) = &case else { continue };
-        records.push((after + 1 + n as u64, upward(case.id, chunk.bytes)));
-    }
+    let said = said(&speaker.unit, CASES_MAX, changes, &mut Words::of(1 << 32 | speaker.n as u64))?;
+    let records = (after + 1..).zip(said).map(|(n, (id, bytes))| (n, upward(id, bytes))).collect();
     Ok(encode(&Push { outbox_epoch: 1, records })?)
+}
+
+/// So many changes of a depot, ten to a case: a case does not grow for ever. The first case is the `first`-th.
+fn said(unit: &Unit, first: usize, changes: usize, words: &mut Words) -> anyhow::Result<Vec<(DocumentId, Vec<u8>)>> {
+    let (actor, now) = (writer(unit.site(), unit.name()), now());
+    let mut said = Vec::with_capacity(changes);
+    for n in (0..changes).step_by(CHANGES_A_CASE) {
+        let (mut case, opening) = Case::open(&actor, first + n / CHANGES_A_CASE, words, now)?;
+        said.push((case.id, opening.bytes));
+        for _ in n + 1..changes.min(n + CHANGES_A_CASE) {
+            let chunk = case.acted(&actor, words, now)?;
+            said.push((case.id, chunk.bytes));
+        }
+    }
+    Ok(said)
 }
 
 fn upward(document: DocumentId, bytes: Vec<u8>) -> Upward {
