@@ -32,11 +32,12 @@ use gatehouse_common::{
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error};
 
 use super::{
     admission::{Admission, Gate},
+    crowd::Crowd,
+    news::News,
     pull,
     push::handle_push,
     signed::{Claim, sign_reply},
@@ -45,7 +46,7 @@ use super::{
 use crate::{
     clock::Clock,
     listen::{Caller, From, caller},
-    store::{Device, Store, StoreChange, StoreError},
+    store::{Device, Store, StoreError},
 };
 
 /// Longest that a pull is kept waiting, in milliseconds of the hub's clock.
@@ -65,16 +66,19 @@ struct Shared {
     clock: Clock,
     key: PrivateKey,
     gate: Gate,
+    news: News,
+    crowd: Crowd,
     /// When each device was last noted as heard.
     heard: Mutex<BTreeMap<DeviceId, UtcMs>>,
 }
 
 impl SyncState {
-    /// The exchange over `store`, signed with the hub's `key`, for whom `admission` lets in.
+    /// The exchange over `store`, signed with the hub's `key`, for whom `admission` lets in; `news` wakes who waits.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, key: PrivateKey, admission: Admission) -> Self {
+    pub fn new(store: Store, clock: Clock, key: PrivateKey, admission: Admission, news: News) -> Self {
         let gate = Gate::new(store.clone(), clock.clone(), admission);
-        Self { shared: Arc::new(Shared { store, clock, key, gate, heard: Mutex::default() }) }
+        let (crowd, heard) = (Crowd::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { store, clock, key, gate, news, crowd, heard }) }
     }
 }
 
@@ -104,6 +108,8 @@ pub(super) enum Refusal {
     Renew(String),
     /// Its sender has asked too much; seconds until it may ask again.
     Busy(u64),
+    /// Too many bring a lot at once; seconds until its sender may ask again.
+    Crowded(u64),
     /// It cannot be read.
     BadFrame(String),
     /// The store did not do it; the same request may be sent again.
@@ -126,7 +132,15 @@ impl Refusal {
             | Self::Renew(why)
             | Self::BadFrame(why) => why.clone(),
             Self::Busy(seconds) => format!("this device has used up its minute; come back in {seconds} s"),
+            Self::Crowded(seconds) => format!("many devices bring a lot at once; come back in {seconds} s"),
             Self::Later(_) => "the hub's store is unavailable".to_owned(),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Busy(seconds) | Self::Crowded(seconds) => Some(*seconds),
+            _ => None,
         }
     }
 
@@ -137,6 +151,7 @@ impl Refusal {
             Self::Conflict(_) => (StatusCode::CONFLICT, "two copies of this device"),
             Self::Renew(_) => (StatusCode::FORBIDDEN, "renew the certificate first"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too much in one minute"),
+            Self::Crowded(_) => (StatusCode::TOO_MANY_REQUESTS, "too many at once"),
             Self::BadFrame(_) => (StatusCode::BAD_REQUEST, "frame cannot be used"),
             Self::Later(_) => (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again"),
         }
@@ -157,7 +172,7 @@ impl IntoResponse for Refusal {
         }
         let mut response = (self.status().0, Json(self.body())).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Self::Busy(seconds) = self {
+        if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
@@ -204,7 +219,11 @@ impl Shared {
             error!(device.id = %claim.device, error = %e, "exchange with {} was not done: {e}", claim.device);
         }
         let body = refusal.body().to_string().into_bytes();
-        self.signed(claim, refusal.status().0, "application/problem+json", body)
+        let mut response = self.signed(claim, refusal.status().0, "application/problem+json", body);
+        if let Some(seconds) = refusal.retry_after_s() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 
     async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
@@ -214,6 +233,7 @@ impl Shared {
             let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
             return Err(Refusal::BadFrame(why));
         }
+        let _place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
@@ -245,7 +265,7 @@ impl Shared {
         let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
         self.note_heard(&device.device).await;
         // Listening before the first look, so that nothing falls in between.
-        let mut changes = self.store.changes();
+        let waiting = self.news.of(device.scopes());
         let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));
         let cut = self.gate.revocations.cut(&device.device);
         tokio::pin!(wait, cut);
@@ -261,21 +281,8 @@ impl Shared {
             tokio::select! {
                 () = &mut wait => return Ok(reply),
                 () = &mut cut => return Err(Refusal::Forbidden("this device was cut off".to_owned())),
-                () = concerns(&mut changes, device) => debug!(device.id = %device.device, "something is new"),
+                () = waiting.news() => debug!(device.id = %device.device, "something is new"),
             }
-        }
-    }
-}
-
-/// Waits until something was committed that may concern the device.
-async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, device: &Device) {
-    let scopes = device.scopes();
-    loop {
-        match changes.recv().await {
-            Ok(StoreChange::Feed(scope)) if scopes.contains(&scope) => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }
@@ -406,7 +413,7 @@ mod tests {
         let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
         let quota = crate::sync::Quota::default();
         let admission = Admission { without_certificate: true, quota, refusals, revocations };
-        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission);
+        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router(state)).await });
