@@ -500,7 +500,8 @@ fn real_temperatures_open_a_case_only_where_they_leave_their_band_and_only_one_a
             assert!(gateway.cases.values().filter(running).count() <= 1);
         }
         let triggers: u64 = gateway.cases.values().map(|c| c["triggers"].as_u64().unwrap()).sum();
-        opened += u32::try_from(gateway.cases.len()).unwrap();
+        // One that grew too long goes on in a successor, which says whom it follows and is not a second matter.
+        opened += u32::try_from(gateway.cases.values().filter(|c| c["follows"].is_null()).count()).unwrap();
         println!("{file}: {} readings, {runs} runs outside, {opened} case, triggered {triggers} times", told.len());
         assert!(opened == 1 && runs > 5, "{file}: {opened} {runs}");
         assert_eq!(gateway.count("TEMP_EXCURSION"), gateway.cases.len(), "no other case comes of temperatures");

@@ -23,6 +23,9 @@ use super::{
     state::CaseSlot,
 };
 
+/// What evidence begins with where nothing has changed.
+const STILL_SO: &str = "still so: ";
+
 /// Something wrong, as a detector or a gate sees it.
 pub(super) struct Matter {
     pub case_type: CaseType,
@@ -178,7 +181,9 @@ impl Core {
         if !view.state.is_over() && self.is_too_long(document) {
             self.goes_on_anew(now, key, view);
         } else if !view.state.is_over() {
-            let evidence = format!("still so: {}", view.summary);
+            // What was said last, as the matter may have gone and come since the case was opened.
+            let last = view.evidence.last().map_or(view.summary.as_str(), |e| e.evidence.trim_start_matches(STILL_SO));
+            let evidence = format!("{STILL_SO}{last}");
             self.say_case(now, document, "rule", vec![Says::Triggered { since: now.wall, evidence }]);
         }
     }

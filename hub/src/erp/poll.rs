@@ -54,7 +54,7 @@ pub enum PollError {
 
 /// When the newest complete read of the ERP began; none before the first.
 /// # Errors
-/// [`StoreError::Sqlite`].
+/// [`StoreError::Sql`].
 pub fn read_at(reader: &Reader<'_>) -> Result<Option<UtcMs>, StoreError> {
     Ok(reader.cursor(READ_AT)?.and_then(|text| text.parse().ok()).map(UtcMs))
 }

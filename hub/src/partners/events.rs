@@ -210,7 +210,7 @@ impl Event {
 
 /// Keeps what was refused, so that it can be seen later what a partner sent.
 /// # Errors
-/// [`StoreError::Sqlite`].
+/// [`StoreError::Sql`].
 pub fn refuse(tx: &mut Tx<'_>, origin: &DeviceId, reason: &str, body: &[u8], now: UtcMs) -> Result<(), StoreError> {
     let refused = Refused { origin, what: "event", document: None, hash: Hash32::of(body), reason, bytes: body };
     tx.quarantine_put(&refused, now)

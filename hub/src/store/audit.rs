@@ -1,10 +1,13 @@
 //! Who changed what, as a chain of hashes: a row that was altered, moved or taken out shows.
 
 use gatehouse_common::{id::Hash32, time::UtcMs};
-use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::{Reader, StoreError, Tx, row};
+use super::{
+    Reader, StoreError, Tx, row,
+    sql::{Row, params},
+    turn::Numbered,
+};
 
 /// One change of state by a person or a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,7 +31,7 @@ impl AuditEntry {
     }
 }
 
-fn read_entry(r: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+fn read_entry(r: &Row<'_>) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         at: UtcMs(r.get("at_ms")?),
         actor: r.get("actor")?,
@@ -41,62 +44,66 @@ fn read_entry(r: &Row<'_>) -> rusqlite::Result<AuditEntry> {
 impl Reader<'_> {
     /// The latest entries, newest first.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn audit_entries(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT at_ms, actor, action, subject, detail FROM audit ORDER BY n DESC LIMIT ?1")?;
-        let rows = statement.query_map([limit as i64], read_entry)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.sql.query(
+            "SELECT at_ms, actor, action, subject, detail FROM audit ORDER BY n DESC LIMIT ?1",
+            params![limit as i64],
+            read_entry,
+        )
     }
 
     /// The latest entries about `subject`, newest first.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn audit_of(&self, subject: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.query(
             "SELECT at_ms, actor, action, subject, detail FROM audit WHERE subject = ?1 ORDER BY n DESC LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![subject, limit as i64], read_entry)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            params![subject, limit as i64],
+            read_entry,
+        )
     }
 
     /// Checks the whole chain. Returns how many entries it has.
     /// # Errors
     /// [`StoreError::Damaged`] names the first row that does not follow.
     pub fn verify_audit(&self) -> Result<u64, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT n, at_ms, actor, action, subject, detail, previous, hash FROM audit ORDER BY n")?;
-        let mut rows = statement.query([])?;
-        let (mut last, mut count) = (Hash32::ZERO.to_string(), 0);
-        while let Some(r) = rows.next()? {
-            let n: i64 = r.get("n")?;
-            let entry = read_entry(r)?;
-            let (previous, hash): (String, String) = (r.get("previous")?, r.get("hash")?);
-            if previous != last || entry.hash(&previous)?.to_string() != hash {
-                return Err(row::damaged("audit", n, "it does not follow the row before it"));
+        let (mut last, mut last_n, mut count) = (Hash32::ZERO.to_string(), i64::MIN, 0);
+        loop {
+            let page = self.sql.query(
+                "SELECT n, at_ms, actor, action, subject, detail, previous, hash FROM audit
+                  WHERE n > ?1 ORDER BY n LIMIT 1000",
+                params![last_n],
+                |r| Ok::<_, StoreError>((r.get::<i64>("n")?, read_entry(r)?, r.get("previous")?, r.get("hash")?)),
+            )?;
+            if page.is_empty() {
+                return Ok(count);
             }
-            (last, count) = (hash, count + 1);
+            for (n, entry, previous, hash) in page {
+                let (previous, hash): (String, String) = (previous, hash);
+                if previous != last || entry.hash(&previous)?.to_string() != hash {
+                    return Err(row::damaged("audit", n, "it does not follow the row before it"));
+                }
+                (last, last_n, count) = (hash, n, count + 1);
+            }
         }
-        Ok(count)
     }
 }
 
 impl Tx<'_> {
     /// Adds an entry at the end of the chain.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT hash FROM audit ORDER BY n DESC LIMIT 1")?;
-        let last: Option<String> = statement.query_row([], |r| r.get(0)).optional()?;
+        let last: Option<String> =
+            self.sql.optional("SELECT hash FROM audit ORDER BY n DESC LIMIT 1", params![], |r| r.get(0))?;
         let previous = last.unwrap_or_else(|| Hash32::ZERO.to_string());
-        self.connection
-            .prepare_cached(
-                "INSERT INTO audit (at_ms, actor, action, subject, detail, previous, hash)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
+        let n = self.turn.next(Numbered::Audit);
+        self.sql.execute(
+            "INSERT INTO audit (n, at_ms, actor, action, subject, detail, previous, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                n,
                 entry.at.0,
                 entry.actor,
                 entry.action,
@@ -104,7 +111,8 @@ impl Tx<'_> {
                 entry.detail,
                 previous,
                 entry.hash(&previous)?.to_string(),
-            ])?;
+            ],
+        )?;
         Ok(())
     }
 }

@@ -6,9 +6,12 @@ use gatehouse_common::{
     seal::Sealed,
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Reader, StoreChange, StoreError, Tx, row};
+use super::{
+    Reader, StoreChange, StoreError, Tx, row,
+    sql::{Row, Value, params},
+    turn::Numbered,
+};
 
 /// A decision with where it stands in the hub's own order.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +38,7 @@ struct Stored {
 const COLUMNS: &str = "n, id, body, signature, received_ms, checksum";
 
 impl Stored {
-    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             n: r.get("n")?,
             id: r.get("id")?,
@@ -70,16 +73,9 @@ fn kind_word(kind: DecisionKind) -> &'static str {
 }
 
 impl Reader<'_> {
-    fn decisions_where(
-        &self,
-        condition: &str,
-        values: impl rusqlite::Params,
-    ) -> Result<Vec<StoredDecision>, StoreError> {
+    fn decisions_where(&self, condition: &str, values: &[Value]) -> Result<Vec<StoredDecision>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM decisions WHERE {condition}");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(values, Stored::read)?;
-        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
-        stored.into_iter().map(Stored::open).collect()
+        self.sql.query(&sql, values, |r| Stored::read(r)?.open())
     }
 
     /// Decisions after the `n`-th that came in, at most `limit`, in that order.
@@ -93,61 +89,58 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if it is.
     pub fn decision(&self, id: &DecisionId) -> Result<Option<StoredDecision>, StoreError> {
-        Ok(self.decisions_where("id = ?1", [id.as_str()])?.pop())
+        Ok(self.decisions_where("id = ?1", params![id.as_str()])?.pop())
     }
 
     /// Decisions about an order, in the order they came in.
     /// # Errors
     /// [`StoreError::Damaged`] if one of them is.
     pub fn decisions_of_order(&self, order: &OrderId) -> Result<Vec<StoredDecision>, StoreError> {
-        self.decisions_where("order_id = ?1 ORDER BY n", [order.as_str()])
+        self.decisions_where("order_id = ?1 ORDER BY n", params![order.as_str()])
     }
 
     /// Decisions about a dispatch, in the order they came in.
     /// # Errors
     /// [`StoreError::Damaged`] if one of them is.
     pub fn decisions_of_dispatch(&self, dispatch: &DocumentId) -> Result<Vec<StoredDecision>, StoreError> {
-        self.decisions_where("dispatch = ?1 ORDER BY n", [dispatch.to_string()])
+        self.decisions_where("dispatch = ?1 ORDER BY n", params![dispatch.to_string()])
     }
 
     /// Whether a device has released anything under a lease.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn has_charged(&self, device: &DeviceId, lease: &LeaseId) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM decisions
-              WHERE device = ?1 AND kind <> 'lease_closed' AND json_extract(body, '$.lease.lease') = ?2)",
+        // No two engines look into JSON in the same way: whatever names the lease is read.
+        let naming = self.sql.query(
+            "SELECT body FROM decisions WHERE device = ?1 AND kind <> 'lease_closed' AND body LIKE ?2",
+            params![device.as_str(), format!("%{lease}%")],
+            |r| row::json::<serde_json::Value>("decisions", device.as_str(), &r.get::<String>("body")?),
         )?;
-        Ok(statement.query_row([device.as_str(), lease.as_str()], |r| r.get(0))?)
+        Ok(naming.iter().any(|body| body.pointer("/lease/lease").and_then(|l| l.as_str()) == Some(lease.as_str())))
     }
 
     /// Second records for places that were taken, of one device, in the order they came in.
     /// # Errors
     /// [`StoreError::Damaged`] if one of them is.
     pub fn forks_of(&self, device: &DeviceId) -> Result<Vec<Sealed>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT body, signature, checksum FROM forks WHERE device = ?1 ORDER BY n")?;
-        let rows = statement.query_map([device.as_str()], |r| {
+        let sql = "SELECT body, signature, checksum FROM forks WHERE device = ?1 ORDER BY n";
+        self.sql.query(sql, params![device.as_str()], |r| {
             let sealed = Sealed { body: r.get("body")?, signature: r.get("signature")? };
-            Ok((sealed, r.get::<_, Vec<u8>>("checksum")?))
-        })?;
-        rows.map(|row| {
-            let (sealed, sum) = row?;
+            let sum: Vec<u8> = r.get("checksum")?;
             row::verify("forks", device.as_str(), &[sealed.body.as_bytes(), sealed.signature.as_bytes()], &sum)?;
             Ok(sealed)
         })
-        .collect()
     }
 
     /// When a gateway of a depot last began a new epoch, by the hub's clock: what it held before is forgotten.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn epoch_begun_at(&self, site: &SiteId) -> Result<Option<UtcMs>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT max(received_ms) FROM decisions WHERE site = ?1 AND kind = 'epoch_begun'")?;
-        let at: Option<i64> = statement.query_row([site.as_str()], |r| r.get(0))?;
+        let at: Option<i64> = self.sql.one(
+            "SELECT max(received_ms) FROM decisions WHERE site = ?1 AND kind = 'epoch_begun'",
+            params![site.as_str()],
+            |r| r.get(0),
+        )?;
         Ok(at.map(UtcMs))
     }
 
@@ -155,18 +148,16 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if a hash cannot be read.
     pub fn chains_of(&self, device: &DeviceId) -> Result<Vec<ChainHead>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT epoch FROM chains WHERE device = ?1 ORDER BY epoch")?;
-        let epochs: Vec<u32> = statement.query_map([device.as_str()], |r| r.get("epoch"))?.collect::<Result<_, _>>()?;
+        let sql = "SELECT epoch FROM chains WHERE device = ?1 ORDER BY epoch";
+        let epochs: Vec<u32> = self.sql.query(sql, params![device.as_str()], |r| r.get("epoch"))?;
         epochs.into_iter().map(|epoch| self.chain(device, epoch)).collect()
     }
 
     /// How many decisions there are.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn decision_count(&self) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM decisions")?;
-        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+        Ok(row::from_sql(self.sql.one("SELECT count(*) FROM decisions", params![], |r| r.get(0))?))
     }
 
     /// The hash of the record that stands at a place of a chain.
@@ -176,11 +167,11 @@ impl Reader<'_> {
         epoch: u32,
         position: u64,
     ) -> Result<Option<Hash32>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT hash FROM decisions WHERE device = ?1 AND epoch = ?2 AND position = ?3")?;
-        let hash: Option<String> =
-            statement.query_row(params![device.as_str(), epoch, row::to_sql(position)], |r| r.get(0)).optional()?;
+        let hash: Option<String> = self.sql.optional(
+            "SELECT hash FROM decisions WHERE device = ?1 AND epoch = ?2 AND position = ?3",
+            params![device.as_str(), epoch, row::to_sql(position)],
+            |r| r.get(0),
+        )?;
         hash.map(|text| row::parse("decisions", &text)).transpose()
     }
 }
@@ -193,13 +184,11 @@ impl Tx<'_> {
         sealed: &Sealed,
         now: UtcMs,
     ) -> Result<bool, StoreError> {
-        let kept = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO forks (device, epoch, position, hash, body, signature, received_ms, checksum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (device, epoch, position, hash) DO NOTHING",
-            )?
-            .execute(params![
+        let n = self.turn.next(Numbered::Forks);
+        let kept = self.sql.execute(
+            "INSERT INTO forks (device, epoch, position, hash, body, signature, received_ms, checksum, n)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (device, epoch, position, hash) DO NOTHING",
+            params![
                 record.device.as_str(),
                 record.epoch,
                 row::to_sql(record.position),
@@ -208,7 +197,9 @@ impl Tx<'_> {
                 sealed.signature,
                 now.0,
                 row::checksum(&[sealed.body.as_bytes(), sealed.signature.as_bytes()]),
-            ])?;
+                n,
+            ],
+        )?;
         Ok(kept > 0)
     }
 
@@ -219,13 +210,12 @@ impl Tx<'_> {
         sealed: &Sealed,
         now: UtcMs,
     ) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO decisions (device, epoch, position, id, hash, body, signature, kind, site, dispatch,
-                                        order_id, at_ms, received_ms, checksum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?
-            .execute(params![
+        let n = self.turn.next(Numbered::Decisions);
+        self.sql.execute(
+            "INSERT INTO decisions (device, epoch, position, id, hash, body, signature, kind, site, dispatch,
+                                    order_id, at_ms, received_ms, checksum, n)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            params![
                 record.device.as_str(),
                 record.epoch,
                 row::to_sql(record.position),
@@ -240,7 +230,9 @@ impl Tx<'_> {
                 record.at.wall.0,
                 now.0,
                 row::checksum(&[sealed.body.as_bytes(), sealed.signature.as_bytes()]),
-            ])?;
+                n,
+            ],
+        )?;
         self.changed(StoreChange::Decision(record.id.clone()));
         Ok(())
     }

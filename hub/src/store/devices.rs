@@ -7,10 +7,12 @@ use gatehouse_common::{
     sync::Rejection,
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+use super::{
+    Reader, Scope, StoreChange, StoreError, Tx, row,
+    sql::{Row, params},
+};
 
 /// What kind of device. It decides which actor it may write as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -97,7 +99,7 @@ struct Stored {
 const COLUMNS: &str = "device, kind, public_key, sites, vehicles, seen_ms, status";
 
 impl Stored {
-    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             device: r.get("device")?,
             kind: r.get("kind")?,
@@ -130,8 +132,7 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if its row cannot be read.
     pub fn device(&self, device: &DeviceId) -> Result<Option<Device>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?1 AND revoked_ms IS NULL");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let stored = statement.query_row([device.as_str()], Stored::read).optional()?;
+        let stored = self.sql.optional(&sql, params![device.as_str()], Stored::read)?;
         Ok(stored.map(Stored::open).transpose()?.map(|state| state.device))
     }
 
@@ -140,28 +141,23 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if a row cannot be read.
     pub fn devices(&self) -> Result<Vec<DeviceState>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE revoked_ms IS NULL ORDER BY device");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([], Stored::read)?;
-        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
-        stored.into_iter().map(Stored::open).collect()
+        self.sql.query(&sql, params![], |r| Stored::read(r)?.open())
     }
 
     /// The last number taken of a life of a device's outbox; 0 before the first.
     pub(crate) fn taken_through(&self, device: &DeviceId, outbox_epoch: u64) -> Result<u64, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT taken_through FROM outboxes WHERE device = ?1 AND outbox_epoch = ?2")?;
-        let taken: Option<i64> =
-            statement.query_row(params![device.as_str(), outbox_epoch.to_string()], |r| r.get(0)).optional()?;
+        let taken: Option<i64> = self.sql.optional(
+            "SELECT taken_through FROM outboxes WHERE device = ?1 AND outbox_epoch = ?2",
+            params![device.as_str(), outbox_epoch.to_string()],
+            |r| r.get(0),
+        )?;
         Ok(taken.map_or(0, row::from_sql))
     }
 
     /// Every life of a device's outbox of which something was taken.
     pub(crate) fn outbox_epochs(&self, device: &DeviceId) -> Result<Vec<u64>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT outbox_epoch FROM outboxes WHERE device = ?1")?;
-        let epochs: Vec<String> =
-            statement.query_map([device.as_str()], |r| r.get("outbox_epoch"))?.collect::<Result<_, _>>()?;
-        epochs.iter().map(|text| row::parse("outboxes", text)).collect()
+        let sql = "SELECT outbox_epoch FROM outboxes WHERE device = ?1";
+        self.sql.query(sql, params![device.as_str()], |r| row::parse("outboxes", &r.get::<String>("outbox_epoch")?))
     }
 
     /// What was rejected of these numbers.
@@ -172,26 +168,30 @@ impl Reader<'_> {
         first: u64,
         last: u64,
     ) -> Result<Vec<Rejection>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        let key = params![device.as_str(), outbox_epoch.to_string(), row::to_sql(first), row::to_sql(last)];
+        self.sql.query(
             "SELECT number, reason FROM rejections
               WHERE device = ?1 AND outbox_epoch = ?2 AND number BETWEEN ?3 AND ?4 ORDER BY number",
-        )?;
-        let key = params![device.as_str(), outbox_epoch.to_string(), row::to_sql(first), row::to_sql(last)];
-        let rows = statement
-            .query_map(key, |r| Ok(Rejection { number: row::from_sql(r.get("number")?), reason: r.get("reason")? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            key,
+            |r| Ok(Rejection { number: row::from_sql(r.get("number")?), reason: r.get("reason")? }),
+        )
     }
 
     /// Whether the device has to start again, because its scopes have grown.
     pub(crate) fn begins_again(&self, device: &DeviceId) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT begins_again FROM devices WHERE device = ?1")?;
-        Ok(statement.query_row([device.as_str()], |r| r.get(0)).optional()?.unwrap_or(false))
+        Ok(self
+            .sql
+            .optional("SELECT begins_again FROM devices WHERE device = ?1", params![device.as_str()], |r| r.get(0))?
+            .unwrap_or(false))
     }
 
     /// Up to which feed position the device also gets its own chunks.
     pub(crate) fn refill_through(&self, device: &DeviceId) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT refill_through FROM devices WHERE device = ?1")?;
-        let through: Option<i64> = statement.query_row([device.as_str()], |r| r.get(0)).optional()?;
+        let through: Option<i64> = self.sql.optional(
+            "SELECT refill_through FROM devices WHERE device = ?1",
+            params![device.as_str()],
+            |r| r.get(0),
+        )?;
         Ok(through.map_or(0, row::from_sql))
     }
 
@@ -199,11 +199,11 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if its hash cannot be read.
     pub fn chain(&self, device: &DeviceId, epoch: u32) -> Result<ChainHead, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT position, hash FROM chains WHERE device = ?1 AND epoch = ?2")?;
-        let found: Option<(i64, String)> = statement
-            .query_row(params![device.as_str(), epoch], |r| Ok((r.get("position")?, r.get("hash")?)))
-            .optional()?;
+        let found: Option<(i64, String)> = self.sql.optional(
+            "SELECT position, hash FROM chains WHERE device = ?1 AND epoch = ?2",
+            params![device.as_str(), epoch],
+            |r| Ok::<_, StoreError>((r.get("position")?, r.get("hash")?)),
+        )?;
         match found {
             None => Ok(ChainHead::start(device.clone(), epoch)),
             Some((position, hash)) => Ok(ChainHead {
@@ -234,14 +234,12 @@ impl Tx<'_> {
         }
         let before = self.device(&device.device)?.map(|known| known.scopes());
         let begins_again = before.is_some_and(|before| device.scopes().iter().any(|scope| !before.contains(scope)));
-        self.connection
-            .prepare_cached(
-                "INSERT INTO devices (device, kind, public_key, sites, vehicles, added_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (device) DO UPDATE SET kind = ?2, public_key = ?3, sites = ?4, vehicles = ?5,
-                        begins_again = max(begins_again, ?7)",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO devices (device, kind, public_key, sites, vehicles, added_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (device) DO UPDATE SET kind = ?2, public_key = ?3, sites = ?4, vehicles = ?5,
+                    begins_again = CASE WHEN ?7 = 1 THEN 1 ELSE devices.begins_again END",
+            params![
                 device.device.as_str(),
                 device.kind.as_str(),
                 device.public_key.to_string(),
@@ -249,29 +247,27 @@ impl Tx<'_> {
                 serde_json::to_string(&device.vehicles)?,
                 now.0,
                 begins_again,
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Device(device.device.clone()));
         Ok(())
     }
 
     /// The device stands at the start of its feed.
     pub(crate) fn has_begun_again(&mut self, device: &DeviceId) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE devices SET begins_again = 0 WHERE device = ?1")?
-            .execute([device.as_str()])?;
+        self.sql.execute("UPDATE devices SET begins_again = 0 WHERE device = ?1", params![device.as_str()])?;
         Ok(())
     }
 
     /// Takes a device off the list: from the next exchange on it is unknown. What it said stays.
     /// Returns whether it was there.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn remove_device(&mut self, device: &DeviceId, now: UtcMs) -> Result<bool, StoreError> {
         // A revoked one stays: else its name would be free for the key that was revoked.
         let removed = self
-            .connection
-            .prepare_cached("DELETE FROM devices WHERE device = ?1 AND revoked_ms IS NULL")?
-            .execute([device.as_str()])?;
+            .sql
+            .execute("DELETE FROM devices WHERE device = ?1 AND revoked_ms IS NULL", params![device.as_str()])?;
         if removed > 0 {
             self.cut(device, now)?;
         }
@@ -286,9 +282,10 @@ impl Tx<'_> {
         status: Option<&str>,
         now: UtcMs,
     ) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE devices SET seen_ms = ?2, status = coalesce(?3, status) WHERE device = ?1")?
-            .execute(params![device.as_str(), now.0, status])?;
+        self.sql.execute(
+            "UPDATE devices SET seen_ms = ?2, status = coalesce(?3, status) WHERE device = ?1",
+            params![device.as_str(), now.0, status],
+        )?;
         self.changed(StoreChange::Device(device.clone()));
         Ok(())
     }
@@ -299,12 +296,12 @@ impl Tx<'_> {
         outbox_epoch: u64,
         taken: u64,
     ) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO outboxes (device, outbox_epoch, taken_through) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (device, outbox_epoch) DO UPDATE SET taken_through = max(taken_through, ?3)",
-            )?
-            .execute(params![device.as_str(), outbox_epoch.to_string(), row::to_sql(taken)])?;
+        self.sql.execute(
+            "INSERT INTO outboxes (device, outbox_epoch, taken_through) VALUES (?1, ?2, ?3)
+             ON CONFLICT (device, outbox_epoch) DO UPDATE SET taken_through =
+               CASE WHEN outboxes.taken_through < ?3 THEN ?3 ELSE outboxes.taken_through END",
+            params![device.as_str(), outbox_epoch.to_string(), row::to_sql(taken)],
+        )?;
         Ok(())
     }
 
@@ -314,34 +311,28 @@ impl Tx<'_> {
         outbox_epoch: u64,
         rejection: &Rejection,
     ) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO rejections (device, outbox_epoch, number, reason) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (device, outbox_epoch, number) DO UPDATE SET reason = ?4",
-            )?
-            .execute(params![
-                device.as_str(),
-                outbox_epoch.to_string(),
-                row::to_sql(rejection.number),
-                rejection.reason
-            ])?;
+        self.sql.execute(
+            "INSERT INTO rejections (device, outbox_epoch, number, reason) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (device, outbox_epoch, number) DO UPDATE SET reason = ?4",
+            params![device.as_str(), outbox_epoch.to_string(), row::to_sql(rejection.number), rejection.reason],
+        )?;
         Ok(())
     }
 
     pub(crate) fn set_refill_through(&mut self, device: &DeviceId, through: u64) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE devices SET refill_through = ?2 WHERE device = ?1")?
-            .execute(params![device.as_str(), row::to_sql(through)])?;
+        self.sql.execute(
+            "UPDATE devices SET refill_through = ?2 WHERE device = ?1",
+            params![device.as_str(), row::to_sql(through)],
+        )?;
         Ok(())
     }
 
     pub(crate) fn set_chain(&mut self, head: &ChainHead) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO chains (device, epoch, position, hash) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (device, epoch) DO UPDATE SET position = ?3, hash = ?4",
-            )?
-            .execute(params![head.device.as_str(), head.epoch, row::to_sql(head.position), head.hash.to_string()])?;
+        self.sql.execute(
+            "INSERT INTO chains (device, epoch, position, hash) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (device, epoch) DO UPDATE SET position = ?3, hash = ?4",
+            params![head.device.as_str(), head.epoch, row::to_sql(head.position), head.hash.to_string()],
+        )?;
         Ok(())
     }
 }

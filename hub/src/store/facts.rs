@@ -9,9 +9,8 @@ use gatehouse_common::{
     sync::{Downward, Lane},
     time::{Moment, UtcMs},
 };
-use rusqlite::{OptionalExtension, params};
 
-use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+use super::{Reader, Scope, StoreChange, StoreError, Tx, row, sql::params};
 
 /// Depots are told anew how old a source is once it was heard this much later, in milliseconds.
 const SOURCES_STEP_MS: i64 = 10_000;
@@ -37,8 +36,8 @@ impl Reader<'_> {
     }
 
     fn fact_stored(&self, key: &str) -> Result<Option<Fact>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT body FROM facts WHERE key = ?1")?;
-        let body: Option<String> = statement.query_row([key], |r| r.get(0)).optional()?;
+        let body: Option<String> =
+            self.sql.optional("SELECT body FROM facts WHERE key = ?1", params![key], |r| r.get(0))?;
         body.map(|text| row::json("facts", key, &text)).transpose()
     }
 
@@ -46,37 +45,32 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn facts_of_order(&self, order: &OrderId) -> Result<Vec<Fact>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT key, body FROM facts WHERE order_id = ?1 ORDER BY key")?;
-        let mut rows = statement.query([order.as_str()])?;
-        let mut facts = Vec::new();
-        while let Some(r) = rows.next()? {
+        let sql = "SELECT key, body FROM facts WHERE order_id = ?1 ORDER BY key";
+        self.sql.query(sql, params![order.as_str()], |r| {
             let (key, body): (String, String) = (r.get("key")?, r.get("body")?);
-            facts.push(row::json("facts", &key, &body)?);
-        }
-        Ok(facts)
+            row::json("facts", &key, &body)
+        })
     }
 
     /// When each source was last heard, by the hub's clock.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn sources(&self) -> Result<BTreeMap<Source, UtcMs>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT source, at_ms FROM sources")?;
-        let mut rows = statement.query([])?;
-        let mut sources = BTreeMap::new();
-        while let Some(r) = rows.next()? {
+        let sources = self.sql.query("SELECT source, at_ms FROM sources", params![], |r| {
             let name: String = r.get("source")?;
-            sources.insert(row::json("sources", &name, &format!("\"{name}\""))?, UtcMs(r.get("at_ms")?));
-        }
-        Ok(sources)
+            let source = row::json("sources", &name, &format!("\"{name}\""))?;
+            Ok::<_, StoreError>((source, UtcMs(r.get("at_ms")?)))
+        })?;
+        Ok(sources.into_iter().collect())
     }
 
     /// Whether a partner's event was taken before: none if not, else the hash of what it said then.
     /// # Errors
     /// [`StoreError::Damaged`] if the hash cannot be read.
     pub fn seen_event(&self, source: &str, id: &str) -> Result<Option<Hash32>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT hash FROM events WHERE source = ?1 AND id = ?2")?;
-        let hash: Option<String> = statement.query_row([source, id], |r| r.get(0)).optional()?;
+        let hash: Option<String> =
+            self.sql
+                .optional("SELECT hash FROM events WHERE source = ?1 AND id = ?2", params![source, id], |r| r.get(0))?;
         hash.map(|text| row::parse("events", &text)).transpose()
     }
 }
@@ -117,13 +111,11 @@ impl Tx<'_> {
             return Ok(false);
         }
         let (order, customer) = about(&report.key);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO facts (key, source, origin, at_ms, order_id, customer, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (key) DO UPDATE SET source = ?2, origin = ?3, at_ms = ?4, body = ?7",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO facts (key, source, origin, at_ms, order_id, customer, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (key) DO UPDATE SET source = ?2, origin = ?3, at_ms = ?4, body = ?7",
+            params![
                 key,
                 source_word(report.source)?,
                 device.map_or("", DeviceId::as_str),
@@ -131,7 +123,8 @@ impl Tx<'_> {
                 order.map(OrderId::as_str),
                 customer.map(CustomerId::as_str),
                 serde_json::to_string(&Fact { report: report.clone(), received: received.clone() })?,
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Fact(key));
         Ok(true)
     }
@@ -169,20 +162,20 @@ impl Tx<'_> {
 
     /// A source was heard. Every depot is told, though not more often than each 10 s.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn source_heard(&mut self, source: Source, at: UtcMs) -> Result<(), StoreError> {
         let word = source_word(source)?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO sources (source, at_ms, told_ms) VALUES (?1, ?2, 0)
-                 ON CONFLICT (source) DO UPDATE SET at_ms = max(at_ms, ?2)",
-            )?
-            .execute(params![word, at.0])?;
+        self.sql.execute(
+            "INSERT INTO sources (source, at_ms, told_ms) VALUES (?1, ?2, 0)
+             ON CONFLICT (source) DO UPDATE SET at_ms =
+               CASE WHEN sources.at_ms < ?2 THEN ?2 ELSE sources.at_ms END",
+            params![word, at.0],
+        )?;
         self.changed(StoreChange::Source);
-        let told = self
-            .connection
-            .prepare_cached("UPDATE sources SET told_ms = at_ms WHERE source = ?1 AND at_ms >= told_ms + ?2")?
-            .execute(params![word, SOURCES_STEP_MS])?;
+        let told = self.sql.execute(
+            "UPDATE sources SET told_ms = at_ms WHERE source = ?1 AND at_ms >= told_ms + ?2",
+            params![word, SOURCES_STEP_MS],
+        )?;
         if told > 0 {
             self.publish_sources(at)?;
         }
@@ -205,14 +198,13 @@ impl Tx<'_> {
 
     /// Remembers that a partner's event was taken.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn keep_event(&mut self, source: &str, id: &str, hash: &Hash32, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO events (source, id, hash, at_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (source, id) DO NOTHING",
-            )?
-            .execute(params![source, id, hash.to_string(), now.0])?;
+        self.sql.execute(
+            "INSERT INTO events (source, id, hash, at_ms) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (source, id) DO NOTHING",
+            params![source, id, hash.to_string(), now.0],
+        )?;
         Ok(())
     }
 }

@@ -6,11 +6,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use gatehouse_common::id::DocumentId;
-use rusqlite::params;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::error;
 
-use super::{Reader, Store, StoreChange, StoreError, Tx, documents::heads_json, row};
+use super::{Reader, Store, StoreChange, StoreError, Tx, documents::heads_json, row, sql::params};
 use crate::{
     core::projections::project,
     tasks::{Stop, TaskError},
@@ -31,20 +30,19 @@ struct Folded {
 
 impl Reader<'_> {
     fn behind(&self, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT document FROM documents WHERE last_chunk > folded_through LIMIT ?1")?;
-        let rows = statement.query_map([limit as i64], |r| r.get::<_, String>("document"))?;
-        rows.map(|id| row::parse("documents", &id?)).collect()
+        let sql = "SELECT document FROM documents WHERE last_chunk > folded_through LIMIT ?1";
+        self.sql.query(sql, params![limit as i64], |r| row::parse("documents", &r.get::<String>("document")?))
     }
 
     /// How many documents' stored views are behind.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn behind_count(&self) -> Result<u64, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT count(*) FROM documents WHERE last_chunk > folded_through")?;
-        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+        Ok(row::from_sql(self.sql.one(
+            "SELECT count(*) FROM documents WHERE last_chunk > folded_through",
+            params![],
+            |r| r.get(0),
+        )?))
     }
 
     fn fold_one(&self, id: &DocumentId) -> Result<Option<Folded>, StoreError> {
@@ -57,19 +55,18 @@ impl Reader<'_> {
 impl Tx<'_> {
     fn put_folded(&mut self, folded: &Folded) -> Result<(), StoreError> {
         // Only forward: a slower fold must not put an older state over a newer one.
-        self.connection
-            .prepare_cached(
-                "UPDATE documents SET heads = ?2, view = ?3, snapshot = ?4, folded_through = ?5, checksum = ?6
-                  WHERE document = ?1 AND folded_through < ?5",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "UPDATE documents SET heads = ?2, view = ?3, snapshot = ?4, folded_through = ?5, checksum = ?6
+              WHERE document = ?1 AND folded_through < ?5",
+            params![
                 folded.id.to_string(),
                 folded.heads,
                 folded.view,
                 folded.snapshot,
                 row::to_sql(folded.through),
                 row::checksum(&[&folded.snapshot]),
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Folded);
         Ok(())
     }

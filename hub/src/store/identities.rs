@@ -10,10 +10,13 @@ use gatehouse_common::{
     sync::exchange::SKEW_MAX_MS,
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::{Device, Reader, StoreChange, StoreError, Tx, row};
+use super::{
+    Device, Reader, StoreChange, StoreError, Tx, row,
+    sql::{Row, params},
+    turn::Numbered,
+};
 
 /// A nonce is kept for as long as its exchange could be repeated: it may have been ahead and may come late.
 const NONCE_KEPT_MS: i64 = 2 * SKEW_MAX_MS;
@@ -96,7 +99,7 @@ const CERTIFICATE: &str = "serial, device, line_key, from_ms, until_ms, pem, sup
 /// A certificate's row, its names still text.
 type Raw = (String, String, String, i64, i64, String, Option<i64>);
 
-fn read_certificate(r: &Row<'_>) -> rusqlite::Result<Raw> {
+fn read_certificate(r: &Row<'_>) -> Result<Raw, StoreError> {
     Ok((
         r.get("serial")?,
         r.get("device")?,
@@ -125,16 +128,17 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if the row cannot be read.
     pub fn invited(&self, secret: &Hash32) -> Result<Option<Invited>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT device, kind, sites, vehicles, made_ms, until_ms, used_by
-               FROM invitations WHERE secret_sha256 = ?1",
-        )?;
         let read = |r: &Row<'_>| {
             let texts: [String; 4] = [r.get("device")?, r.get("kind")?, r.get("sites")?, r.get("vehicles")?];
             let times: (i64, i64) = (r.get("made_ms")?, r.get("until_ms")?);
-            Ok((texts, times, r.get::<_, Option<String>>("used_by")?))
+            Ok::<_, StoreError>((texts, times, r.get::<Option<String>>("used_by")?))
         };
-        let found = statement.query_row([secret.to_string()], read).optional()?;
+        let found = self.sql.optional(
+            "SELECT device, kind, sites, vehicles, made_ms, until_ms, used_by
+               FROM invitations WHERE secret_sha256 = ?1",
+            params![secret.to_string()],
+            read,
+        )?;
         let Some(([device, kind, sites, vehicles], (made, until), used_by)) = found else { return Ok(None) };
         let key = |text: String| PublicKey::parse(&text).map_err(|e| row::damaged("invitations", &device, e));
         Ok(Some(Invited {
@@ -153,8 +157,7 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if the row cannot be read.
     pub fn certificate(&self, serial: &str) -> Result<Option<Certificate>, StoreError> {
         let sql = format!("SELECT {CERTIFICATE} FROM certificates WHERE serial = ?1");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        statement.query_row([serial], read_certificate).optional()?.map(certificate).transpose()
+        self.sql.optional(&sql, params![serial], read_certificate)?.map(certificate).transpose()
     }
 
     /// The certificates of a device, the newest first.
@@ -163,104 +166,102 @@ impl Reader<'_> {
     pub fn certificates_of(&self, device: &DeviceId) -> Result<Vec<Certificate>, StoreError> {
         let sql =
             format!("SELECT {CERTIFICATE} FROM certificates WHERE device = ?1 ORDER BY from_ms DESC, until_ms DESC");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([device.as_str()], read_certificate)?;
-        rows.map(|raw| certificate(raw?)).collect()
+        self.sql.query(&sql, params![device.as_str()], |r| certificate(read_certificate(r)?))
     }
 
     /// Whether certificates of the device that are older than `serial` still count.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn has_older(&self, serial: &str, device: &DeviceId) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        Ok(self.sql.one(
             "SELECT EXISTS (SELECT 1 FROM certificates
-                             WHERE device = ?2 AND superseded_ms IS NULL
-                               AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1))",
-        )?;
-        Ok(statement.query_row(params![serial, device.as_str()], |r| r.get(0))?)
+             WHERE device = ?2 AND superseded_ms IS NULL
+               AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1))",
+            params![serial, device.as_str()],
+            |r| r.get(0),
+        )?)
     }
 
     /// When and why a device was revoked.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn revoked(&self, device: &DeviceId) -> Result<Option<Revoked>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT revoked_ms, revoked_why FROM devices WHERE device = ?1 AND revoked_ms IS NOT NULL",
-        )?;
         let read = |r: &Row<'_>| Ok(Revoked { at: UtcMs(r.get("revoked_ms")?), why: r.get("revoked_why")? });
-        Ok(statement.query_row([device.as_str()], read).optional()?)
+        self.sql.optional(
+            "SELECT revoked_ms, revoked_why FROM devices WHERE device = ?1 AND revoked_ms IS NOT NULL",
+            params![device.as_str()],
+            read,
+        )
     }
 
     /// Every device that was revoked, by name.
     /// # Errors
     /// [`StoreError::Damaged`] if a name cannot be read.
     pub fn revoked_devices(&self) -> Result<BTreeMap<DeviceId, Revoked>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT device, revoked_ms, revoked_why FROM devices WHERE revoked_ms IS NOT NULL ORDER BY device",
-        )?;
-        let rows = statement.query_map([], |r| {
+        let sql = "SELECT device, revoked_ms, revoked_why FROM devices WHERE revoked_ms IS NOT NULL ORDER BY device";
+        let revoked = self.sql.query(sql, params![], |r| {
             let revoked = Revoked { at: UtcMs(r.get("revoked_ms")?), why: r.get("revoked_why")? };
-            Ok((r.get::<_, String>("device")?, revoked))
+            Ok::<_, StoreError>((row::parse("devices", &r.get::<String>("device")?)?, revoked))
         })?;
-        let named = |(device, revoked): (String, Revoked)| Ok((row::parse("devices", &device)?, revoked));
-        rows.map(|found| named(found?)).collect()
+        Ok(revoked.into_iter().collect())
     }
 
     /// Who has this key already, revoked or not.
     /// # Errors
     /// [`StoreError::Damaged`] if the name cannot be read.
     pub fn device_of_key(&self, key: &PublicKey) -> Result<Option<DeviceId>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT device FROM devices WHERE public_key = ?1")?;
-        let found: Option<String> = statement.query_row([key.to_string()], |r| r.get("device")).optional()?;
+        let found: Option<String> =
+            self.sql.optional("SELECT device FROM devices WHERE public_key = ?1", params![key.to_string()], |r| {
+                r.get("device")
+            })?;
         found.map(|device| row::parse("devices", &device)).transpose()
     }
 
     /// Until when the listed key may fetch a first certificate by itself.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn may_adopt_until(&self, device: &DeviceId) -> Result<UtcMs, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT adopt_until_ms FROM devices WHERE device = ?1")?;
-        Ok(UtcMs(statement.query_row([device.as_str()], |r| r.get(0)).optional()?.unwrap_or(0)))
+        Ok(UtcMs(
+            self.sql
+                .optional("SELECT adopt_until_ms FROM devices WHERE device = ?1", params![device.as_str()], |r| {
+                    r.get(0)
+                })?
+                .unwrap_or(0),
+        ))
     }
 
     /// Who was cut off after the cut numbered `after`, in order.
     /// # Errors
     /// [`StoreError::Damaged`] if a name cannot be read.
     pub fn cuts_after(&self, after: u64) -> Result<Vec<(u64, DeviceId)>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT n, device FROM cuts WHERE n > ?1 ORDER BY n")?;
-        let rows = statement.query_map([row::to_sql(after)], |r| Ok((r.get::<_, i64>("n")?, r.get("device")?)))?;
-        let named = |(n, device): (i64, String)| Ok((row::from_sql(n), row::parse("cuts", &device)?));
-        rows.map(|found| named(found?)).collect()
+        self.sql.query("SELECT n, device FROM cuts WHERE n > ?1 ORDER BY n", params![row::to_sql(after)], |r| {
+            Ok((row::from_sql(r.get("n")?), row::parse("cuts", &r.get::<String>("device")?)?))
+        })
     }
 
     /// How often this device was refused what.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn refusals_of(&self, who: &str) -> Result<Vec<RefusedCount>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT what, times, last_ms FROM refusals WHERE who = ?1 ORDER BY what")?;
-        let rows = statement.query_map([who], |r| {
+        self.sql.query("SELECT what, times, last_ms FROM refusals WHERE who = ?1 ORDER BY what", params![who], |r| {
             Ok(RefusedCount {
                 what: r.get("what")?,
                 times: row::from_sql(r.get("times")?),
                 last: UtcMs(r.get("last_ms")?),
             })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 }
 
 impl Tx<'_> {
     /// Keeps an invitation under the hash of its secret.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn put_invitation(&mut self, secret: &Hash32, invited: &Invited) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO invitations (secret_sha256, device, kind, sites, vehicles, made_ms, until_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO invitations (secret_sha256, device, kind, sites, vehicles, made_ms, until_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
                 secret.to_string(),
                 invited.device.as_str(),
                 invited.kind.as_str(),
@@ -268,72 +269,69 @@ impl Tx<'_> {
                 serde_json::to_string(&invited.vehicles)?,
                 invited.made.0,
                 invited.until.0,
-            ])?;
+            ],
+        )?;
         Ok(())
     }
 
     /// `key` has used the invitation; the first that does keeps it.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn use_invitation(&mut self, secret: &Hash32, key: &PublicKey, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE invitations SET used_by = ?2, used_ms = ?3 WHERE secret_sha256 = ?1 AND used_by IS NULL",
-            )?
-            .execute(params![secret.to_string(), key.to_string(), now.0])?;
+        self.sql.execute(
+            "UPDATE invitations SET used_by = ?2, used_ms = ?3 WHERE secret_sha256 = ?1 AND used_by IS NULL",
+            params![secret.to_string(), key.to_string(), now.0],
+        )?;
         Ok(())
     }
 
     /// Keeps a certificate that is about to be handed out.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn put_certificate(&mut self, certificate: &Certificate) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO certificates (serial, device, line_key, from_ms, until_ms, pem)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO certificates (serial, device, line_key, from_ms, until_ms, pem)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
                 certificate.serial,
                 certificate.device.as_str(),
                 certificate.line_key.to_string(),
                 certificate.from.0,
                 certificate.until.0,
                 certificate.pem,
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Device(certificate.device.clone()));
         Ok(())
     }
 
     /// The device uses the certificate `serial`: older ones of it are superseded from now on.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn supersede(&mut self, serial: &str, device: &DeviceId, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE certificates SET superseded_ms = ?3
-                  WHERE device = ?2 AND superseded_ms IS NULL
-                    AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1)",
-            )?
-            .execute(params![serial, device.as_str(), now.0])?;
+        self.sql.execute(
+            "UPDATE certificates SET superseded_ms = ?3
+              WHERE device = ?2 AND superseded_ms IS NULL
+                AND from_ms < (SELECT from_ms FROM certificates WHERE serial = ?1)",
+            params![serial, device.as_str(), now.0],
+        )?;
         Ok(())
     }
 
     /// Revokes a device for good. Returns whether it was there and not revoked before.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn revoke_device(&mut self, device: &DeviceId, why: &str, now: UtcMs) -> Result<bool, StoreError> {
-        let revoked = self
-            .connection
-            .prepare_cached(
-                "UPDATE devices SET revoked_ms = ?2, revoked_why = ?3, adopt_until_ms = 0
-                  WHERE device = ?1 AND revoked_ms IS NULL",
-            )?
-            .execute(params![device.as_str(), now.0, why])?;
+        let revoked = self.sql.execute(
+            "UPDATE devices SET revoked_ms = ?2, revoked_why = ?3, adopt_until_ms = 0
+              WHERE device = ?1 AND revoked_ms IS NULL",
+            params![device.as_str(), now.0, why],
+        )?;
         // Whoever finds the invitation of a stolen device must not use it either.
-        self.connection
-            .prepare_cached("UPDATE invitations SET until_ms = min(until_ms, ?2) WHERE device = ?1")?
-            .execute(params![device.as_str(), now.0])?;
+        self.sql.execute(
+            "UPDATE invitations SET until_ms = CASE WHEN until_ms > ?2 THEN ?2 ELSE until_ms END WHERE device = ?1",
+            params![device.as_str(), now.0],
+        )?;
         if revoked > 0 {
             self.cut(device, now)?;
         }
@@ -343,47 +341,45 @@ impl Tx<'_> {
 
     /// Tells a hub that runs to end the connections of a device.
     pub(super) fn cut(&mut self, device: &DeviceId, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("INSERT INTO cuts (device, at_ms) VALUES (?1, ?2)")?
-            .execute(params![device.as_str(), now.0])?;
+        let n = self.turn.next(Numbered::Cuts);
+        self.sql
+            .execute("INSERT INTO cuts (n, device, at_ms) VALUES (?1, ?2, ?3)", params![n, device.as_str(), now.0])?;
         Ok(())
     }
 
     /// Lets the listed key of a device fetch a first certificate by itself, until `until`.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn let_adopt(&mut self, device: &DeviceId, until: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE devices SET adopt_until_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL")?
-            .execute(params![device.as_str(), until.0])?;
+        self.sql.execute(
+            "UPDATE devices SET adopt_until_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL",
+            params![device.as_str(), until.0],
+        )?;
         Ok(())
     }
 
     /// Remembers a nonce of a signed exchange, and forgets those that are of no use any more. False if the device
     /// used it before.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn take_nonce(&mut self, device: &DeviceId, nonce: &str, now: UtcMs) -> Result<bool, StoreError> {
-        self.connection
-            .prepare_cached("DELETE FROM nonces WHERE at_ms < ?1")?
-            .execute([now.0.saturating_sub(NONCE_KEPT_MS)])?;
-        let taken = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO nonces (device, nonce, at_ms) VALUES (?1, ?2, ?3)")?
-            .execute(params![device.as_str(), nonce, now.0])?;
+        self.sql.execute("DELETE FROM nonces WHERE at_ms < ?1", params![now.0.saturating_sub(NONCE_KEPT_MS)])?;
+        let taken = self.sql.execute(
+            "INSERT INTO nonces (device, nonce, at_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![device.as_str(), nonce, now.0],
+        )?;
         Ok(taken > 0)
     }
 
     /// Adds `times` to what `who` was refused.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn count_refusal(&mut self, who: &str, what: &str, times: u64, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO refusals (who, what, times, last_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (who, what) DO UPDATE SET times = times + ?3, last_ms = ?4",
-            )?
-            .execute(params![who, what, row::to_sql(times), now.0])?;
+        self.sql.execute(
+            "INSERT INTO refusals (who, what, times, last_ms) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (who, what) DO UPDATE SET times = refusals.times + ?3, last_ms = ?4",
+            params![who, what, row::to_sql(times), now.0],
+        )?;
         Ok(())
     }
 }

@@ -8,9 +8,11 @@ use gatehouse_common::{
     sync::{Downward, Lane},
     time::UtcMs,
 };
-use rusqlite::{Row, params};
 
-use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+use super::{
+    Reader, Scope, StoreChange, StoreError, Tx, row,
+    sql::{Row, params},
+};
 use crate::core::leases::{LeaseRow, LeaseState};
 
 struct Stored {
@@ -23,7 +25,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: r.get("id")?,
             body: r.get("body")?,
@@ -55,10 +57,7 @@ impl Reader<'_> {
         let sql = format!(
             "SELECT id, body, signature, state, used, closed_ms FROM leases WHERE {condition} ORDER BY granted_ms, id"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([value], Stored::read)?;
-        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
-        stored.into_iter().map(Stored::open).collect()
+        self.sql.query(&sql, params![value], |r| Stored::read(r)?.open())
     }
 
     /// Every lease, oldest first.
@@ -86,17 +85,15 @@ impl Reader<'_> {
 impl Tx<'_> {
     /// Writes a lease down as it stands. A new one is sent to its depot.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn put_lease(&mut self, lease: &LeaseRow, now: UtcMs) -> Result<(), StoreError> {
         let granted = &lease.lease;
         // What was granted never changes; only its state and use do.
-        self.connection
-            .prepare_cached(
-                "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9",
+            params![
                 granted.id.as_str(),
                 granted.site.as_str(),
                 lease.sealed.body,
@@ -106,7 +103,8 @@ impl Tx<'_> {
                 granted.granted_at.0,
                 granted.expires_at.0,
                 lease.closed_at.map(|c| c.0),
-            ])?;
+            ],
+        )?;
         let scope = Scope::Site(granted.site.clone());
         self.publish(&scope, Lane::Orders, &Downward::Lease(lease.sealed.clone()), now)?;
         self.changed(StoreChange::Lease(granted.site.clone()));

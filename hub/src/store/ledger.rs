@@ -12,10 +12,13 @@ use gatehouse_common::{
     sync::{Downward, FeedItem, Lane},
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, Row, params};
 use tracing::error;
 
-use super::{Device, Reader, Scope, StoreChange, StoreError, Tx, row};
+use super::{
+    Device, Reader, Scope, StoreChange, StoreError, Tx, row,
+    sql::{Row, ToValue, params},
+    turn::Numbered,
+};
 
 /// A row of a feed, for one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             kind: r.get("kind")?,
             document: r.get("document")?,
@@ -74,6 +77,10 @@ impl Stored {
     }
 }
 
+fn chunk_bytes(says: Downward) -> Option<Vec<u8>> {
+    if let Downward::Chunk { bytes, .. } = says { Some(bytes) } else { None }
+}
+
 /// What is written of an item besides what it says.
 pub(super) struct Provenance<'a> {
     pub(super) origin: Option<&'a DeviceId>,
@@ -90,31 +97,29 @@ impl Reader<'_> {
     /// Rows of `lane` after `after` for a device with `scopes`, in order of position, at most `limit`. One that is
     /// damaged is told to the log and left out.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn feed(&self, scopes: &[Scope], lane: Lane, after: u64, limit: usize) -> Result<Vec<FeedRow>, StoreError> {
         if scopes.is_empty() {
             return Ok(Vec::new());
         }
-        let marks = vec!["?"; scopes.len()].join(", ");
+        let marks: Vec<String> = (0..scopes.len()).map(|n| format!("?{}", n + 4)).collect();
+        let marks = marks.join(", ");
         // In order of position: a page that ends anywhere leaves nothing behind its cursor.
         let sql = format!(
             "SELECT f.position AS feed_position, l.position AS ledger_position, l.origin, l.kind, l.document,
                     l.document_kind, l.body, l.checksum
                FROM feed f JOIN ledger l ON l.position = f.item
-              WHERE f.lane = ? AND f.position > ? AND f.scope IN ({marks})
-              ORDER BY f.position LIMIT ?"
+              WHERE f.lane = ?1 AND f.position > ?2 AND f.scope IN ({marks})
+              ORDER BY f.position LIMIT ?3"
         );
-        let mut values: Vec<rusqlite::types::Value> = vec![(lane.index() as i64).into(), row::to_sql(after).into()];
-        values.extend(scopes.iter().map(|scope| scope.to_string().into()));
-        values.push((limit as i64).into());
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+        let mut values = params![lane.index() as i64, row::to_sql(after), limit as i64].to_vec();
+        values.extend(scopes.iter().map(|scope| scope.to_string().to_value()));
+        let rows = self.sql.query(&sql, &values, |r| {
+            let places: (i64, i64) = (r.get("ledger_position")?, r.get("feed_position")?);
+            Ok::<_, StoreError>((places, r.get::<String>("origin")?, Stored::read(r)?))
+        })?;
         let mut found = Vec::new();
-        while let Some(r) = rows.next()? {
-            let ledger: i64 = r.get("ledger_position")?;
-            let position: i64 = r.get("feed_position")?;
-            let origin: String = r.get("origin")?;
-            let stored = Stored::read(r)?;
+        for ((ledger, position), origin, stored) in rows {
             let weight = stored.body.len() + 48;
             let says = match stored.open(ledger) {
                 Ok(says) => says,
@@ -137,37 +142,34 @@ impl Reader<'_> {
 
     /// The last position of any feed; 0 before the first.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn feed_head(&self) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT coalesce(max(position), 0) FROM feed")?;
-        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+        Ok(row::from_sql(self.sql.one("SELECT coalesce(max(position), 0) FROM feed", params![], |r| r.get(0))?))
     }
 
     /// Whether the feed has chunks of the device itself that it would not get back.
     pub(crate) fn has_own_chunks_after_refill(&self, device: &Device) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM ledger l JOIN feed f ON f.item = l.position
-                             WHERE l.origin = ?1 AND l.kind = 'chunk' AND f.position > ?2)",
-        )?;
         let through = row::to_sql(self.refill_through(&device.device)?);
-        Ok(statement.query_row(params![device.device.as_str(), through], |r| r.get(0))?)
+        Ok(self.sql.one(
+            "SELECT EXISTS (SELECT 1 FROM ledger l JOIN feed f ON f.item = l.position
+             WHERE l.origin = ?1 AND l.kind = 'chunk' AND f.position > ?2)",
+            params![device.device.as_str(), through],
+            |r| r.get(0),
+        )?)
     }
 
     /// Chunks of a document after a place in the ledger, with their places, in order.
     pub(super) fn chunks_after(&self, document: &DocumentId, after: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        let rows = self.sql.query(
             "SELECT position, kind, document, document_kind, body, checksum FROM ledger
               WHERE kind = 'chunk' AND document = ?1 AND position > ?2 ORDER BY position",
+            params![document.to_string(), row::to_sql(after)],
+            |r| {
+                let position: i64 = r.get("position")?;
+                Ok::<_, StoreError>((row::from_sql(position), Stored::read(r)?.open(position)?))
+            },
         )?;
-        let mut rows = statement.query(params![document.to_string(), row::to_sql(after)])?;
-        let mut found = Vec::new();
-        while let Some(r) = rows.next()? {
-            let position: i64 = r.get("position")?;
-            if let Downward::Chunk { bytes, .. } = Stored::read(r)?.open(position)? {
-                found.push((row::from_sql(position), bytes));
-            }
-        }
-        Ok(found)
+        Ok(rows.into_iter().filter_map(|(place, says)| Some((place, chunk_bytes(says)?))).collect())
     }
 
     /// Whether the ledger has this chunk.
@@ -177,34 +179,34 @@ impl Reader<'_> {
 
     /// The largest change number of a writer in a document; 0 if the ledger has none.
     pub(crate) fn writer_seq(&self, document: &DocumentId, actor: &str) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        Ok(row::from_sql(self.sql.one(
             "SELECT coalesce(max(seq), 0) FROM ledger WHERE kind = 'chunk' AND document = ?1 AND actor = ?2",
-        )?;
-        Ok(row::from_sql(statement.query_row(params![document.to_string(), actor], |r| r.get(0))?))
+            params![document.to_string(), actor],
+            |r| r.get(0),
+        )?))
     }
 
     fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT position FROM ledger WHERE document = ?1 AND hash = ?2")?;
-        Ok(statement.query_row(params![document, hash.to_string()], |r| r.get(0)).optional()?)
+        Ok(self.sql.optional(
+            "SELECT position FROM ledger WHERE document = ?1 AND hash = ?2",
+            params![document, hash.to_string()],
+            |r| r.get(0),
+        )?)
     }
 
     /// Bodies of everything the ledger has under a subject, oldest first.
     pub(super) fn of_subject(&self, subject: &str) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        let rows = self.sql.query(
             "SELECT position, kind, document, document_kind, body, checksum FROM ledger
               WHERE subject = ?1 AND subject <> '' ORDER BY position",
+            params![subject],
+            |r| Stored::read(r)?.open(r.get("position")?),
         )?;
-        let mut rows = statement.query([subject])?;
-        let mut found = Vec::new();
-        while let Some(r) = rows.next()? {
-            let position: i64 = r.get("position")?;
-            match Stored::read(r)?.open(position)? {
-                Downward::Order(text) | Downward::Fact(text) | Downward::Sources(text) => found.push(text),
-                _ => {}
-            }
-        }
-        Ok(found)
+        let text = |says| match says {
+            Downward::Order(text) | Downward::Fact(text) | Downward::Sources(text) => Some(text),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(text).collect())
     }
 }
 
@@ -212,7 +214,7 @@ impl Tx<'_> {
     /// Tells the devices of `scope` something: into the ledger if it is new, and into the scope's feed
     /// unless it is there. Returns whether the scope did not have it.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn publish(&mut self, scope: &Scope, lane: Lane, says: &Downward, now: UtcMs) -> Result<bool, StoreError> {
         let place = self.record(says, &Provenance::OWN, now)?;
         self.feed_row(scope, lane, says, place, "")
@@ -231,9 +233,10 @@ impl Tx<'_> {
         let place = self.record(says, &Provenance { subject, ..Provenance::OWN }, now)?;
         let new = self.feed_row(scope, lane, says, place, subject)?;
         if new {
-            self.connection
-                .prepare_cached("DELETE FROM feed WHERE scope = ?1 AND subject = ?2 AND item <> ?3")?
-                .execute(params![scope.to_string(), subject, row::to_sql(place)])?;
+            self.sql.execute(
+                "DELETE FROM feed WHERE scope = ?1 AND subject = ?2 AND item <> ?3",
+                params![scope.to_string(), subject, row::to_sql(place)],
+            )?;
         }
         Ok(new)
     }
@@ -263,12 +266,13 @@ impl Tx<'_> {
         };
         let checksum = row::checksum(&[kind.as_bytes(), document.as_bytes(), document_kind.as_bytes(), &body]);
         let actor = provenance.inspected.map(|i| String::from_utf8_lossy(&i.actor).into_owned()).unwrap_or_default();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO ledger (kind, document, document_kind, hash, origin, actor, seq, subject, body, at_ms, checksum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
+        let place = self.turn.next(Numbered::Ledger);
+        self.sql.execute(
+            "INSERT INTO ledger (position, kind, document, document_kind, hash, origin, actor, seq,
+                                 subject, body, at_ms, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                place,
                 kind,
                 document,
                 document_kind,
@@ -280,8 +284,9 @@ impl Tx<'_> {
                 body,
                 now.0,
                 checksum,
-            ])?;
-        Ok(row::from_sql(self.connection.last_insert_rowid()))
+            ],
+        )?;
+        Ok(row::from_sql(place))
     }
 
     /// Gives a scope a row for an item of the ledger, unless it has one. Returns whether it had none.
@@ -297,15 +302,15 @@ impl Tx<'_> {
             Downward::Chunk { document, .. } => document.to_string(),
             _ => String::new(),
         };
-        let added = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO feed (scope, lane, item, document, hash, subject)
-                 SELECT ?1, ?2, position, ?4, hash, ?5 FROM ledger WHERE position = ?3
-                 ON CONFLICT (scope, document, hash) DO NOTHING",
-            )?
-            .execute(params![scope.to_string(), lane.index() as i64, row::to_sql(place), document, subject])?;
+        let position = self.turn.head(Numbered::Feed) + 1;
+        let added = self.sql.execute(
+            "INSERT INTO feed (position, scope, lane, item, document, hash, subject)
+             SELECT ?6, ?1, ?2, position, ?4, hash, ?5 FROM ledger WHERE position = ?3
+             ON CONFLICT (scope, document, hash) DO NOTHING",
+            params![scope.to_string(), lane.index() as i64, row::to_sql(place), document, subject, position],
+        )?;
         if added > 0 {
+            self.turn.next(Numbered::Feed);
             self.changed(StoreChange::Feed(scope.clone()));
         }
         Ok(added > 0)
@@ -318,16 +323,18 @@ impl Tx<'_> {
         lane: Lane,
         document: &DocumentId,
     ) -> Result<(), StoreError> {
-        let added = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO feed (scope, lane, item, document, hash, subject)
-                 SELECT ?1, ?2, position, document, hash, '' FROM ledger
-                  WHERE kind = 'chunk' AND document = ?3 ORDER BY position
-                 ON CONFLICT (scope, document, hash) DO NOTHING",
-            )?
-            .execute(params![scope.to_string(), lane.index() as i64, document.to_string()])?;
+        let head = self.turn.head(Numbered::Feed);
+        let added = self.sql.execute(
+            "INSERT INTO feed (position, scope, lane, item, document, hash, subject)
+             SELECT ?4 + row_number() OVER (ORDER BY l.position), ?1, ?2, l.position, l.document, l.hash, ''
+               FROM ledger l
+              WHERE l.kind = 'chunk' AND l.document = ?3
+                AND NOT EXISTS (SELECT 1 FROM feed f
+                                 WHERE f.scope = ?1 AND f.document = l.document AND f.hash = l.hash)",
+            params![scope.to_string(), lane.index() as i64, document.to_string(), head],
+        )?;
         if added > 0 {
+            self.turn.skip(Numbered::Feed, added as i64);
             self.changed(StoreChange::Feed(scope.clone()));
         }
         Ok(())
@@ -337,9 +344,7 @@ impl Tx<'_> {
     /// waits in a slower lane could not be applied, and a release would leave before it.
     pub(super) fn hurry_document(&mut self, scope: &Scope, document: &DocumentId) -> Result<(), StoreError> {
         let key = params![scope.to_string(), document.to_string(), Lane::Recalls.index() as i64];
-        self.connection
-            .prepare_cached("DELETE FROM feed WHERE scope = ?1 AND document = ?2 AND lane <> ?3")?
-            .execute(key)?;
+        self.sql.execute("DELETE FROM feed WHERE scope = ?1 AND document = ?2 AND lane <> ?3", key)?;
         self.feed_whole_document(scope, Lane::Recalls, document)
     }
 }

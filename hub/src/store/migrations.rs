@@ -1,8 +1,8 @@
 //! Brings the file to the form this version knows, and checks that it keeps what it confirms.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::StoreError;
 
@@ -10,21 +10,18 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the file one version on. They only grow.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
     include_str!("migrations/0004_forks.sql"),
     include_str!("migrations/0005_waiting.sql"),
     include_str!("migrations/0006_identities.sql"),
+    include_str!("migrations/0007_turn.sql"),
 ];
-
-/// How long a connection waits for another program's lock, in real time.
-const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let foreign = |why: String| StoreError::Foreign { path: path.to_owned(), why };
-    connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -51,14 +48,5 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.commit()?;
     }
-    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
-}
-
-pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
 }

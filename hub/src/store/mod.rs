@@ -22,7 +22,9 @@ pub mod quarantine;
 pub mod queue;
 pub mod recon;
 mod row;
+pub mod sql;
 pub mod tracks;
+mod turn;
 mod writer;
 
 use std::{
@@ -39,7 +41,6 @@ use gatehouse_common::{
     id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
     time::Hlc,
 };
-use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 pub use audit::AuditEntry;
@@ -50,6 +51,8 @@ pub use identities::{Certificate, Invited, RefusedCount, Revoked};
 pub use ledger::FeedRow;
 pub use quarantine::Quarantined;
 pub use recon::ReconFilter;
+
+use sql::Connection;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +90,15 @@ pub enum StoreError {
     /// A value could not be written as JSON.
     #[error("value cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// SQLite refused; the closure's work is undone.
+    /// The database refused; the closure's work is undone.
     #[error("store refused: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sql(#[from] sql::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error.into())
+    }
 }
 
 /// Who gets a row of the feed.
@@ -168,13 +177,14 @@ struct Shared {
 
 /// Reads what was committed; inside a write also what that write has done.
 pub struct Reader<'c> {
-    pub(crate) connection: &'c Connection,
+    sql: &'c Connection,
 }
 
 /// Reads and writes inside one transaction.
 pub struct Tx<'c> {
     reader: Reader<'c>,
     pub(crate) actor: &'c Actor,
+    turn: &'c mut turn::Turn,
     pub(crate) cache: &'c mut DocumentCache,
     pub(crate) changes: Vec<StoreChange>,
 }
@@ -232,11 +242,10 @@ impl Store {
     /// Opens the store of the hub called `name`, or makes it. Each opening is a new actor of the hub,
     /// so that no two changes ever share actor and number, whatever was restored from where.
     /// # Errors
-    /// [`StoreError::Foreign`] names what is wrong with the file; [`StoreError::Sqlite`] if it cannot be opened.
+    /// [`StoreError::Foreign`] names what is wrong with the file; [`StoreError::Sql`] if it cannot be opened.
     pub fn open(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(path)?;
-        migrations::prepare(&mut connection, path)?;
-        let epoch = cursors::begin(&mut connection)?;
+        let connection = Connection::open_sqlite(path)?;
+        let epoch = cursors::begin(&connection)?;
         Self::over(connection, path, name, epoch)
     }
 
@@ -244,9 +253,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_beside(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(path)?;
-        migrations::prepare(&mut connection, path)?;
-        Self::over(connection, path, name, 0)
+        Self::over(Connection::open_sqlite(path)?, path, name, 0)
     }
 
     fn over(connection: Connection, path: &Path, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
@@ -310,12 +317,12 @@ impl Store {
         let kept = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {
             Some(connection) => connection,
-            None => migrations::open_reader(&self.shared.path)?,
+            None => Connection::open_sqlite_reader(&self.shared.path)?,
         };
         // One view of the store for the whole closure, however many queries it runs.
-        connection.execute_batch("BEGIN DEFERRED")?;
-        let result = work(&Reader { connection: &connection });
-        connection.execute_batch("ROLLBACK")?;
+        connection.begin_reading()?;
+        let result = work(&Reader { sql: &connection });
+        connection.end_reading()?;
         let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < 16 {
             readers.push(connection);

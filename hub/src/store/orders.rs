@@ -6,9 +6,8 @@ use gatehouse_common::{
     sync::{Downward, Lane},
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, params};
 
-use super::{Reader, Scope, StoreChange, StoreError, Tx, row};
+use super::{Reader, Scope, StoreChange, StoreError, Tx, row, sql::params};
 
 fn subject(order: &OrderId) -> String {
     format!("order/{order}")
@@ -19,8 +18,8 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if it cannot be read.
     pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT body FROM orders WHERE order_id = ?1")?;
-        let body: Option<String> = statement.query_row([order.as_str()], |r| r.get(0)).optional()?;
+        let body: Option<String> =
+            self.sql.optional("SELECT body FROM orders WHERE order_id = ?1", params![order.as_str()], |r| r.get(0))?;
         body.map(|text| row::json("orders", order.as_str(), &text)).transpose()
     }
 
@@ -70,24 +69,21 @@ impl Reader<'_> {
 
     fn orders_where(&self, condition: &str, value: &str) -> Result<Vec<Order>, StoreError> {
         let sql = format!("SELECT order_id, body FROM orders WHERE {condition} ORDER BY order_id");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([value])?;
-        let mut orders: Vec<Order> = Vec::new();
-        while let Some(r) = rows.next()? {
+        let mut orders: Vec<Order> = self.sql.query(&sql, params![value], |r| {
             let (id, body): (String, String) = (r.get("order_id")?, r.get("body")?);
-            orders.push(row::json("orders", &id, &body)?);
-        }
+            row::json("orders", &id, &body)
+        })?;
         orders.sort_by_key(|o| o.planned_departure);
         Ok(orders)
     }
 
     /// Depots that have an order of a customer which may still leave.
     pub(super) fn sites_of_customer(&self, customer: &CustomerId) -> Result<Vec<Scope>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.query(
             "SELECT DISTINCT site FROM orders WHERE customer = ?1 AND status = 'released' ORDER BY site",
-        )?;
-        let rows = statement.query_map([customer.as_str()], |r| r.get::<_, String>("site"))?;
-        rows.map(|site| Ok(Scope::Site(row::parse("orders", &site?)?))).collect()
+            params![customer.as_str()],
+            |r| Ok(Scope::Site(row::parse("orders", &r.get::<String>("site")?)?)),
+        )
     }
 }
 
@@ -107,14 +103,12 @@ impl Tx<'_> {
             OrderStatus::Released => "released",
             OrderStatus::Cancelled => "cancelled",
         };
-        self.connection
-            .prepare_cached(
-                "INSERT INTO orders (order_id, version, site, vehicle, customer, status, body, at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (order_id) DO UPDATE SET version = ?2, site = ?3, vehicle = ?4, customer = ?5,
-                   status = ?6, body = ?7, at_ms = ?8",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO orders (order_id, version, site, vehicle, customer, status, body, at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (order_id) DO UPDATE SET version = ?2, site = ?3, vehicle = ?4, customer = ?5,
+               status = ?6, body = ?7, at_ms = ?8",
+            params![
                 order.id.as_str(),
                 row::to_sql(order.version),
                 order.site.as_str(),
@@ -123,7 +117,8 @@ impl Tx<'_> {
                 status,
                 body,
                 now.0,
-            ])?;
+            ],
+        )?;
         let mut scopes = vec![Scope::Site(order.site.clone()), Scope::Vehicle(order.vehicle.clone())];
         if let Some(known) = known {
             // Whoever had the order before learns that it went elsewhere.

@@ -4,10 +4,9 @@ use gatehouse_common::{
     id::{DeviceId, DocumentId, Hash32},
     time::UtcMs,
 };
-use rusqlite::params;
 use serde::Serialize;
 
-use super::{Reader, StoreChange, StoreError, Tx, row};
+use super::{Reader, StoreChange, StoreError, Tx, row, sql::params, turn::Numbered};
 
 /// How many bytes of what was refused are kept.
 const HEAD_MAX: usize = 256;
@@ -36,41 +35,41 @@ pub struct Quarantined {
 impl Reader<'_> {
     /// The latest in quarantine, newest first.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn quarantine(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.query(
             "SELECT position, origin, what, document, hash, reason, size, at_ms FROM quarantine
               ORDER BY position DESC LIMIT ?1",
-        )?;
-        let rows = statement.query_map([limit as i64], |r| {
-            Ok(Quarantined {
-                position: row::from_sql(r.get("position")?),
-                origin: r.get("origin")?,
-                what: r.get("what")?,
-                document: r.get("document")?,
-                hash: r.get("hash")?,
-                reason: r.get("reason")?,
-                size: row::from_sql(r.get("size")?),
-                at: UtcMs(r.get("at_ms")?),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            params![limit as i64],
+            |r| {
+                Ok(Quarantined {
+                    position: row::from_sql(r.get("position")?),
+                    origin: r.get("origin")?,
+                    what: r.get("what")?,
+                    document: r.get("document")?,
+                    hash: r.get("hash")?,
+                    reason: r.get("reason")?,
+                    size: row::from_sql(r.get("size")?),
+                    at: UtcMs(r.get("at_ms")?),
+                })
+            },
+        )
     }
 
     /// How many are in quarantine.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn quarantine_count(&self) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM quarantine")?;
-        Ok(row::from_sql(statement.query_row([], |r| r.get(0))?))
+        Ok(row::from_sql(self.sql.one("SELECT count(*) FROM quarantine", params![], |r| r.get(0))?))
     }
 
     /// Whether a change of this document is in quarantine.
     pub(crate) fn is_quarantined(&self, document: &DocumentId, hash: &Hash32) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM quarantine WHERE document = ?1 AND hash = ?2)")?;
-        Ok(statement.query_row(params![document.to_string(), hash.to_string()], |r| r.get(0))?)
+        Ok(self.sql.one(
+            "SELECT EXISTS (SELECT 1 FROM quarantine WHERE document = ?1 AND hash = ?2)",
+            params![document.to_string(), hash.to_string()],
+            |r| r.get(0),
+        )?)
     }
 }
 
@@ -90,13 +89,13 @@ impl Tx<'_> {
     /// Puts something into quarantine; the same from the same sender again changes nothing.
     pub(crate) fn quarantine_put(&mut self, refused: &Refused<'_>, now: UtcMs) -> Result<(), StoreError> {
         let head = &refused.bytes[..refused.bytes.len().min(HEAD_MAX)];
-        self.connection
-            .prepare_cached(
-                "INSERT INTO quarantine (origin, what, document, hash, reason, size, head, at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (origin, what, document, hash) DO NOTHING",
-            )?
-            .execute(params![
+        let position = self.turn.next(Numbered::Quarantine);
+        self.sql.execute(
+            "INSERT INTO quarantine (position, origin, what, document, hash, reason, size, head, at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (origin, what, document, hash) DO NOTHING",
+            params![
+                position,
                 refused.origin.as_str(),
                 refused.what,
                 refused.document.map(ToString::to_string).unwrap_or_default(),
@@ -105,7 +104,8 @@ impl Tx<'_> {
                 refused.bytes.len() as i64,
                 head,
                 now.0,
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Quarantine);
         Ok(())
     }

@@ -8,9 +8,12 @@ use gatehouse_common::{
     id::{DecisionId, OrderId},
     time::UtcMs,
 };
-use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Reader, StoreChange, StoreError, Tx, row};
+use super::{
+    Reader, StoreChange, StoreError, Tx, row,
+    sql::{Row, Value, params},
+    turn::Numbered,
+};
 use crate::core::reconcile::{Posting, PostingState, QueuedPosting};
 
 const COLUMNS: &str = "key, state, is_wanted, attempts, next_try_ms, sent_ms, last_error, applied_ms, document, body";
@@ -29,7 +32,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn read(r: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             key: r.get("key")?,
             state: r.get("state")?,
@@ -68,64 +71,61 @@ impl Stored {
 }
 
 impl Reader<'_> {
-    fn postings_where(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<QueuedPosting>, StoreError> {
+    fn postings_where(&self, condition: &str, values: &[Value]) -> Result<Vec<QueuedPosting>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM postings WHERE {condition}");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(values, Stored::read)?;
-        let stored: Vec<Stored> = rows.collect::<Result<_, _>>()?;
-        stored.into_iter().map(Stored::open).collect()
+        self.sql.query(&sql, values, |r| Stored::read(r)?.open())
     }
 
     /// Postings that follow from a decision, in the order they were queued.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn postings_of(&self, decision: &DecisionId) -> Result<Vec<QueuedPosting>, StoreError> {
-        self.postings_where("decision = ?1 ORDER BY n", [decision.as_str()])
+        self.postings_where("decision = ?1 ORDER BY n", params![decision.as_str()])
     }
 
     /// Postings of an order, in the order they were queued.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn postings_of_order(&self, order: &OrderId) -> Result<Vec<QueuedPosting>, StoreError> {
-        self.postings_where("order_id = ?1 ORDER BY n", [order.as_str()])
+        self.postings_where("order_id = ?1 ORDER BY n", params![order.as_str()])
     }
 
     /// The posting under a key.
     /// # Errors
     /// [`StoreError::Damaged`] if it cannot be read.
     pub fn posting(&self, key: &str) -> Result<Option<QueuedPosting>, StoreError> {
-        Ok(self.postings_where("key = ?1", [key])?.pop())
+        Ok(self.postings_where("key = ?1", params![key])?.pop())
     }
 
     /// Postings that are parked for a person, oldest first.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn dead_letters(&self) -> Result<Vec<QueuedPosting>, StoreError> {
-        self.postings_where("state = 'dead' ORDER BY n", [])
+        self.postings_where("state = 'dead' ORDER BY n", params![])
     }
 
     /// How many postings stand in each state.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn posting_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT state, count(*) AS n FROM postings GROUP BY state")?;
-        let rows = statement.query_map([], |r| Ok((r.get("state")?, row::from_sql(r.get("n")?))))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.sql.query("SELECT state, count(*) AS n FROM postings GROUP BY state", params![], |r| {
+            Ok((r.get("state")?, row::from_sql(r.get("n")?)))
+        })
     }
 
     /// When the next posting that could be sent is due; none if nothing waits.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn next_due(&self) -> Result<Option<UtcMs>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        let due: Option<i64> = self.sql.one(
             "SELECT min(next_try_ms) FROM postings p
               WHERE state IN ('queued', 'in_doubt') AND claimed = 0
                 AND NOT EXISTS (SELECT 1 FROM postings e
                                  WHERE e.order_id = p.order_id AND e.n < p.n
                                    AND e.state <> 'applied' AND e.state <> 'withdrawn')",
+            params![],
+            |r| r.get(0),
         )?;
-        let due: Option<i64> = statement.query_row([], |r| r.get(0))?;
         Ok(due.map(UtcMs))
     }
 }
@@ -134,15 +134,14 @@ impl Tx<'_> {
     /// Queues a posting behind those of its order; one whose key is known changes nothing.
     /// Returns whether it is new.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn enqueue(&mut self, posting: &Posting, now: UtcMs) -> Result<bool, StoreError> {
-        let added = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO postings (key, decision, order_id, line, kind, quantity, state, next_try_ms, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8) ON CONFLICT (key) DO NOTHING",
-            )?
-            .execute(params![
+        let n = self.turn.next(Numbered::Postings);
+        let added = self.sql.execute(
+            "INSERT INTO postings (n, key, decision, order_id, line, kind, quantity, state, next_try_ms, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9) ON CONFLICT (key) DO NOTHING",
+            params![
+                n,
                 posting.key,
                 posting.decision.as_str(),
                 posting.order.as_str(),
@@ -151,7 +150,8 @@ impl Tx<'_> {
                 posting.quantity,
                 now.0,
                 serde_json::to_string(posting)?,
-            ])?;
+            ],
+        )?;
         if added > 0 {
             self.changed(StoreChange::Posting(posting.order.clone()));
         }
@@ -174,12 +174,11 @@ impl Tx<'_> {
             params![now.0, limit as i64],
         )?;
         for queued in &due {
-            self.connection
-                .prepare_cached(
-                    "UPDATE postings SET sent_ms = CASE state WHEN 'queued' THEN ?2 ELSE sent_ms END,
-                            state = 'in_doubt', claimed = 1 WHERE key = ?1",
-                )?
-                .execute(params![queued.posting.key, now.0])?;
+            self.sql.execute(
+                "UPDATE postings SET sent_ms = CASE state WHEN 'queued' THEN ?2 ELSE sent_ms END,
+                    state = 'in_doubt', claimed = 1 WHERE key = ?1",
+                params![queued.posting.key, now.0],
+            )?;
         }
         Ok(due)
     }
@@ -188,12 +187,11 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Refused`] if there is no such posting.
     pub fn finish(&mut self, key: &str, document: Option<&str>, now: UtcMs) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE postings SET state = 'applied', claimed = 0, attempts = attempts + 1, last_error = NULL,
-                        applied_ms = ?2, document = ?3 WHERE key = ?1",
-            )?
-            .execute(params![key, now.0, document])?;
+        self.sql.execute(
+            "UPDATE postings SET state = 'applied', claimed = 0, attempts = attempts + 1, last_error = NULL,
+                applied_ms = ?2, document = ?3 WHERE key = ?1",
+            params![key, now.0, document],
+        )?;
         self.posting_changed(key)
     }
 
@@ -211,28 +209,25 @@ impl Tx<'_> {
         counts: bool,
     ) -> Result<(), StoreError> {
         let state = if state == PostingState::Queued { state } else { PostingState::InDoubt };
-        self.connection
-            .prepare_cached(
-                "UPDATE postings SET state = CASE WHEN ?2 = 'queued' AND is_wanted = 0 THEN 'withdrawn' ELSE ?2 END,
-                        claimed = 0, attempts = attempts + ?5, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
-            )?
-            .execute(params![key, state.as_str(), next_try.0, error, counts])?;
+        self.sql.execute(
+            "UPDATE postings SET state = CASE WHEN ?2 = 'queued' AND is_wanted = 0 THEN 'withdrawn' ELSE ?2 END,
+                claimed = 0, attempts = attempts + ?5, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
+            params![key, state.as_str(), next_try.0, error, counts],
+        )?;
         self.posting_changed(key)
     }
 
     /// What it was for is over: it is never sent again. One that may be at the ERP is asked for first and stays
     /// applied if it is there. Changes nothing while it is under way or once it is applied; ask again then.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn withdraw(&mut self, key: &str, now: UtcMs) -> Result<(), StoreError> {
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE postings SET state = CASE state WHEN 'queued' THEN 'withdrawn' ELSE 'in_doubt' END,
-                        attempts = 0, next_try_ms = CASE state WHEN 'dead' THEN ?2 ELSE next_try_ms END, is_wanted = 0
-                  WHERE key = ?1 AND claimed = 0 AND is_wanted = 1 AND state IN ('queued', 'in_doubt', 'dead')",
-            )?
-            .execute(params![key, now.0])?;
+        let changed = self.sql.execute(
+            "UPDATE postings SET state = CASE state WHEN 'queued' THEN 'withdrawn' ELSE 'in_doubt' END,
+                    attempts = 0, next_try_ms = CASE state WHEN 'dead' THEN ?2 ELSE next_try_ms END, is_wanted = 0
+              WHERE key = ?1 AND claimed = 0 AND is_wanted = 1 AND state IN ('queued', 'in_doubt', 'dead')",
+            params![key, now.0],
+        )?;
         if changed == 0 { Ok(()) } else { self.posting_changed(key) }
     }
 
@@ -240,11 +235,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Refused`] if there is no such posting.
     pub fn bury(&mut self, key: &str, reason: &str) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "UPDATE postings SET state = 'dead', claimed = 0, attempts = attempts + 1, last_error = ?2 WHERE key = ?1",
-            )?
-            .execute(params![key, reason])?;
+        self.sql.execute(
+            "UPDATE postings SET state = 'dead', claimed = 0, attempts = attempts + 1, last_error = ?2 WHERE key = ?1",
+            params![key, reason],
+        )?;
         self.posting_changed(key)
     }
 
@@ -252,13 +246,11 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Refused`] if no posting with this key is parked.
     pub fn replay(&mut self, key: &str, now: UtcMs) -> Result<(), StoreError> {
-        let changed = self
-            .connection
-            .prepare_cached(
-                "UPDATE postings SET state = 'in_doubt', claimed = 0, attempts = 0, next_try_ms = ?2
-                  WHERE key = ?1 AND state = 'dead'",
-            )?
-            .execute(params![key, now.0])?;
+        let changed = self.sql.execute(
+            "UPDATE postings SET state = 'in_doubt', claimed = 0, attempts = 0, next_try_ms = ?2
+              WHERE key = ?1 AND state = 'dead'",
+            params![key, now.0],
+        )?;
         if changed == 0 {
             return Err(StoreError::Refused(format!("no parked posting {key}")));
         }
@@ -266,10 +258,9 @@ impl Tx<'_> {
     }
 
     fn posting_changed(&mut self, key: &str) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT order_id FROM postings WHERE key = ?1")?;
-        let order: Option<String> = statement.query_row([key], |r| r.get(0)).optional()?;
+        let order: Option<String> =
+            self.sql.optional("SELECT order_id FROM postings WHERE key = ?1", params![key], |r| r.get(0))?;
         let order = order.ok_or_else(|| StoreError::Refused(format!("no posting {key}")))?;
-        drop(statement);
         self.changed(StoreChange::Posting(row::parse("postings", &order)?));
         Ok(())
     }

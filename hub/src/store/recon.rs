@@ -1,9 +1,8 @@
 //! Recon items: columns to search by, and the item as JSON.
 
 use gatehouse_common::id::{DecisionId, OrderId};
-use rusqlite::{OptionalExtension, params};
 
-use super::{Reader, StoreChange, StoreError, Tx, row};
+use super::{Reader, StoreChange, StoreError, Tx, row, sql::params};
 use crate::core::reconcile::ReconItem;
 
 /// Which recon items are wanted; the default is all.
@@ -24,8 +23,10 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if it cannot be read.
     pub fn recon_item(&self, decision: &DecisionId) -> Result<Option<ReconItem>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT body FROM recon_items WHERE decision = ?1")?;
-        let body: Option<String> = statement.query_row([decision.as_str()], |r| r.get(0)).optional()?;
+        let body: Option<String> =
+            self.sql.optional("SELECT body FROM recon_items WHERE decision = ?1", params![decision.as_str()], |r| {
+                r.get(0)
+            })?;
         body.map(|text| row::json("recon_items", decision.as_str(), &text)).transpose()
     }
 
@@ -33,52 +34,41 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn recon_items(&self, filter: &ReconFilter) -> Result<Vec<ReconItem>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        self.sql.query(
             "SELECT decision, body FROM recon_items
               WHERE (?1 = 0 OR outcome IS NULL) AND (?2 IS NULL OR order_id = ?2) AND (?3 IS NULL OR outcome = ?3)
               ORDER BY opened_ms, decision LIMIT ?4",
-        )?;
-        let mut rows = statement.query(params![
-            filter.open,
-            filter.order.as_ref().map(OrderId::as_str),
-            filter.outcome,
-            filter.limit.map_or(-1, |n| n as i64),
-        ])?;
-        let mut items = Vec::new();
-        while let Some(r) = rows.next()? {
-            let (decision, body): (String, String) = (r.get("decision")?, r.get("body")?);
-            items.push(row::json("recon_items", &decision, &body)?);
-        }
-        Ok(items)
+            params![filter.open, filter.order.as_ref().map(OrderId::as_str), filter.outcome, row::limit(filter.limit),],
+            |r| {
+                let (decision, body): (String, String) = (r.get("decision")?, r.get("body")?);
+                row::json("recon_items", &decision, &body)
+            },
+        )
     }
 
     /// How many items there are with each outcome; open ones under an empty text.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn recon_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT coalesce(outcome, '') AS o, count(*) AS n FROM recon_items GROUP BY o")?;
-        let rows = statement.query_map([], |r| Ok((r.get("o")?, row::from_sql(r.get("n")?))))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.sql.query("SELECT coalesce(outcome, '') AS o, count(*) AS n FROM recon_items GROUP BY o", params![], |r| {
+            Ok((r.get("o")?, row::from_sql(r.get("n")?)))
+        })
     }
 }
 
 impl Tx<'_> {
     /// Writes an item as it stands; one per decision.
     /// # Errors
-    /// [`StoreError::Sqlite`].
+    /// [`StoreError::Sql`].
     pub fn put_recon_item(&mut self, item: &ReconItem) -> Result<(), StoreError> {
         let outcome = item.outcome.as_ref();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO recon_items
-                   (decision, dispatch, order_id, row, family, outcome, approver, body, opened_ms, closed_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT (decision) DO UPDATE SET dispatch = ?2, order_id = ?3, row = ?4, family = ?5,
-                   outcome = ?6, approver = ?7, body = ?8, opened_ms = ?9, closed_ms = ?10",
-            )?
-            .execute(params![
+        self.sql.execute(
+            "INSERT INTO recon_items
+               (decision, dispatch, order_id, row, family, outcome, approver, body, opened_ms, closed_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (decision) DO UPDATE SET dispatch = ?2, order_id = ?3, row = ?4, family = ?5,
+               outcome = ?6, approver = ?7, body = ?8, opened_ms = ?9, closed_ms = ?10",
+            params![
                 item.decision.as_str(),
                 item.dispatch.map(|d| d.to_string()),
                 item.order.as_ref().map(OrderId::as_str),
@@ -89,7 +79,8 @@ impl Tx<'_> {
                 serde_json::to_string(item)?,
                 item.opened.0,
                 item.closed.map(|c| c.0),
-            ])?;
+            ],
+        )?;
         self.changed(StoreChange::Recon(item.decision.clone()));
         Ok(())
     }

@@ -45,12 +45,17 @@ pub(super) fn json<T: DeserializeOwned>(table: &'static str, row: &str, text: &s
     serde_json::from_str(text).map_err(|e| damaged(table, row, e))
 }
 
-/// A position or count as SQLite keeps it.
+/// At most how many rows; all if none.
+pub(super) fn limit(limit: Option<usize>) -> i64 {
+    limit.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX)
+}
+
+/// A position or count as the store keeps it.
 pub(super) fn to_sql(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// A position or count as SQLite kept it.
+/// A position or count as the store kept it.
 pub(super) fn from_sql(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }

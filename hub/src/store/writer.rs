@@ -14,11 +14,14 @@ use std::{
 };
 
 use gatehouse_common::document::Actor;
-use rusqlite::{Connection, ErrorCode};
 use tokio::sync::broadcast;
 use tracing::error;
 
-use super::{DocumentCache, Reader, StoreChange, StoreError, Tx};
+use super::{
+    DocumentCache, Reader, StoreChange, StoreError, Tx,
+    sql::{Connection, NotCommitted},
+    turn::Turn,
+};
 
 /// Most closures in one commit.
 const BATCH_MAX: usize = 256;
@@ -26,8 +29,6 @@ const BATCH_MAX: usize = 256;
 const BATCH_TIME_MAX: Duration = Duration::from_millis(20);
 /// Most closures that wait; callers beyond that wait in turn.
 const WAITING_MAX: usize = 4096;
-/// How often a transaction is begun before its work is given up; each try waits as long as the connection may.
-const BEGIN_TRIES: u32 = 12;
 
 /// What became of a commit.
 type Commit = Result<(), (bool, String)>;
@@ -123,22 +124,29 @@ impl Thread {
         }
     }
 
-    fn batch(&mut self, first: Job, waiting: &Receiver<Job>) -> Result<(), rusqlite::Error> {
+    fn batch(&mut self, first: Job, waiting: &Receiver<Job>) -> Result<(), StoreError> {
         let started = Instant::now();
-        self.begin()?;
+        self.connection.begin_writing()?;
+        let mut turn = match Turn::take(&self.connection) {
+            Ok(turn) => turn,
+            Err(e) => {
+                self.connection.give_up();
+                return Err(e);
+            }
+        };
         let mut answers = Vec::new();
         let mut changes = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next {
-            if let Some(answer) = self.one(job, &mut changes) {
+            if let Some(answer) = self.one(job, &mut turn, &mut changes) {
                 answers.push(answer);
             }
-            // A full disk makes SQLite undo the whole transaction; going on would commit one by one.
-            let undone = self.connection.is_autocommit();
+            // Going on after the engine undid everything would commit one by one.
+            let undone = self.connection.is_undone();
             let go_on = !undone && answers.len() < BATCH_MAX && started.elapsed() < BATCH_TIME_MAX;
             next = if go_on { waiting.try_recv().ok() } else { None };
         }
-        let commit = self.commit();
+        let commit = self.commit(&turn);
         if commit.is_err() {
             changes.clear();
         }
@@ -153,29 +161,18 @@ impl Thread {
         Ok(())
     }
 
-    /// Begins a transaction; waits while another program holds the file.
-    fn begin(&self) -> Result<(), rusqlite::Error> {
-        for tried in 1.. {
-            match self.connection.execute_batch("BEGIN IMMEDIATE") {
-                Err(e) if tried < BEGIN_TRIES && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                    error!(error = %e, "another program holds the store; everyone who writes waits: {e}");
-                }
-                ended => return ended,
-            }
-        }
-        Ok(())
-    }
-
     /// Runs one closure under a savepoint. None when it panicked: its caller then hears "stopped".
-    fn one(&mut self, job: Job, changes: &mut Vec<StoreChange>) -> Option<Answer> {
+    fn one(&mut self, job: Job, turn: &mut Turn, changes: &mut Vec<StoreChange>) -> Option<Answer> {
         self.cache.trim();
-        if let Err(e) = self.connection.execute_batch("SAVEPOINT one") {
+        if let Err(e) = self.connection.savepoint() {
             error!(error = %e, "store cannot begin a savepoint: {e}");
             return None;
         }
+        let before = *turn;
         let mut tx = Tx {
-            reader: Reader { connection: &self.connection },
+            reader: Reader { sql: &self.connection },
             actor: &self.actor,
+            turn,
             cache: &mut self.cache,
             changes: Vec::new(),
         };
@@ -189,10 +186,10 @@ impl Thread {
                 }
             }
         } else {
+            *turn = before;
             self.cache.forget_touched();
         }
-        let end = if keep { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
-        if let Err(e) = self.connection.execute_batch(end) {
+        if let Err(e) = self.connection.end_savepoint(keep) {
             error!(error = %e, "store cannot end a savepoint: {e}");
         }
         match outcome {
@@ -204,29 +201,31 @@ impl Thread {
         }
     }
 
-    fn commit(&mut self) -> Commit {
-        if self.connection.is_autocommit() {
+    fn commit(&mut self, turn: &Turn) -> Commit {
+        if self.connection.is_undone() {
             self.cache = DocumentCache::default();
             error!("store undid a transaction; its disk may be full");
             return Err((false, "the transaction was undone; the disk may be full".to_owned()));
         }
-        match self.connection.execute_batch("COMMIT") {
+        if let Err(e) = turn.end(&self.connection) {
+            self.cache = DocumentCache::default();
+            self.connection.give_up();
+            error!(error = %e, "store could not end a turn: {e}");
+            return Err((false, e.to_string()));
+        }
+        match self.connection.commit() {
             Ok(()) => {
                 self.state.commits.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Err(e) => {
+            Err(NotCommitted { is_lost, why }) => {
                 // Whatever the closures left in memory describes a state that is not on disk.
                 self.cache = DocumentCache::default();
-                let _ = self.connection.execute_batch("ROLLBACK");
-                // After a failed sync nobody knows what is on disk; only opening the file anew tells.
-                let code = e.sqlite_error_code();
-                let harmless = matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull));
-                if !harmless {
+                if is_lost {
                     self.state.broken.store(true, Ordering::Release);
                 }
-                error!(error = %e, "store could not commit: {e}");
-                Err((!harmless, e.to_string()))
+                error!("store could not commit: {why}");
+                Err((is_lost, why))
             }
         }
     }

@@ -1,0 +1,296 @@
+//! What is written into documents: changes that devices send, and entries of the hub's own.
+//!
+//! A change is tried on the document, logged, and fed to everyone who has the document, in one transaction.
+
+use gatehouse_common::{
+    case, dispatch,
+    document::{Applied, Chunk, Document, Entry, EntryKey, Folds, History, gate, gate::Inspected, with_fold},
+    id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    sync::{Downward, Lane},
+    time::UtcMs,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::error;
+
+use super::heads_json;
+use crate::{
+    core::projections::{Projection, View, project},
+    store::{Reader, Scope, StoreChange, StoreError, Tx, ledger::Provenance, row, sql::params},
+};
+
+/// What the hub says in a document; several are said one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DocumentSays {
+    /// Of a case.
+    Case(Vec<case::Says>),
+    /// Of a dispatch.
+    Dispatch(Vec<dispatch::Says>),
+}
+
+impl DocumentSays {
+    /// Which kind of document it is said in.
+    #[must_use]
+    pub fn kind(&self) -> DocumentKind {
+        match self {
+            Self::Case(_) => DocumentKind::Case,
+            Self::Dispatch(_) => DocumentKind::Dispatch,
+        }
+    }
+}
+/// A chunk that a device sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForeignChunk<'a> {
+    pub(crate) origin: &'a DeviceId,
+    pub(crate) document: &'a DocumentId,
+    pub(crate) kind: DocumentKind,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) inspected: &'a Inspected,
+}
+
+impl Reader<'_> {
+    fn scopes_of(&self, id: &DocumentId) -> Result<Vec<Scope>, StoreError> {
+        self.sql.query(
+            "SELECT scope FROM document_scopes WHERE document = ?1 ORDER BY scope",
+            params![id.to_string()],
+            |r| row::parse("document_scopes", &r.get::<String>("scope")?),
+        )
+    }
+}
+
+impl Tx<'_> {
+    fn take_document(&mut self, id: &DocumentId, kind: DocumentKind) -> Result<Result<Document, String>, StoreError> {
+        if let Some((document, _)) = self.cache.documents.remove(id) {
+            // The id is a hash over the kind too, so an honest writer never has one id for both.
+            return Ok(Ok(document));
+        }
+        Ok(match self.whole(id)? {
+            None => Ok(Document::new()?),
+            // A kind holds once the document is one; before, its first chunks only claimed it.
+            Some((known, document, _)) if known == kind || project(known, &document).document_id().is_none() => {
+                Ok(document)
+            }
+            Some((known, ..)) => Err(format!("this document is a {}", known.as_str())),
+        })
+    }
+
+    fn return_document(&mut self, id: &DocumentId, document: Document, through: u64) {
+        self.cache.touched.push(*id);
+        self.cache.documents.insert(*id, (document, through));
+    }
+
+    /// Tries a device's chunk on its document, logs it and feeds it. `allows` says whether the document as
+    /// it then stands is one that the device may write to. The inner error is the reason of a refusal, after
+    /// which nothing is changed.
+    pub(crate) fn admit_chunk(
+        &mut self,
+        chunk: &ForeignChunk<'_>,
+        allows: impl FnOnce(&Reader<'_>, &Projection) -> Result<Result<(), String>, StoreError>,
+        now: UtcMs,
+    ) -> Result<Result<(), String>, StoreError> {
+        let id = chunk.document;
+        let mut document = match self.take_document(id, chunk.kind) {
+            Ok(Ok(document)) => document,
+            Ok(Err(why)) => return Ok(Err(why)),
+            Err(damaged @ StoreError::Damaged { .. }) => {
+                // One document that rotted must not keep its sender from all others.
+                error!(document.id = %id, error = %damaged, "document {id} takes no more changes: {damaged}");
+                return Ok(Err("the hub's copy of this document is damaged".to_owned()));
+            }
+            Err(e) => return Err(e),
+        };
+        let had_waiting = !document.missing().is_empty();
+        let applied = match document.admit(chunk.bytes, chunk.inspected) {
+            Ok(applied) => applied,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        let projection = project(chunk.kind, &document);
+        let fits = match projection.document_id() {
+            Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
+            // Else whoever comes first could make a document anything under another's id.
+            None if applied != Applied::Waiting => Err(format!("nothing in it makes it a {}", chunk.kind.as_str())),
+            _ => allows(self, &projection)?,
+        };
+        if let Err(why) = fits {
+            return Ok(Err(why));
+        }
+        let says = Downward::Chunk { document: *id, kind: chunk.kind, bytes: chunk.bytes.to_vec() };
+        let provenance = Provenance { origin: Some(chunk.origin), inspected: Some(chunk.inspected), subject: "" };
+        let place = self.record(&says, &provenance, now)?;
+        self.mark_behind(id, chunk.kind, &projection, place, now)?;
+        let has_waiting = !document.missing().is_empty();
+        if had_waiting || has_waiting {
+            self.mark_waiting(id, has_waiting, now)?;
+        }
+        // What waits for its past is not passed on until it has it; then it goes with the chunk that brought it.
+        if applied != Applied::Waiting {
+            self.feed_document(id, &projection, Lane::Documents, &says, place, had_waiting)?;
+        }
+        self.return_document(id, document, place);
+        Ok(Ok(()))
+    }
+
+    /// Says something in a document as the hub, which is made if there is none, and sends it to the depots
+    /// and vehicles that have the document. `by` is the person or rule on whose behalf. In the lane of
+    /// recalls the document's past goes with it, so that it can be obeyed at once. Returns the entries' keys.
+    /// # Errors
+    /// [`StoreError::Refused`] if the document is of the other kind.
+    pub fn write_entries(
+        &mut self,
+        id: &DocumentId,
+        says: DocumentSays,
+        by: &str,
+        lane: Lane,
+        now: UtcMs,
+    ) -> Result<Vec<EntryKey>, StoreError> {
+        match says {
+            DocumentSays::Case(says) => self.write_each(id, DocumentKind::Case, says, by, lane, now),
+            DocumentSays::Dispatch(says) => self.write_each(id, DocumentKind::Dispatch, says, by, lane, now),
+        }
+    }
+
+    fn write_each<T: Folds + Serialize + DeserializeOwned + Clone>(
+        &mut self,
+        id: &DocumentId,
+        kind: DocumentKind,
+        says: Vec<T>,
+        by: &str,
+        lane: Lane,
+        now: UtcMs,
+    ) -> Result<Vec<EntryKey>, StoreError> {
+        if self.actor.epoch == 0 {
+            return Err(StoreError::Refused("a tool beside the hub writes no entries".to_owned()));
+        }
+        let mut document = self.take_document(id, kind)?.map_err(StoreError::Refused)?;
+        let mut keys = Vec::new();
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for says in with_fold(&document.entries::<T>().0, says) {
+            let history = History::new(document.entries::<T>().0);
+            let hlc = self.next_hlc(history.iter().map(|(_, entry)| entry.hlc), now)?;
+            let entry = Entry { after: history.heads(), at: now, hlc, by: by.to_owned(), says };
+            let (written, chunk) = document.append(self.actor, &[entry])?;
+            keys.extend(written);
+            chunks.push(chunk);
+        }
+        let projection = project(kind, &document);
+        let had_waiting = !document.missing().is_empty();
+        let mut place = 0;
+        for chunk in chunks {
+            let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;
+            let says = Downward::Chunk { document: *id, kind, bytes: chunk.bytes };
+            let provenance = Provenance { inspected: Some(&inspected), ..Provenance::OWN };
+            place = self.record(&says, &provenance, now)?;
+            self.mark_behind(id, kind, &projection, place, now)?;
+            self.feed_document(id, &projection, lane, &says, place, had_waiting)?;
+        }
+        if lane == Lane::Recalls {
+            for scope in self.scopes_of(id)? {
+                self.hurry_document(&scope, id)?;
+            }
+        }
+        self.return_document(id, document, place);
+        Ok(keys)
+    }
+
+    /// Notes that a document has a new chunk, and what it is searched by.
+    fn mark_behind(
+        &mut self,
+        id: &DocumentId,
+        kind: DocumentKind,
+        projection: &Projection,
+        place: u64,
+        now: UtcMs,
+    ) -> Result<(), StoreError> {
+        let key = id.to_string();
+        let known: bool =
+            self.sql.one("SELECT EXISTS (SELECT 1 FROM documents WHERE document = ?1)", params![&key], |r| r.get(0))?;
+        if !known {
+            let empty = Document::new()?;
+            let snapshot = empty.save();
+            self.sql.execute(
+                "INSERT INTO documents
+                   (document, kind, heads, view, snapshot, folded_through, last_chunk,
+                    opened_ms, changed_ms, checksum)
+                 VALUES (?1, ?2, ?3, 'null', ?4, 0, 0, ?5, ?5, ?6)",
+                params![key, kind.as_str(), heads_json(&empty)?, snapshot, now.0, row::checksum(&[&snapshot])],
+            )?;
+        }
+        let columns = &projection.columns;
+        self.sql.execute(
+            "UPDATE documents SET kind = ?14, last_chunk = CASE WHEN last_chunk < ?2 THEN ?2 ELSE last_chunk END,
+                    changed_ms = ?3, site = ?4, order_id = ?5, vehicle = ?6, state = ?7, over = ?8, case_type = ?9,
+                    owner = ?10, severity = ?11, occurrence = ?12, due_ms = ?13
+              WHERE document = ?1",
+            params![
+                key,
+                row::to_sql(place),
+                now.0,
+                columns.site.as_ref().map(SiteId::as_str),
+                columns.order.as_ref().map(OrderId::as_str),
+                columns.vehicle.as_ref().map(VehicleId::as_str),
+                columns.state,
+                columns.over,
+                columns.case_type,
+                columns.owner,
+                columns.severity,
+                columns.occurrence,
+                columns.due.map(|d| d.0),
+                kind.as_str(),
+            ],
+        )?;
+        self.changed(match kind {
+            DocumentKind::Case => StoreChange::Case(*id),
+            DocumentKind::Dispatch => StoreChange::Dispatch(*id),
+        });
+        Ok(())
+    }
+
+    /// Notes since when a document has chunks whose past has not come in.
+    fn mark_waiting(&mut self, id: &DocumentId, waits: bool, now: UtcMs) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE documents SET waiting_since_ms = CASE WHEN ?2 = 1 THEN coalesce(waiting_since_ms, ?3) END
+              WHERE document = ?1",
+            params![id.to_string(), waits, now.0],
+        )?;
+        Ok(())
+    }
+
+    /// Feeds a chunk to every scope that has the document; one that gets it from now on gets all of it.
+    fn feed_document(
+        &mut self,
+        id: &DocumentId,
+        projection: &Projection,
+        lane: Lane,
+        says: &Downward,
+        place: u64,
+        whole: bool,
+    ) -> Result<(), StoreError> {
+        for scope in wanted_by(projection) {
+            let joined = self.sql.execute(
+                "INSERT INTO document_scopes (document, scope) VALUES (?1, ?2)
+                 ON CONFLICT (document, scope) DO NOTHING",
+                params![id.to_string(), scope.to_string()],
+            )?;
+            if joined > 0 {
+                self.feed_whole_document(&scope, lane, id)?;
+            }
+        }
+        for scope in self.scopes_of(id)? {
+            if whole {
+                self.feed_whole_document(&scope, lane, id)?;
+            } else {
+                self.feed_row(&scope, lane, says, place, "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who gets a document by what it says now. Who has had it goes on getting it.
+fn wanted_by(projection: &Projection) -> Vec<Scope> {
+    match &projection.view {
+        View::Case(view) => view.iter().map(|v| Scope::Site(v.site.clone())).collect(),
+        View::Dispatch(view) => {
+            view.iter().flat_map(|v| [Scope::Site(v.site.clone()), Scope::Vehicle(v.vehicle.clone())]).collect()
+        }
+    }
+}

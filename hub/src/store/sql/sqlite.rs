@@ -1,0 +1,91 @@
+//! SQLite: one file, write-ahead log, each commit on the disk before it is answered.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter, types};
+use tracing::error;
+
+use super::{Error, NotCommitted, Place, Row, Value, ValueRef};
+use crate::store::{StoreError, migrations};
+
+/// How long a connection waits for another program's lock, in real time.
+const BUSY: Duration = Duration::from_secs(5);
+/// How often a transaction is begun before its work is given up; each try waits as long as the connection may.
+const BEGIN_TRIES: u32 = 12;
+
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path).map_err(Error::from)?;
+    let prepared = connection.busy_timeout(BUSY).map_err(StoreError::from);
+    prepared.and_then(|()| migrations::prepare(&mut connection, path))?;
+    connection.set_prepared_statement_cache_capacity(256);
+    Ok(connection)
+}
+
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn owned(value: &Value) -> types::Value {
+    match value {
+        Value::Null(_) => types::Value::Null,
+        Value::Integer(n) => types::Value::Integer(*n),
+        Value::Text(text) => types::Value::Text(text.clone()),
+        Value::Blob(bytes) => types::Value::Blob(bytes.clone()),
+    }
+}
+
+pub(super) fn execute(connection: &Connection, sql: &str, values: &[Value]) -> Result<usize, Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.execute(params_from_iter(values.iter().map(owned)))?)
+}
+
+pub(super) fn query<T, E: From<Error>>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value],
+    mut read: impl FnMut(&Row<'_>) -> Result<T, E>,
+) -> Result<Vec<T>, E> {
+    let mut statement = connection.prepare_cached(sql).map_err(Error::from)?;
+    let mut rows = statement.query(params_from_iter(values.iter().map(owned))).map_err(Error::from)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(Error::from)? {
+        found.push(read(&Row { at: Place::Sqlite(row) })?);
+    }
+    Ok(found)
+}
+
+/// The value at a place that the row has.
+pub(super) fn value<'r>(row: &'r rusqlite::Row<'_>, place: usize) -> Result<ValueRef<'r>, String> {
+    Ok(match row.get_ref(place).map_err(|e| e.to_string())? {
+        types::ValueRef::Null => ValueRef::Null,
+        types::ValueRef::Integer(n) => ValueRef::Integer(n),
+        types::ValueRef::Text(text) => ValueRef::Text(std::str::from_utf8(text).map_err(|e| e.to_string())?),
+        types::ValueRef::Blob(bytes) => ValueRef::Blob(bytes),
+        types::ValueRef::Real(_) => return Err("it is a fraction, which this store does not keep".to_owned()),
+    })
+}
+
+/// Begins a transaction; waits while another program holds the file.
+pub(super) fn begin_writing(connection: &Connection) -> Result<(), Error> {
+    for tried in 1.. {
+        match connection.execute_batch("BEGIN IMMEDIATE") {
+            Err(e) if tried < BEGIN_TRIES && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                error!(error = %e, "another program holds the store; everyone who writes waits: {e}");
+            }
+            ended => return Ok(ended?),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn commit(connection: &Connection) -> Result<(), NotCommitted> {
+    let Err(e) = connection.execute_batch("COMMIT") else { return Ok(()) };
+    let _ = connection.execute_batch("ROLLBACK");
+    // After a failed sync nobody knows what is on disk; only opening the file anew tells.
+    let is_lost = !matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull));
+    Err(NotCommitted { is_lost, why: e.to_string() })
+}
