@@ -12,8 +12,8 @@ use tokio::{
 
 /// A push of more records is a large one.
 const SMALL: usize = 16;
-/// Large pushes that may stand before the writer at one time: one that is written, and one that is there when it is done.
-const AT_ONCE: usize = 2;
+/// Large pushes that may stand before the writer at one time: enough to share a commit, few enough to wait for.
+const AT_ONCE: usize = 3;
 /// Longest wait for a place, in real time; a device gives up after 20 s.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Seconds after which one that found no place is to come back, at least and at most.
@@ -54,8 +54,8 @@ mod tests {
     #[tokio::test]
     async fn a_small_push_needs_no_place_and_a_large_one_that_finds_none_is_told_when_to_come_back() {
         let crowd = Crowd { wait_max: Duration::from_millis(20), ..Crowd::default() };
-        let (one, two) = (crowd.place(17).await, crowd.place(500).await);
-        assert!(matches!((&one, &two), (Ok(Some(_)), Ok(Some(_)))));
+        let (one, two, three) = (crowd.place(17).await, crowd.place(500).await, crowd.place(99).await);
+        assert!(matches!((&one, &two, &three), (Ok(Some(_)), Ok(Some(_)), Ok(Some(_)))));
         assert!(matches!(crowd.place(SMALL).await, Ok(None)));
         let Err(seconds) = crowd.place(17).await else { panic!("there was no place") };
         assert!(AWAY_S.contains(&seconds));

@@ -22,7 +22,7 @@ use gatehouse_common::{
     id::DeviceId,
     seal::PrivateKey,
     sync::{
-        Pull, Push, Stand, decode, encode,
+        Pull, Push, PushReply, Stand, Upward, decode, encode,
         enrolment::RENEW_FIRST,
         exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, STANDING_PATH},
         session::BATCH_MAX,
@@ -54,6 +54,13 @@ const WAIT_MAX_MS: u32 = 60_000;
 
 /// A device that only asks is noted as heard not more often than this, in milliseconds of the hub's clock.
 const HEARD_STEP_MS: i64 = 10_000;
+
+/// Records of a push that are written at once: whoever comes meanwhile waits for these, not for the whole push.
+const SLICE: usize = 32;
+
+/// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
+/// who sends nothing else is to be told to come back before others notice.
+const REFUSED_BYTES: usize = 64 * 1024;
 
 /// What the exchange needs. Copies share it.
 #[derive(Clone)]
@@ -213,6 +220,7 @@ impl Shared {
             Err(refusal) => refusal,
         };
         if let Refusal::BadFrame(why) = &refusal {
+            self.gate.pay(device, REFUSED_BYTES);
             self.gate.refusals.told(claim.device.as_str(), "frame", why).await;
         }
         if let Refusal::Later(e) = &refusal {
@@ -226,7 +234,7 @@ impl Shared {
         response
     }
 
-    async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+    async fn push(&self, device: &Device, body: &[u8]) -> Result<PushReply, Refusal> {
         let push: Push = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
         if push.records.len() > BATCH_MAX {
             // Each record may cost more than its bytes: the writer serves everyone.
@@ -234,6 +242,25 @@ impl Shared {
             return Err(Refusal::BadFrame(why));
         }
         let _place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        let (epoch, mut slices) = (push.outbox_epoch, slices(push.records));
+        let mut reply = self.push_slice(device, epoch, slices.next().unwrap_or_default()).await?;
+        for records in slices {
+            let further = self.push_slice(device, epoch, records).await?;
+            reply.rejected.extend(further.rejected);
+            (reply.taken_through, reply.kept_through) = (further.taken_through, further.kept_through);
+        }
+        self.gate.pay(device, reply.rejected.len() * REFUSED_BYTES);
+        Ok(reply)
+    }
+
+    /// A part of a push, committed. If a later part fails, the device sends all again, and this changes nothing then.
+    async fn push_slice(
+        &self,
+        device: &Device,
+        outbox_epoch: u64,
+        records: Vec<(u64, Upward)>,
+    ) -> Result<PushReply, Refusal> {
+        let push = Push { outbox_epoch, records };
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
@@ -285,6 +312,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// A push in parts that are written one after the other.
+fn slices(records: Vec<(u64, Upward)>) -> impl Iterator<Item = Vec<(u64, Upward)>> {
+    let mut rest = records.into_iter();
+    std::iter::from_fn(move || Some(rest.by_ref().take(SLICE).collect()).filter(|slice: &Vec<_>| !slice.is_empty()))
 }
 
 async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {

@@ -45,15 +45,19 @@ pub fn free_port() -> anyhow::Result<u16> {
 }
 
 impl HubPlace {
-    /// A place in `directory` for a hub that listens at `host`.
+    /// A place in `directory` for a hub that listens at `host`. Devices may ask as often as they like: it is the hub that
+    /// is measured, not its quota.
     pub fn make(directory: &Path, host: IpAddr) -> anyhow::Result<Self> {
+        Self::with(directory, host, "requests_per_minute = 1000000\nkib_per_minute = 16777216\n")
+    }
+
+    /// The same with these lines about devices, and the usual quota.
+    pub fn with(directory: &Path, host: IpAddr, devices_too: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let (people, devices) = (free_port()?, free_port()?);
         let hash = gatehouse_common::id::Hash32::of(TOKEN.as_bytes());
-        // A device may ask as often as it likes: it is the hub that is measured, not its quota.
         let text = format!(
-            "[hub]\nkey_file = \"hub.key\"\n[devices]\nlisten = \"{host}:{devices}\"\n\
-             requests_per_minute = 1000000\nkib_per_minute = 16777216\n\
+            "[hub]\nkey_file = \"hub.key\"\n[devices]\nlisten = \"{host}:{devices}\"\n{devices_too}\
              [[tokens]]\nname = \"bench\"\nsha256 = \"{hash}\"\nscopes = [\"events:wms\", \"events:tms\", \"read\"]\n"
         );
         std::fs::write(directory.join("hub.toml"), text)?;

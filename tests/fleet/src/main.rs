@@ -8,11 +8,16 @@ mod console;
 mod depot;
 mod fleet;
 mod generator;
+mod harm;
 mod history;
+mod hostile;
 mod hub;
 mod look;
+mod network;
 mod own_sync;
+mod packets;
 mod programs;
+mod reader;
 mod reconnect;
 mod relay;
 mod repo;
@@ -63,6 +68,10 @@ enum What {
     Sync(sync::Arguments),
     /// How many changes the hub takes in, beside appending the same bytes to a table
     Hub(acceptance::Arguments),
+    /// Bad lines between agent and hub: cut, slow, lossy, mangling
+    Network(network::Arguments),
+    /// Bytes that mean harm, at the hub and at an agent's reader
+    Hostile(hostile::Arguments),
     /// Thousands of agents wait over TLS, and then all come back
     Fleet(fleet::Arguments),
 }
@@ -75,6 +84,7 @@ fn main() -> ExitCode {
         Some("as-hub") => {
             return ended(gatehouse_hub::cli::run(gatehouse_hub::cli::Cli::parse_from(given)).map(|()| true));
         }
+        Some("as-reader") => return ended(reader::run(given.get(1).and_then(|n| n.parse().ok()).unwrap_or(0))),
         _ => {}
     }
     let Arguments { common, what } = Arguments::parse();
@@ -104,6 +114,8 @@ async fn run(common: Common, what: What) -> anyhow::Result<bool> {
     let peers = common.peers.unwrap_or_else(gatehouse_bench::default_peers);
     match what {
         What::Sync(arguments) => sync::run(&arguments, &programs, &peers, printer).await,
+        What::Network(arguments) => network::run(&arguments, &programs, printer).await,
+        What::Hostile(arguments) => hostile::run(&arguments, &programs, printer).await,
         What::Fleet(arguments) => fleet::run(&arguments, &programs, printer).await,
         What::Hub(arguments) => acceptance::run(&arguments, printer),
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -35,20 +35,24 @@ const AGREE_MAX: Duration = Duration::from_secs(300);
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A hub that runs, with the history of one depot in its store.
-pub struct Scene {
-    /// The hub's place.
-    pub hub: HubPlace,
-    /// Its store, beside it.
-    pub store: Store,
-    /// The hub itself.
-    pub process: Process,
+/// Hub and depot as they were when the line was cut, on disk, to be played as often as one likes.
+pub struct Script {
+    directory: PathBuf,
     /// What the depot and the hub said.
     pub stories: Vec<Story>,
     /// The depot's gateway, and another of the same depot, which is new.
-    pub units: Vec<Unit>,
-    /// How far the depot's gateway has taken the feed.
-    pub cursor: gatehouse_common::sync::Cursor,
+    units: Vec<Unit>,
+}
+
+/// A hub that runs, with the history of one depot in its store.
+pub struct Scene<'s> {
+    script: &'s Script,
+    /// The hub's place.
+    pub hub: HubPlace,
+    /// Its store, beside it.
+    store: Store,
+    /// The hub itself.
+    process: Process,
 }
 
 /// What a reconnect took.
@@ -70,32 +74,51 @@ pub struct Figures {
     pub hub_rss_mb: f64,
 }
 
-impl Scene {
-    /// Makes one in `directory` with `cases` cases, and starts its hub at `host`.
-    pub fn start(directory: &Path, cases: usize, host: IpAddr, programs: &Programs) -> anyhow::Result<Self> {
-        let hub = HubPlace::make(&directory.join("hub"), host)?;
+impl Script {
+    /// Makes one of `cases` cases in `directory`.
+    pub fn write(directory: &Path, cases: usize) -> anyhow::Result<Self> {
+        let hub = HubPlace::make(&directory.join("hub"), IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         let unit = |name| Unit::certified(name, "D1", &hub.authority, now());
         let units = vec![unit("D1-gateway")?, unit("D1-second")?];
         let stories = stories(&units[0], cases)?;
         let store = hub.store()?;
         HubPlace::list(&store, &units, now())?;
         let cursor = tell_hub(&hub, &store, &units[0], &stories)?;
-        drop(store);
-        let process = hub.start(programs)?;
-        let store = hub.beside()?;
-        Ok(Self { hub, store, process, stories, units, cursor })
+        let depot = DepotPlace::make(&directory.join("depot"), &units[0], &hub, "https://127.0.0.1:9")?;
+        tell_depot(&depot, &stories, cursor)?;
+        Ok(Self { directory: directory.to_owned(), stories, units })
     }
 
-    /// The depot as it was left, in `directory`, to reach the hub at `url`.
+    /// Starts its hub at `host`, on a copy in `directory`.
+    pub fn play(&self, directory: &Path, host: IpAddr, programs: &Programs) -> anyhow::Result<Scene<'_>> {
+        copy(&self.directory.join("hub"), &directory.join("hub"))?;
+        let hub = HubPlace::make(&directory.join("hub"), host)?;
+        let process = hub.start(programs)?;
+        let store = hub.beside()?;
+        Ok(Scene { script: self, hub, store, process })
+    }
+}
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+impl Scene<'_> {
+    /// The depot as it was left, on a copy in `directory`, to reach the hub at `url`.
     pub fn depot(&self, directory: &Path, url: &str) -> anyhow::Result<DepotPlace> {
-        let place = DepotPlace::make(directory, &self.units[0], &self.hub, url)?;
-        tell_depot(&place, &self.stories, self.cursor)?;
-        Ok(place)
+        copy(&self.script.directory.join("depot"), directory)?;
+        DepotPlace::make(directory, &self.script.units[0], &self.hub, url)
     }
 
     /// The same depot with a new gateway, whose store is empty.
     pub fn new_depot(&self, directory: &Path, url: &str) -> anyhow::Result<DepotPlace> {
-        let place = DepotPlace::make(directory, &self.units[1], &self.hub, url)?;
+        let place = DepotPlace::make(directory, &self.script.units[1], &self.hub, url)?;
         drop(place.store()?);
         Ok(place)
     }
@@ -107,7 +130,7 @@ impl Scene {
 
     /// Every case as the hub has it.
     fn of_hub(&self, mut each: impl FnMut(&Story, Document) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        for story in &self.stories {
+        for story in &self.script.stories {
             match self.store.read_now(|r| r.document(&story.case.id))? {
                 Some((_, document)) => each(story, document)?,
                 None => bail!("the hub has no case {}", story.case.id),
@@ -139,8 +162,8 @@ impl Scene {
     /// Waits until `depot` has every change and the hub too, and has folded it. They must then be the same.
     pub fn until_both_agree(&self, depot: &DepotPlace, longest: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
-        let (up, down) = changes(&self.stories);
-        let chunks = self.stories.iter().map(|story| story.before.len()).sum::<usize>() + up + down;
+        let (up, down) = changes(&self.script.stories);
+        let chunks = self.script.stories.iter().map(|story| story.before.len()).sum::<usize>() + up + down;
         let conn = depot.look()?;
         let mut held = conn.prepare("SELECT count(*) FROM chunks")?;
         let mut waiting = conn.prepare("SELECT count(*) FROM outbox WHERE taken = 0 AND kind = 'chunk'")?;
@@ -183,7 +206,7 @@ impl Scene {
 
 /// The reconnect of `depot` over `relay`, which is cut.
 pub async fn reconnect(
-    scene: &Scene,
+    scene: &Scene<'_>,
     depot: &DepotPlace,
     relay: &Relay,
     programs: &Programs,
@@ -213,7 +236,7 @@ pub async fn reconnect(
 }
 
 /// Waits until a started agent does nothing any more.
-async fn settled(agent: &Process) -> anyhow::Result<Usage> {
+pub async fn settled(agent: &Process) -> anyhow::Result<Usage> {
     let mut before = agent.usage()?;
     loop {
         tokio::time::sleep(SETTLE).await;
@@ -241,9 +264,10 @@ pub struct Outcome {
 pub async fn run(cases: usize, programs: &Programs, printer: Printer) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
     printer.say(&format!("gatehouse: making {cases} cases and what was said of them"));
-    let scene = Scene::start(directory.path(), cases, IpAddr::V4(Ipv4Addr::LOCALHOST), programs)?;
+    let script = Script::write(&directory.path().join("script"), cases)?;
+    let scene = script.play(directory.path(), IpAddr::V4(Ipv4Addr::LOCALHOST), programs)?;
     let pairs = scene.pairs()?;
-    let common = scene.stories.iter().map(|story| story.case.document.heads()).collect();
+    let common = script.stories.iter().map(|story| story.case.document.heads()).collect();
     let relay = Relay::lay(scene.address(), Weather::CUT).await?;
     let depot = scene.depot(&directory.path().join("depot"), &relay.url())?;
     printer.say("gatehouse: the line comes back");
