@@ -14,6 +14,7 @@ use std::{
 
 use gatehouse_agent::sync::Backoff;
 use gatehouse_common::{
+    document::Actor,
     id::{DocumentId, DocumentKind},
     sync::{
         Cursor, Downward, Pull, PullReply, Push, PushReply, Upward, decode, encode,
@@ -101,30 +102,47 @@ pub fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Makes the `n`-th speaker, with so many changes.
 pub fn speaker(n: usize, unit: Unit, changes: usize) -> anyhow::Result<Speaker> {
-    let said = said(&unit, 0, changes, &mut Words::of(n as u64))?;
+    let said = Teller::new(&unit, 0, Words::of(n as u64)).take(changes)?;
     Ok(Speaker { n, unit, said })
 }
 
 /// A frame with `changes` changes in cases of their own; numbers go on after `after`.
 pub fn frame(speaker: &Speaker, after: u64, changes: usize) -> anyhow::Result<Vec<u8>> {
-    let said = said(&speaker.unit, CASES_MAX, changes, &mut Words::of(1 << 32 | speaker.n as u64))?;
+    let said = Teller::new(&speaker.unit, CASES_MAX, Words::of(1 << 32 | speaker.n as u64)).take(changes)?;
     let records = (after + 1..).zip(said).map(|(n, (id, bytes))| (n, upward(id, bytes))).collect();
     Ok(encode(&Push { outbox_epoch: 1, records })?)
 }
 
-/// So many changes of a depot, ten to a case: a case does not grow for ever. The first case is the `first`-th.
-fn said(unit: &Unit, first: usize, changes: usize, words: &mut Words) -> anyhow::Result<Vec<(DocumentId, Vec<u8>)>> {
-    let (actor, now) = (writer(unit.site(), unit.name()), now());
-    let mut said = Vec::with_capacity(changes);
-    for n in (0..changes).step_by(CHANGES_A_CASE) {
-        let (mut case, opening) = Case::open(&actor, first + n / CHANGES_A_CASE, words, now)?;
-        said.push((case.id, opening.bytes));
-        for _ in n + 1..changes.min(n + CHANGES_A_CASE) {
-            let chunk = case.acted(&actor, words, now)?;
-            said.push((case.id, chunk.bytes));
-        }
+/// Makes changes of a depot one after the other, ten to a case: a case does not grow for ever.
+pub struct Teller {
+    actor: Actor,
+    words: Words,
+    next: usize,
+    case: Option<(Case, usize)>,
+}
+
+impl Teller {
+    /// For the depot of `unit`; its first case is the `first`-th.
+    pub fn new(unit: &Unit, first: usize, words: Words) -> Self {
+        Self { actor: writer(unit.site(), unit.name()), words, next: first, case: None }
     }
-    Ok(said)
+
+    /// The next change, with its case.
+    pub fn tell(&mut self) -> anyhow::Result<(DocumentId, Vec<u8>)> {
+        if let Some((case, left @ 1..)) = &mut self.case {
+            *left -= 1;
+            return Ok((case.id, case.acted(&self.actor, &mut self.words, now())?.bytes));
+        }
+        let (case, opening) = Case::open(&self.actor, self.next, &mut self.words, now())?;
+        self.next += 1;
+        let id = case.id;
+        self.case = Some((case, CHANGES_A_CASE - 1));
+        Ok((id, opening.bytes))
+    }
+
+    fn take(mut self, changes: usize) -> anyhow::Result<Vec<(DocumentId, Vec<u8>)>> {
+        (0..changes).map(|_| self.tell()).collect()
+    }
 }
 
 fn upward(document: DocumentId, bytes: Vec<u8>) -> Upward {

@@ -27,13 +27,14 @@ use tokio::{
 };
 
 use crate::{
-    generator::{Crowd, Speaker, held, speaker},
+    generator::{Crowd, Speaker, Teller, held, speaker},
     harm::Harm,
     hub::HubPlace,
     look::percentile_ms,
     programs::{Programs, now},
     unit::Unit,
     wire::{Trust, Wire, source},
+    words::Words,
 };
 
 /// Harm that one identity sends. The hub's usual quota lets it, and no more in a minute.
@@ -124,17 +125,14 @@ async fn at_hub(arguments: &Arguments, programs: &Programs, printer: Printer) ->
     let epoch = store.read_now(|r| r.ledger_epoch())?;
     drop(store);
     let mut units = units.into_iter();
-    // As many as they can say until a fast machine is through.
-    let says = 600 * 10;
-    let honest = units.by_ref().take(HONEST).enumerate().map(|(n, unit)| Ok(Arc::new(speaker(n, unit, says)?)));
-    let honest: Vec<Arc<Speaker>> = honest.collect::<anyhow::Result<_>>()?;
+    let honest: Vec<Unit> = units.by_ref().take(HONEST).collect();
     let mut process = hub.start(programs)?;
     let trust = Trust::in_authority(&hub.authority)?;
     let crowd = Crowd::new(SocketAddr::new(hub.host, hub.devices), trust, Cursor::start(epoch));
     let stop = Arc::new(AtomicBool::new(false));
     let mut working = JoinSet::new();
-    for speaker in honest {
-        working.spawn(works(crowd.clone(), speaker, stop.clone()));
+    for (n, unit) in honest.into_iter().enumerate() {
+        working.spawn(works(crowd.clone(), n, unit, stop.clone()));
     }
     printer.say("peace");
     sleep(Duration::from_secs(arguments.peace)).await;
@@ -198,24 +196,25 @@ async fn at_hub(arguments: &Arguments, programs: &Programs, printer: Printer) ->
 }
 
 /// An honest depot: one change after the other, on one line.
-async fn works(crowd: Arc<Crowd>, speaker: Arc<Speaker>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let mut wire = Wire::open(crowd.hub, source(speaker.n), &speaker.unit, &crowd.trust).await?;
-    for (n, (document, bytes)) in (1..).zip(&speaker.said) {
+async fn works(crowd: Arc<Crowd>, n: usize, unit: Unit, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+    let open = || Wire::open(crowd.hub, source(n), &unit, &crowd.trust);
+    let (mut teller, mut wire) = (Teller::new(&unit, 0, Words::of(n as u64)), open().await?);
+    for number in 1.. {
         if stop.load(Ordering::Relaxed) {
-            return Ok(());
+            break;
         }
+        let (document, bytes) = teller.tell()?;
         let begun = Instant::now();
-        let push = push(vec![(n, *document, bytes.clone())]);
-        match wire.exchange::<_, PushReply>(&speaker.unit, PUSH_PATH, &push, Duration::ZERO).await {
+        let push = push(vec![(number, document, bytes)]);
+        match wire.exchange::<_, PushReply>(&unit, PUSH_PATH, &push, Duration::ZERO).await {
             Ok(reply) if reply.rejected.is_empty() => held(&crowd.pushed).push(begun.elapsed()),
             _ => {
                 crowd.failures.fetch_add(1, Ordering::Relaxed);
-                wire = Wire::open(crowd.hub, source(speaker.n), &speaker.unit, &crowd.trust).await?;
+                wire = open().await?;
             }
         }
         sleep(HONEST_EVERY.saturating_sub(begun.elapsed())).await;
     }
-    // There was more harm than they had to say: the figures stand for the time before.
     Ok(())
 }
 
