@@ -28,6 +28,7 @@ use crate::{
     core::leases::LeasePolicy,
     erp::{
         Connector,
+        odata::{OData, ODataOptions},
         poll::{self, PollOptions},
         post::{self, PostOptions},
         rest::{Rest, RestOptions},
@@ -308,9 +309,17 @@ fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
         ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
-            token: token.reveal().to_owned(),
+            token: token.clone(),
             sites: erp.sites.clone(),
             honours_keys: false,
+        })?)),
+        ErpKind::OData { url, login, csrf, terms, map } => Ok(Arc::new(OData::new(ODataOptions {
+            url: url.clone(),
+            login: login.clone(),
+            csrf: *csrf,
+            sites: erp.sites.clone(),
+            terms: terms.clone(),
+            map: map.as_ref().clone(),
         })?)),
         ErpKind::Tryton { url, database, user, password, terms } => Ok(Arc::new(Tryton::new(TrytonOptions {
             url: url.clone(),

@@ -4,10 +4,12 @@
 
 pub mod blocks;
 pub mod broker;
+pub mod contract;
 pub mod demo;
 pub mod fuzz;
 pub mod mosquitto;
 pub mod standin;
+pub mod tryton;
 pub mod world;
 
 use tracing_subscriber::{

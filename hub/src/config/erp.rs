@@ -6,11 +6,12 @@ use gatehouse_common::id::{CarrierId, DoorId, SiteId, VehicleId};
 use jiff::civil;
 
 use super::read::{Problem, Section};
+use crate::erp::odata::{Login, ODataMap};
 
 /// `[erp]`
 #[derive(Debug, Clone)]
 pub struct ErpConfig {
-    /// `kind`: `rest` or `tryton`, with what each needs.
+    /// `kind`: `rest`, `odata` or `tryton`, with what each needs.
     pub kind: ErpKind,
     /// `poll_ms`: how often its changes are asked for, in milliseconds. Default 5,000.
     /// Shorter makes cancellations reach depots sooner and costs the ERP more.
@@ -28,6 +29,19 @@ pub enum ErpKind {
         url: String,
         /// Content of `token_file`.
         token: Secret,
+    },
+    /// OData V4.
+    OData {
+        /// `url`: the service's root.
+        url: String,
+        /// `user` with `password_file`, or `token_file`.
+        login: Login,
+        /// `csrf`: whether writes need a token that a read fetched, as SAP's gateways want it. Default false.
+        csrf: bool,
+        /// `[erp.terms]`: what holds for a document that does not say it.
+        terms: SaleTerms,
+        /// `[erp.document]`, `[erp.customer]`, `[erp.stock]`, `[erp.write]`: the service's entities and fields.
+        map: Box<ODataMap>,
     },
     /// Tryton over JSON-RPC.
     Tryton {
@@ -131,7 +145,7 @@ impl fmt::Debug for Secret {
 }
 
 const POLL_MS: u64 = 5_000;
-const KIND: &str = "give \"rest\", \"tryton\" or \"none\"";
+const KIND: &str = "give \"rest\", \"odata\", \"tryton\" or \"none\"";
 
 impl ErpConfig {
     /// The word for its kind.
@@ -139,6 +153,7 @@ impl ErpConfig {
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             ErpKind::Rest { .. } => "rest",
+            ErpKind::OData { .. } => "odata",
             ErpKind::Tryton { .. } => "tryton",
         }
     }
@@ -149,6 +164,7 @@ impl ErpConfig {
         let kind = match kind.as_deref() {
             Some("none") => Some(None),
             Some("rest") => Self::read_rest(section, problems).map(Some),
+            Some("odata") => Self::read_odata(section, problems).map(Some),
             Some("tryton") => Self::read_tryton(section, problems).map(Some),
             Some(other) => {
                 problems.push(section.problem("kind", format!("{other:?} is not a kind of ERP"), KIND));
@@ -174,6 +190,27 @@ impl ErpConfig {
         let url = read_url(section, problems);
         let token = read_secret(section, "token_file", problems);
         Some(ErpKind::Rest { url: url?, token: token? })
+    }
+
+    fn read_odata(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
+        const MAP: &str = "begin from a file in docs/odata";
+        let url = read_url(section, problems);
+        let user: Option<String> =
+            section.optional("user", "name the hub's login, or give token_file instead", problems);
+        let login = match user {
+            Some(user) => {
+                read_secret(section, "password_file", problems).map(|password| Login::Basic { user, password })
+            }
+            None => read_secret(section, "token_file", problems).map(Login::Bearer),
+        };
+        let csrf = section.optional("csrf", "give true or false", problems).unwrap_or(false);
+        let terms = SaleTerms::read(&mut section.section_or_empty("terms", problems), problems);
+        let document = section.required("document", MAP, problems);
+        let customer = section.optional("customer", MAP, problems);
+        let stock = section.optional("stock", MAP, problems);
+        let write = section.optional("write", MAP, problems).unwrap_or_default();
+        let map = Box::new(ODataMap { document: document?, customer, stock, write });
+        Some(ErpKind::OData { url: url?, login: login?, csrf, terms, map })
     }
 
     fn read_tryton(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {

@@ -148,3 +148,30 @@ fn two_people_of_one_name_are_refused() {
     assert!(problems(&format!("{}{}", person("ana"), person("ana")))[0].contains("ana is listed twice"));
     assert!(problems(&person("a:b"))[0].contains("contains a colon"));
 }
+
+#[test]
+fn the_settings_for_odata_that_we_hand_out_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    for secret in ["s4-password", "bc-token"] {
+        std::fs::write(directory.path().join(secret), "s3cret\n").unwrap();
+    }
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/odata");
+    let mut read = 0;
+    for file in std::fs::read_dir(root).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|name| name != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let config = parse(&LINE, &text, directory.path()).unwrap_or_else(|p| panic!("{}: {p:?}", path.display()));
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let Some(ErpKind::OData { map, .. }) = config.erp.map(|erp| erp.kind) else { panic!("{}", path.display()) };
+        assert!(!map.write.is_empty());
+        read += 1;
+    }
+    assert_eq!(read, 2);
+    let wrong = "[erp]\nkind = \"odata\"\nurl = \"http://127.0.0.1:1/\"\ntoken_file = \"bc-token\"\n\
+                 [erp.document]\nset = \"A\"\ncolour = \"red\"";
+    let told = parse(&LINE, wrong, directory.path()).unwrap_err();
+    assert!(told.iter().any(|p| p.key == "erp.document" && p.what.contains("unknown field `colour`")), "{told:?}");
+}

@@ -5,6 +5,8 @@
 //! before it is sent again, since most ERPs honour no key of ours.
 
 pub mod counted;
+pub mod map;
+pub mod odata;
 pub mod poll;
 pub mod post;
 pub mod rest;

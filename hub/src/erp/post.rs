@@ -234,6 +234,7 @@ async fn ask(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOp
 
 async fn send(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOptions) -> (Tried, bool) {
     match connector.apply(&queued.posting).await {
+        Ok(_) if queued.posting.kind.is_read_back() => read_back(connector, queued).await,
         Ok(applied) => (Tried::Done(applied), true),
         Err(error @ ErpError::Ambiguous { .. }) => {
             tokio::time::sleep(options.settle).await;
@@ -245,6 +246,17 @@ async fn send(connector: &dyn Connector, queued: &QueuedPosting, options: &PostO
             (Tried::Later(error.to_string()), true)
         }
         Err(error) => (Tried::Parked(error.to_string()), true),
+    }
+}
+
+/// Billing runs behind its request at many ERPs, and fails there without a word: it is done once it can be read.
+async fn read_back(connector: &dyn Connector, queued: &QueuedPosting) -> (Tried, bool) {
+    match connector.probe(&queued.posting).await {
+        Ok(Probe::Applied(applied)) => (Tried::Done(applied), true),
+        Ok(Probe::NotApplied | Probe::Unknown) => {
+            (Tried::InDoubt("the ERP took it and does not show it yet".to_owned()), true)
+        }
+        Err(error) => (Tried::InDoubt(error.to_string()), true),
     }
 }
 

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe};
-use crate::core::reconcile::{Posting, PostingKind};
+use crate::{
+    config::Secret,
+    core::reconcile::{Posting, PostingKind},
+};
 
 const PAGE: usize = 200;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(15);
@@ -30,7 +33,7 @@ pub struct RestOptions {
     /// Its root, such as `http://127.0.0.1:8090`.
     pub url: String,
     /// The bearer token.
-    pub token: String,
+    pub token: Secret,
     /// Its words for depots, where they differ from ours.
     pub sites: BTreeMap<String, SiteId>,
     /// Whether it answers a second write under a known key with the first.
@@ -55,7 +58,7 @@ impl Rest {
         let url = format!("{}{path}", self.options.url.trim_end_matches('/'));
         let url = reqwest::Url::parse_with_params(&url, query)
             .map_err(|e| ErpError::Contract { detail: format!("{url} is no address: {e}") })?;
-        Ok(self.http.request(method, url).bearer_auth(&self.options.token))
+        Ok(self.http.request(method, url).bearer_auth(self.options.token.reveal()))
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ErpError> {

@@ -253,6 +253,12 @@ pub enum PostingKind {
 }
 
 impl PostingKind {
+    /// Whether the ERP's word that it took one is not enough: only what can be read there counts.
+    #[must_use]
+    pub fn is_read_back(self) -> bool {
+        self == Self::Invoice
+    }
+
     /// The word for it in keys, on pages and at the ERP.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -162,7 +162,9 @@ impl Tryton {
                 return Err(ErpError::Rejected { detail });
             }
             shipment = self.drive(shipment.id, Goal::Waiting, None, lines).await?;
-            self.write_load(&shipment, load).await?;
+            if let Err(error) = self.write_load(&shipment, load).await {
+                return Err(self.conflict_if_changed(&shipment, lines, error).await);
+            }
         }
         self.drive(shipment.id, Goal::Done, Some(load), lines).await.map(|_| ())
     }
@@ -199,6 +201,17 @@ impl Tryton {
         self.rpc.call(Does::Write, "model.stock.move.write", params, shipment.unchanged()).await.map(|_| ())
     }
 
+    /// What a refused write means: a conflict, if the shipment is no longer what the write was made from. Another
+    /// writer may have had its moves made anew, and Tryton then refuses the old ones as records that are not there.
+    async fn conflict_if_changed(&self, shipment: &Shipment, lines: &[Line], error: ErpError) -> ErpError {
+        let ErpError::Rejected { detail } = error else { return error };
+        match self.shipment(shipment.id, lines).await {
+            Ok(now) if now.unchanged() == shipment.unchanged() => ErpError::Rejected { detail },
+            Ok(_) => ErpError::Conflict { detail },
+            Err(error) => error,
+        }
+    }
+
     async fn mark(&self, shipment: Shipment, mark: &Mark, lines: &[Line]) -> Result<Shipment, ErpError> {
         if mark.is_in(&shipment.reference) {
             return Ok(shipment);
@@ -228,7 +241,8 @@ impl Tryton {
             }
             let pressed = self.press("stock.shipment.out", id, button, before.unchanged()).await;
             if let Err(error @ (ErpError::Rejected { .. } | ErpError::Conflict { .. })) = pressed {
-                if self.shipment(id, lines).await?.state == before.state {
+                // Its state alone says too little: going back to waiting makes the moves anew.
+                if self.shipment(id, lines).await?.unchanged() == before.unchanged() {
                     return Err(error);
                 }
                 continue;

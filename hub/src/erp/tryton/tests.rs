@@ -1,5 +1,5 @@
 //! What the connector makes of answers that a real Tryton seldom gives. What it does with a real one is
-//! proven in `hub/tests/with_tryton.rs`.
+//! proven in `tests/tests/with_tryton.rs`.
 
 use std::sync::{
     Arc,

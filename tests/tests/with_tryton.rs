@@ -1,12 +1,8 @@
 //! The connector with a real Tryton: each write, its probe, lost answers, and the same write from four sides at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 
-#[path = "tryton/mod.rs"]
-mod at;
+use std::time::Instant;
 
-use std::{sync::atomic::Ordering, time::Instant};
-
-use at::{Clerk, Decision, LossyLine, SaleAtTryton, connector, options};
 use futures::future::join_all;
 use gatehouse_common::{
     id::{CustomerId, OrderId, SiteId},
@@ -19,6 +15,10 @@ use gatehouse_hub::{
         Connector, ErpCursor, ErpError, Probe,
         tryton::{Tryton, TrytonOptions},
     },
+};
+use gatehouse_tests::{
+    contract::{Decision, Fault, Line, tryton::AtTryton},
+    tryton::{Clerk, SaleAtTryton, address, connector, options, server},
 };
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn units(order: &Order) -> Vec<u32> {
 
 /// Releases a sale and books what left.
 async fn departs(erp: &Tryton, sale: &SaleAtTryton, load: &[u32]) -> Decision {
-    let decision = Decision::about(sale);
+    let decision = Decision::about(&sale.number);
     post(erp, &[decision.of(PostingKind::Release)]).await;
     post(erp, &decision.each(PostingKind::GoodsIssue, load)).await;
     decision
@@ -88,7 +88,7 @@ async fn a_confirmed_sale_is_an_order_with_what_its_comment_says() {
 #[tokio::test]
 async fn a_sale_that_names_no_vehicle_is_told_with_the_remedy_and_keeps_nothing_else_back() {
     let clerk = Clerk::at_work().await;
-    let mut options = options(at::server()["url"].as_str().unwrap());
+    let mut options = options(server()["url"].as_str().unwrap());
     options.terms.vehicle = None;
     let erp = Tryton::new(options).unwrap();
     let (_, before, _) = all_changes(&connector(), ErpCursor::default()).await;
@@ -146,7 +146,7 @@ async fn a_customer_beyond_the_limit_is_on_hold() {
     let id = CustomerId::new("C2").unwrap();
     let before = erp.customer(&id).await.unwrap();
     assert_eq!((before.on_hold, before.limit_minor), (false, Some(2_000_000)));
-    let party = at::server()["customers"]["C2"]["id"].clone();
+    let party = server()["customers"]["C2"]["id"].clone();
     let limit = |amount: &str| json!({ "credit_limit_amount": { "__class__": "Decimal", "decimal": amount } });
     clerk.call("party.party.write", vec![json!([party]), limit("-1")]).await;
     let after = erp.customer(&id).await.unwrap();
@@ -168,7 +168,7 @@ async fn stock_is_what_lies_at_the_depot() {
 async fn a_release_sets_stock_aside_and_voiding_it_gives_it_back() {
     let (clerk, erp) = (Clerk::at_work().await, connector());
     let sale = clerk.confirms(&[("P1", 4), ("P2", 2)]).await;
-    let decision = Decision::about(&sale);
+    let decision = Decision::about(&sale.number);
     let (release, void) = (decision.of(PostingKind::Release), decision.of(PostingKind::VoidRelease));
     is_unknown(&erp, &release).await;
     post(&erp, &[release.clone(), release.clone()]).await;
@@ -189,7 +189,7 @@ async fn a_release_without_stock_is_refused_and_never_forced() {
     let lines = clerk.find("sale.line", json!([["sale", "=", sale.id]]), &["id"]).await;
     assert_eq!(lines.len(), 2);
     clerk.amends(&sale, "P3", 1500).await;
-    let refused = erp.apply(&Decision::about(&sale).of(PostingKind::Release)).await.unwrap_err();
+    let refused = erp.apply(&Decision::about(&sale.number).of(PostingKind::Release)).await.unwrap_err();
     assert!(matches!(&refused, ErpError::Rejected { detail } if detail.contains("stock is missing")), "{refused}");
     assert_eq!(clerk.states(&sale).await, "waiting");
     let domain = json!([["origin.sale", "=", sale.id, "sale.line"]]);
@@ -252,7 +252,7 @@ async fn what_left_although_it_was_cancelled_is_booked_and_comes_back_as_a_retur
     let sale = clerk.confirms(&[("P1", 4), ("P2", 2)]).await;
     clerk.cancels_shipments(&sale).await;
     assert_eq!(erp.order(&sale.number).await.unwrap().status, OrderStatus::Cancelled);
-    let decision = Decision::about(&sale);
+    let decision = Decision::about(&sale.number);
     post(&erp, &decision.each(PostingKind::GoodsIssue, &[4, 2])).await;
     assert_eq!(
         (clerk.states(&sale).await.as_str(), clerk.left(&sale).await.as_str()),
@@ -272,7 +272,7 @@ async fn what_left_although_it_was_cancelled_is_booked_and_comes_back_as_a_retur
 async fn a_release_cancelled_at_tryton_meanwhile_sets_nothing_aside_and_holds_nothing_up() {
     let (clerk, erp) = (Clerk::at_work().await, connector());
     let sale = clerk.confirms(&[("P1", 3)]).await;
-    let decision = Decision::about(&sale);
+    let decision = Decision::about(&sale.number);
     clerk.cancels_shipments(&sale).await;
     post(&erp, &[decision.of(PostingKind::Release), decision.of(PostingKind::VoidRelease)]).await;
     assert_eq!((clerk.states(&sale).await.as_str(), clerk.left(&sale).await.as_str()), ("cancelled", ""));
@@ -287,7 +287,7 @@ async fn a_shipment_that_a_clerk_booked_by_hand_is_taken_over_and_not_booked_aga
     for button in ["assign_try", "pick", "pack", "do"] {
         clerk.call(&format!("stock.shipment.out.{button}"), vec![json!([id])]).await;
     }
-    let decision = Decision::about(&sale);
+    let decision = Decision::about(&sale.number);
     post(&erp, &decision.each(PostingKind::GoodsIssue, &[4])).await;
     assert_eq!((clerk.states(&sale).await.as_str(), clerk.left(&sale).await.as_str()), ("done", "P1 4"));
 }
@@ -297,7 +297,7 @@ async fn the_same_departure_from_four_sides_at_once_is_one_shipment_and_one_invo
     let clerk = Clerk::at_work().await;
     let hubs: Vec<Tryton> = (0..4).map(|_| connector()).collect();
     let sale = clerk.confirms(&[("P1", 4), ("P2", 2)]).await;
-    let decision = Decision::about(&sale);
+    let decision = Decision::about(&sale.number);
     let mut postings = vec![decision.of(PostingKind::Release)];
     postings.extend(decision.each(PostingKind::GoodsIssue, &[3, 2]));
     postings.extend(decision.each(PostingKind::Invoice, &[3, 2]));
@@ -323,10 +323,11 @@ async fn the_same_departure_from_four_sides_at_once_is_one_shipment_and_one_invo
 async fn a_write_whose_answer_was_lost_is_found_or_finished_and_never_done_twice() {
     let clerk = Clerk::at_work().await;
     for method in ["stock.move.write", "assign_try", "out.pick", "out.do\"", "account.invoice.write", "invoice.post"] {
-        let line = LossyLine::losing(method).await;
-        let erp = Tryton::new(options(&line.url)).unwrap();
+        let line = Line::to(address()).await;
+        line.next_meets(Fault::LoseAnswer(method.to_owned()));
+        let erp = Tryton::new(options(&format!("http://{}", line.address))).unwrap();
         let sale = clerk.confirms(&[("P1", 4), ("P2", 2)]).await;
-        let decision = Decision::about(&sale);
+        let decision = Decision::about(&sale.number);
         let mut postings = decision.each(PostingKind::GoodsIssue, &[3, 2]);
         postings.extend(decision.each(PostingKind::Invoice, &[3, 2]));
         let mut ambiguous = 0;
@@ -343,7 +344,7 @@ async fn a_write_whose_answer_was_lost_is_found_or_finished_and_never_done_twice
                 }
             }
         }
-        assert_eq!((ambiguous, line.lost.load(Ordering::Relaxed)), (1, 1), "{method}");
+        assert_eq!((ambiguous, line.met()), (1, 1), "{method}");
         assert_eq!(clerk.states(&sale).await, "done, waiting", "{method}");
         assert_eq!(clerk.left(&sale).await, "P1 3, P2 2", "{method}");
         assert_eq!(clerk.invoices(&sale).await, "posted: P1 3, P2 2", "{method}");
@@ -356,22 +357,22 @@ async fn a_session_that_ended_is_opened_again() {
     erp.customer(&CustomerId::new("C1").unwrap()).await.unwrap();
     // Tryton ends a user's sessions when the password is written, be it the same.
     let user = clerk.find("res.user", json!([["login", "=", "hub"]]), &["id"]).await[0]["id"].clone();
-    let password = json!({ "password": at::server()["users"]["hub"] });
+    let password = json!({ "password": server()["users"]["hub"] });
     clerk.call("res.user.write", vec![json!([user]), password]).await;
     erp.customer(&CustomerId::new("C1").unwrap()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_told_once_and_not_sent_again() {
-    let line = LossyLine::losing("nothing at all").await;
-    let options = TrytonOptions { password: Secret::new("wrong"), ..options(&line.url) };
+    let line = Line::to(address()).await;
+    let options = TrytonOptions { password: Secret::new("wrong"), ..options(&format!("http://{}", line.address)) };
     let erp = Tryton::new(options).unwrap();
     for _ in 0..5 {
         let error = erp.customer(&CustomerId::new("C1").unwrap()).await.unwrap_err();
         assert!(matches!(&error, ErpError::Auth { detail } if detail.contains("\"hub\"")), "{error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
     }
-    assert_eq!(line.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(line.requests(), 1);
 }
 
 #[tokio::test]
@@ -379,7 +380,11 @@ async fn a_tryton_that_is_away_is_transient_even_for_a_write() {
     let erp = Tryton::new(options("http://127.0.0.1:9")).unwrap();
     let began = Instant::now();
     let sale = SaleAtTryton { id: 0, number: OrderId::new("1").unwrap() };
-    let error = erp.apply(&Decision::about(&sale).of(PostingKind::Release)).await.unwrap_err();
+    let error = erp.apply(&Decision::about(&sale.number).of(PostingKind::Release)).await.unwrap_err();
     assert!(matches!(error, ErpError::Transient { .. }), "{error}");
     assert!(began.elapsed().as_secs() < 5);
+}
+
+mod contract {
+    gatehouse_tests::connector_keeps_its_contract!(super::AtTryton::new().await);
 }

@@ -1,31 +1,16 @@
-//! A Tryton that `tests/tryton/start` has started: its clerk, its books, and a line to it that loses answers.
+//! A Tryton that `tests/tryton/start` has started: its clerk and its books.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a clerk who cannot work is a failed test")]
+
+use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gatehouse_common::{
-    id::{CarrierId, DecisionId, DoorId, OrderId, ProductId, VehicleId},
-    order::LineQuantity,
-    time::UtcMs,
-};
+use gatehouse_common::id::{CarrierId, DoorId, OrderId, VehicleId};
 use gatehouse_hub::{
     config::{SaleTerms, Secret},
-    core::reconcile::{Posting, PostingKind},
     erp::tryton::{Tryton, TrytonOptions},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-
-static DECISIONS: AtomicU32 = AtomicU32::new(1);
 
 /// The server's file, as `start` wrote it.
 pub fn server() -> Value {
@@ -33,6 +18,12 @@ pub fn server() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// Where it listens.
+pub fn address() -> SocketAddr {
+    server()["url"].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+}
+
+/// How a hub reaches it at `url`.
 pub fn options(url: &str) -> TrytonOptions {
     let server = server();
     TrytonOptions {
@@ -64,6 +55,7 @@ pub struct Clerk {
 }
 
 impl Clerk {
+    /// Logs in as administrator.
     pub async fn at_work() -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let server = server();
@@ -91,12 +83,14 @@ impl Clerk {
         answer["result"].clone()
     }
 
+    /// Calls a method of a model.
     pub async fn call(&self, method: &str, params: Vec<Value>) -> Value {
         let mut params = params;
         params.push(json!({ "company": self.server["company"], "companies": [self.server["company"]] }));
         self.ask(&format!("model.{method}"), Value::Array(params)).await
     }
 
+    /// Rows of a model, by id.
     pub async fn find(&self, model: &str, domain: Value, fields: &[&str]) -> Vec<Value> {
         let params = vec![domain, json!(0), Value::Null, json!([["id", "ASC"]]), json!(fields)];
         self.call(&format!("{model}.search_read"), params).await.as_array().unwrap().clone()
@@ -131,6 +125,7 @@ impl Clerk {
         self.confirms_with(lines, "").await
     }
 
+    /// The same, with a comment.
     pub async fn confirms_with(&self, lines: &[(&str, u32)], comment: &str) -> SaleAtTryton {
         let id = self.sales(1, lines, comment, &["quote", "confirm"]).await[0];
         SaleAtTryton { id, number: self.number(id).await }
@@ -142,6 +137,7 @@ impl Clerk {
         SaleAtTryton { id, number: self.number(id).await }
     }
 
+    /// Confirms many at once; their numbers.
     pub async fn confirms_many(&self, count: usize) -> Vec<String> {
         let made = self.sales(count, &[("P3", 1)], "", &["quote", "confirm"]).await;
         let rows = self.find("sale.sale", json!([["id", "in", made]]), &["number"]).await;
@@ -153,6 +149,7 @@ impl Clerk {
         OrderId::new(rows[0]["number"].as_str().unwrap()).unwrap()
     }
 
+    /// Cancels what has not left.
     pub async fn cancels_shipments(&self, sale: &SaleAtTryton) {
         let ids: Vec<Value> = self.shipments(sale).await.iter().map(|s| s["id"].clone()).collect();
         self.call("stock.shipment.out.cancel", vec![json!(ids)]).await;
@@ -160,11 +157,16 @@ impl Clerk {
 
     /// Changes a sale that is under way by Tryton's own amendment.
     pub async fn amends(&self, sale: &SaleAtTryton, code: &str, units: u32) {
+        self.amends_at(sale, code, units, None).await;
+    }
+
+    /// The same, at another price of a unit.
+    pub async fn amends_at(&self, sale: &SaleAtTryton, code: &str, units: u32, price: Option<&str>) {
         let domain = json!([["sale", "=", sale.id], ["product.code", "=", code]]);
         let line = self.find("sale.line", domain, &["product", "unit", "unit_price"]).await.remove(0);
         let change = json!({
             "action": "line", "line": line["id"], "quantity": units, "product": line["product"], "unit": line["unit"],
-            "unit_price": line["unit_price"],
+            "unit_price": price.map_or(line["unit_price"].clone(), |p| json!({ "__class__": "Decimal", "decimal": p })),
         });
         let amendment = json!({ "sale": sale.id, "lines": [["create", [change]]] });
         let made = self.call("sale.amendment.create", vec![json!([amendment])]).await;
@@ -210,112 +212,10 @@ fn in_words(rows: &[Value]) -> String {
     parts.join(", ").replace(".0", "")
 }
 
+/// A sale.
 pub struct SaleAtTryton {
+    /// Tryton's id of it.
     pub id: i64,
+    /// Its number, which is the order's name here.
     pub number: OrderId,
-}
-
-/// What one decision posts.
-pub struct Decision {
-    id: DecisionId,
-    order: OrderId,
-}
-
-impl Decision {
-    pub fn about(sale: &SaleAtTryton) -> Self {
-        let n = DECISIONS.fetch_add(1, Ordering::Relaxed);
-        Self {
-            id: DecisionId::new(format!("D1-gateway-{}-{n}", std::process::id())).unwrap(),
-            order: sale.number.clone(),
-        }
-    }
-
-    fn posting(&self, kind: PostingKind, line: Option<u16>, quantity: Option<u32>, load: &[u32]) -> Posting {
-        let total = load.iter().zip(1..).map(|(quantity, line)| LineQuantity {
-            line,
-            product: ProductId::new("P").unwrap(),
-            quantity: *quantity,
-        });
-        Posting {
-            key: format!("{}/{}/{}", self.id, kind.as_str(), line.unwrap_or(0)),
-            decision: self.id.clone(),
-            order: self.order.clone(),
-            line,
-            kind,
-            quantity,
-            total: total.collect(),
-            status: None,
-            text: "as the depot says".to_owned(),
-            at: UtcMs(0),
-        }
-    }
-
-    pub fn of(&self, kind: PostingKind) -> Posting {
-        self.posting(kind, None, None, &[])
-    }
-
-    /// One posting per line of a load, each with the whole load in it, as the reconciler makes them.
-    pub fn each(&self, kind: PostingKind, load: &[u32]) -> Vec<Posting> {
-        let lines = load.iter().zip(1..).filter(|(units, _)| **units > 0);
-        lines.map(|(units, line)| self.posting(kind, Some(line), Some(*units), load)).collect()
-    }
-
-    pub fn changes_line(&self, line: u16, quantity: u32) -> Posting {
-        self.posting(PostingKind::OrderChange, Some(line), Some(quantity), &[])
-    }
-}
-
-/// A line to Tryton on which the answers to chosen calls are lost: the call is done, the connection is cut.
-pub struct LossyLine {
-    pub url: String,
-    pub lost: Arc<AtomicU32>,
-    pub asked: Arc<AtomicU32>,
-}
-
-impl LossyLine {
-    /// Loses the first answer to a call whose body holds `method`.
-    pub async fn losing(method: &'static str) -> Self {
-        let server = server();
-        let target: SocketAddr = server["url"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (lost, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let counts = (lost.clone(), asked.clone());
-        tokio::spawn(async move {
-            loop {
-                let (near, _) = listener.accept().await.unwrap();
-                let (lost, asked) = counts.clone();
-                tokio::spawn(relay(near, target, method, lost, asked));
-            }
-        });
-        Self { url, lost, asked }
-    }
-}
-
-async fn relay(mut near: TcpStream, target: SocketAddr, method: &str, lost: Arc<AtomicU32>, asked: Arc<AtomicU32>) {
-    let mut far = TcpStream::connect(target).await.unwrap();
-    let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
-    let mut loses_next = false;
-    loop {
-        tokio::select! {
-            read = near.read(&mut up) => {
-                let Ok(n @ 1..) = read else { return };
-                let text = String::from_utf8_lossy(&up[..n]);
-                asked.fetch_add(u32::try_from(text.matches("POST ").count()).unwrap(), Ordering::Relaxed);
-                loses_next = text.contains(method) && lost.load(Ordering::Relaxed) == 0;
-                far.write_all(&up[..n]).await.unwrap();
-            }
-            read = far.read(&mut down) => {
-                let Ok(n @ 1..) = read else { return };
-                if loses_next {
-                    // Tryton has done it and answers: the answer ends here.
-                    lost.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                if near.write_all(&down[..n]).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
 }

@@ -1,0 +1,155 @@
+//! The stand-in ERP as a shop, with keys that it honours and without.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use gatehouse_common::id::{CustomerId, OrderId, ProductId, SiteId};
+use gatehouse_hub::{
+    config::Secret,
+    core::reconcile::{Posting, PostingKind},
+    erp::{
+        Connector,
+        rest::{Rest, RestOptions},
+    },
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{Books, Decision, Shop};
+use crate::standin::erp::{Erp, ErpOptions, Faults};
+
+const TOKEN: &str = "erp-token-canary";
+const STRANGER: &str = "stranger-canary";
+
+/// A stand-in of its own.
+pub struct StandIn {
+    address: SocketAddr,
+    honours_keys: bool,
+    orders: AtomicU32,
+    http: reqwest::Client,
+}
+
+impl StandIn {
+    /// One that runs, without faults of its own.
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn new(honours_keys: bool) -> Self {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let faults = Faults { reset_after_apply: 0, ..Faults::default() };
+        let options =
+            ErpOptions { token: TOKEN.to_owned(), honour_keys: honours_keys, faults, ..ErpOptions::default() };
+        let erp = Erp::open(options).expect("an ERP without files opens");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free on loopback");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        tokio::spawn(async move { erp.serve(listener).await });
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let shop = Self { address, honours_keys, orders: AtomicU32::new(0), http };
+        let credit = json!({ "on_hold": false, "limit_minor": 100_000_000, "exposure_minor": 0, "currency": "EUR" });
+        shop.admin(Method::PUT, "customers/C1", json!({ "name": "One", "tier": "b", "credit": credit })).await;
+        shop.admin(Method::PUT, "stock", json!({ "site": "D1", "product": "P1", "available": 1000 })).await;
+        shop
+    }
+
+    async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
+        let url = format!("http://{}/admin/{path}", self.address);
+        let answer = self.http.request(method, url).body(body.to_string()).send().await.expect("it answers");
+        let status = answer.status();
+        let body = answer.text().await.expect("it says something");
+        assert!(status.is_success(), "{path}: {status} {body}");
+        serde_json::from_str(&body).expect("it speaks JSON")
+    }
+
+    fn rest(&self, address: SocketAddr, token: &str) -> Arc<dyn Connector> {
+        let options = RestOptions {
+            url: format!("http://{address}"),
+            token: Secret::new(token),
+            sites: [("WH-1".to_owned(), SiteId::new("D8").expect("a plain name"))].into(),
+            honours_keys: self.honours_keys,
+        };
+        Arc::new(Rest::new(options).expect("a connector"))
+    }
+}
+
+#[async_trait]
+impl Shop for StandIn {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn connector(&self, address: SocketAddr) -> Arc<dyn Connector> {
+        self.rest(address, TOKEN)
+    }
+
+    fn stranger(&self, address: SocketAddr) -> Arc<dyn Connector> {
+        self.rest(address, STRANGER)
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![TOKEN.to_owned(), STRANGER.to_owned()]
+    }
+
+    fn names(&self) -> (SiteId, CustomerId, ProductId) {
+        let plain = "a plain name";
+        (SiteId::new("D1").expect(plain), CustomerId::new("C1").expect(plain), ProductId::new("P1").expect(plain))
+    }
+
+    fn mark_of(&self, kind: PostingKind) -> String {
+        format!("\"kind\":\"{}\"", kind.as_str())
+    }
+
+    async fn orders(&self, quantities: &[u32]) -> OrderId {
+        let id = format!("SO-{}", self.orders.fetch_add(1, Ordering::Relaxed));
+        let line = |(quantity, n): (&u32, u32)| json!({ "line": n, "product": "P1", "quantity": quantity, "unit_price_minor": 1250 });
+        let order = json!({
+            "site": "D1", "customer": { "id": "C1", "name": "One", "tier": "b" }, "currency": "EUR",
+            "lines": quantities.iter().zip(1..).map(line).collect::<Vec<_>>(),
+            "class": "standard", "vehicle": "V1", "carrier": "ACME", "door": "1", "status": "released",
+            "planned_departure": "2030-01-31T08:00:00Z", "window_end": "2030-02-01T08:00:00Z", "destination": null,
+        });
+        self.admin(Method::PUT, &format!("orders/{id}"), order).await;
+        OrderId::new(id).expect("a plain name")
+    }
+
+    async fn cancels(&self, order: &OrderId) {
+        self.admin(Method::POST, &format!("orders/{order}/cancel"), json!({})).await;
+    }
+
+    async fn books(&self, order: &OrderId) -> Books {
+        let url = format!("http://{}/orders/{order}", self.address);
+        let answer = self.http.get(url).bearer_auth(TOKEN).send().await.expect("it answers");
+        let lines = answer.json::<Value>().await.expect("it speaks JSON")["lines"].as_array().map_or(0, Vec::len);
+        let effects = self.http.get(format!("http://{}/admin/effects", self.address)).send().await;
+        let effects: Value = effects.expect("it answers").json().await.expect("it speaks JSON");
+        let sum = |kind: &str| -> Vec<i64> {
+            let of_kind = effects["effects"].as_array().into_iter().flatten();
+            let mut units = vec![0; lines];
+            for effect in of_kind.filter(|e| e["kind"] == kind && e["order"] == order.as_str()) {
+                let line = effect["line"].as_u64().and_then(|n| usize::try_from(n).ok()).expect("it names a line");
+                units[line - 1] += effect["quantity"].as_i64().expect("it names a quantity");
+            }
+            units
+        };
+        Books { issued: sum("goods_issue"), billed: sum("invoice"), returned: sum("return") }
+    }
+
+    async fn refused(&self) -> Posting {
+        let order = self.orders(&[1]).await;
+        self.cancels(&order).await;
+        Decision::about(&order).of(PostingKind::Release)
+    }
+
+    fn stands_races(&self) -> bool {
+        self.honours_keys
+    }
+
+    async fn ends_sessions(&self) -> bool {
+        false
+    }
+}

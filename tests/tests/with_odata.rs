@@ -1,0 +1,3 @@
+//! The connector for OData V4 keeps the contract of connectors, with a running SAP CAP.
+
+gatehouse_tests::connector_keeps_its_contract!(gatehouse_tests::contract::odata::AtCap::new().await);
