@@ -27,8 +27,8 @@ use super::{cases, dispatches, events, fleet, live, problem, queue, recon, statu
     ),
     paths(
         dispatches::list, dispatches::one, dispatches::lift, cases::list, cases::one, cases::move_to, recon::list,
-        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::quarantine, fleet::devices,
-        fleet::leases, fleet::sources, status::status, live::live, events::take, serve,
+        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
+        fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, serve,
         status::healthz, status::readyz,
     ),
     components(schemas(problem::Problem, problem::FieldProblem)),
