@@ -3,18 +3,25 @@
 //! In: inputs from a bounded queue, and time. Out: effects, after the commit they belong to.
 //! [`step`] is the whole of it without threads; [`Driver`] runs it.
 
+mod handle;
+mod upkeep;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gatehouse_common::id::{Hash32, ReadingId};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tracing::{error, warn};
 
+pub use handle::{Ended, Handle, QUEUE_MAX, Queued};
+use upkeep::Upkeep;
+pub use upkeep::forget;
+
 use crate::{
     clock::Clock,
     core::{
         Core,
         decision::{Change, Decision, Effect, Record, TapDone, TapRefused},
-        input::{Input, Receipt, Tap},
+        input::{Input, Receipt},
     },
     meters::{Holdup, Meters},
     pace::{Pace, QUIET, is_urgent},
@@ -26,102 +33,6 @@ use gatehouse_common::time::Moment;
 const BATCH_MAX: usize = 512;
 /// How soon a batch that the store refused is tried again, in real time.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// Longest time between two looks for what the store may let go of, by the boot clock.
-const TIDY_EVERY_MS: u64 = 60_000;
-/// The same while there is more to let go of: a little each time, so that intake never waits for it.
-const TIDY_ON_MS: u64 = 1_000;
-/// Inputs that may wait in the queue; senders beyond wait, so that nothing acknowledged is dropped.
-pub const QUEUE_MAX: usize = 1024;
-
-/// The queue's item: an input, and who waits for an answer.
-#[derive(Debug)]
-pub struct Queued {
-    input: Input,
-    answer: Option<oneshot::Sender<Result<TapDone, TapRefused>>>,
-    /// Who waits for the proof that the store takes a commit.
-    proof: Option<oneshot::Sender<()>>,
-}
-
-impl From<Input> for Queued {
-    fn from(input: Input) -> Self {
-        Self { input, answer: None, proof: None }
-    }
-}
-
-/// The driver has ended; nothing more can be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the driver has ended")]
-pub struct Ended;
-
-/// How the rim talks to the driver.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    queue: mpsc::Sender<Queued>,
-    changes: broadcast::Sender<Change>,
-    push: tokio::sync::watch::Sender<u64>,
-    meters: Arc<Meters>,
-    /// Told when a batch that waits for more should not.
-    hurry: Arc<Notify>,
-}
-
-impl Handle {
-    /// Puts an input into the queue; waits while it is full.
-    /// # Errors
-    /// [`Ended`].
-    pub async fn send(&self, input: Input) -> Result<(), Ended> {
-        let urgent = is_urgent(&input);
-        self.queue.send(input.into()).await.map_err(|_| Ended)?;
-        if urgent || self.queue.capacity() <= QUEUE_MAX - BATCH_MAX {
-            self.hurry.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Hands over a tap and waits until what came of it is on disk.
-    /// # Errors
-    /// [`TapRefused`]; nothing was done.
-    pub async fn submit_tap(&self, tap: Tap) -> Result<TapDone, TapRefused> {
-        let (answer, answered) = oneshot::channel();
-        let queued = Queued { answer: Some(answer), ..Input::Tap(tap).into() };
-        self.queue.send(queued).await.map_err(|_| TapRefused::NotCommitted)?;
-        self.hurry.notify_one();
-        answered.await.map_err(|_| TapRefused::NotCommitted)?
-    }
-
-    /// Waits until the driver has come to the end of its queue and the store has taken a commit.
-    /// # Errors
-    /// [`Ended`].
-    pub async fn prove(&self) -> Result<(), Ended> {
-        let (proof, proved) = oneshot::channel();
-        let queued = Queued { proof: Some(proof), ..Input::Tick.into() };
-        self.queue.send(queued).await.map_err(|_| Ended)?;
-        proved.await.map_err(|_| Ended)
-    }
-
-    /// What the driver counts.
-    #[must_use]
-    pub fn meters(&self) -> &Arc<Meters> {
-        &self.meters
-    }
-
-    /// Inputs that wait in the queue.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
-    /// What changes from now on, for live pages. A receiver that lags is told so and reads the store again.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
-    }
-
-    /// Rises whenever something new waits in the outbox.
-    #[must_use]
-    pub fn outbox_grew(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.push.subscribe()
-    }
-}
 
 /// What a [`step`] leaves to be done, now that everything is on disk.
 #[derive(Debug, Default)]
@@ -261,7 +172,7 @@ impl Driver {
             hurry,
             pace: Pace::default(),
             look_at: None,
-            tidy_at_ms: 0,
+            upkeep: Upkeep::default(),
         };
         let thread = std::thread::Builder::new().name("driver".to_owned()).spawn(move || {
             // Nobody may be left to hear how it ended.
@@ -292,7 +203,7 @@ struct Running {
     changes: broadcast::Sender<Change>,
     push: tokio::sync::watch::Sender<u64>,
     meters: Arc<Meters>,
-    tidy_at_ms: u64,
+    upkeep: Upkeep,
     hurry: Arc<Notify>,
     pace: Pace,
     /// When something may follow from time alone.
@@ -367,7 +278,7 @@ impl Running {
                     self.meters.took_readings(inputs.iter().filter_map(reading_kind));
                     self.perform(outcome, &mut answers);
                     self.fold()?;
-                    self.tidy(&now)?;
+                    self.keep_up(&now)?;
                     // The batch may have brought nearer what follows from time alone; it never makes it later.
                     let wake = self.core.next_wake(&now).unwrap_or(30_000).max(1);
                     let wake = tokio::time::Instant::now() + self.clock.real(wake);
@@ -376,7 +287,6 @@ impl Running {
                 }
                 Err(refused) => {
                     self.refused(refused)?;
-                    self.tidy_at_ms = 0;
                     self.tidy(&now)?;
                     drop_taps(&mut inputs, &mut answers);
                     tokio::time::sleep(TRY_AGAIN).await;
@@ -409,37 +319,6 @@ impl Running {
             // Who asked may have gone.
             let _ = proof.send(());
         }
-        Ok(())
-    }
-
-    /// Folds the store's journal if that is due. What is committed waits for it in the journal just as well.
-    fn fold(&mut self) -> Result<(), StoreError> {
-        if !self.store.is_to_be_folded() {
-            return Ok(());
-        }
-        match self.store.fold() {
-            Err(refused) if !refused.is_passing() => self.refused(refused),
-            // Without room for it the next commits find none either, and say so.
-            _ => Ok(()),
-        }
-    }
-
-    /// Lets a little of what is beyond the store's limits go, if it is time to look.
-    fn tidy(&mut self, now: &Moment) -> Result<(), StoreError> {
-        if now.boottime_ms < self.tidy_at_ms {
-            return Ok(());
-        }
-        let wait_ms = match self.store.tidy(now.wall) {
-            Ok(true) => TIDY_ON_MS,
-            // Without room nothing can be noted down, and nothing goes without a note.
-            Ok(false) => TIDY_EVERY_MS,
-            Err(refused) if refused.is_passing() => TIDY_EVERY_MS,
-            Err(refused) => {
-                error!(error = %refused, "the driver stops: {refused}");
-                return Err(refused);
-            }
-        };
-        self.tidy_at_ms = now.boottime_ms + wait_ms;
         Ok(())
     }
 

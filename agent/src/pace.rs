@@ -28,7 +28,12 @@ pub fn is_urgent(input: &Input) -> bool {
         ),
         // The hub may tell of a recall.
         Input::Tap(_) | Input::Feed { .. } | Input::StartAgain { .. } | Input::Outlived(_) | Input::Line(_) => true,
-        Input::Shown(_) | Input::Unreadable(_) | Input::Counted(_) | Input::Pushed { .. } | Input::Tick => false,
+        Input::Shown(_)
+        | Input::Unreadable(_)
+        | Input::Counted(_)
+        | Input::Pushed { .. }
+        | Input::Forget(_)
+        | Input::Tick => false,
     }
 }
 

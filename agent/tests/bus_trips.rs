@@ -84,7 +84,7 @@ impl Feed {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
         let places = [root.join("shared/data/capmetro-planned"), root.join("../shared/data/capmetro-planned")];
         let Some(folder) = places.into_iter().find(|f| f.is_dir()) else {
-            println!("SKIPPED: ../shared/data/capmetro-planned is not beside the checkout");
+            gatehouse_skipped::skipped("../shared/data/capmetro-planned is not beside the checkout");
             return None;
         };
         let mut plan: BTreeMap<(String, String), Vec<(String, i64)>> = BTreeMap::new();

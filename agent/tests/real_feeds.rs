@@ -368,7 +368,7 @@ fn shared(what: &str) -> Option<PathBuf> {
     let found =
         [root.join("shared/data"), root.join("../shared/data")].into_iter().map(|f| f.join(what)).find(|f| f.is_dir());
     if found.is_none() {
-        println!("SKIPPED: ../shared/data/{what} is not beside the checkout");
+        gatehouse_skipped::skipped(format!("../shared/data/{what} is not beside the checkout"));
     }
     found
 }

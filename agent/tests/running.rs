@@ -244,7 +244,7 @@ fn systemd_takes_the_unit_files_and_names_a_key_it_does_not_know() {
     };
     for kind in ["gateway", "vehicle"] {
         let Ok(said) = check(&unit(kind)) else {
-            eprintln!("SKIPPED: unit files before systemd-analyze (it is not installed)");
+            gatehouse_skipped::skipped("unit files before systemd-analyze (it is not installed)");
             return;
         };
         // Of other units of this machine it may say what it likes.

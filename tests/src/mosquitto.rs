@@ -57,7 +57,7 @@ impl Mosquitto {
     pub fn start_or_skip(what: &str) -> io::Result<Option<Mosquitto>> {
         let mosquitto = Self::start()?;
         if mosquitto.is_none() {
-            eprintln!("SKIPPED: {what} (install the package mosquitto)");
+            gatehouse_skipped::skipped(format!("{what} (install the package mosquitto)"));
         }
         Ok(mosquitto)
     }

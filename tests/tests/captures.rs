@@ -38,7 +38,7 @@ fn captures(folder: &str) -> Option<PathBuf> {
     if found.is_dir() {
         return Some(found);
     }
-    eprintln!("SKIPPED: the captures of {folder} are not in {}", data.display());
+    gatehouse_skipped::skipped(format!("the captures of {folder} are not in {}", data.display()));
     None
 }
 

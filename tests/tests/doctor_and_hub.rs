@@ -17,7 +17,7 @@ fn programs() -> Option<(PathBuf, PathBuf)> {
     if agent.is_file() && hub.is_file() {
         return Some((agent, hub));
     }
-    eprintln!("SKIPPED: the doctor and a hub (build the programs: cargo build --bins)");
+    gatehouse_skipped::skipped("the doctor and a hub (build the programs: cargo build --bins)");
     None
 }
 

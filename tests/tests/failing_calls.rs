@@ -346,7 +346,7 @@ fn needed() -> Option<PathBuf> {
     let own = std::env::current_exe().unwrap();
     let agent = own.parent().and_then(Path::parent).unwrap().join("gatehouse-agent");
     let said = |why: &str| {
-        eprintln!("SKIPPED: calls to the disk that fail under strace ({why})");
+        gatehouse_skipped::skipped(format!("calls to the disk that fail under strace ({why})"));
         None
     };
     if !agent.is_file() {

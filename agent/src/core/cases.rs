@@ -95,6 +95,9 @@ impl Core {
     }
 
     fn is_closed(&self, case: DocumentId) -> bool {
+        if self.past.holds(case) {
+            return true;
+        }
         let state = self.cases.get(&case).and_then(|c| c.view.as_ref()).map(|v| v.state);
         matches!(state, Some(CaseState::Closed | CaseState::Cancelled))
     }
@@ -279,7 +282,7 @@ impl Core {
     /// The case under `key` before the `occurrence`-th, where it is known here.
     fn predecessor(&self, key: &str, occurrence: u32) -> Option<DocumentId> {
         let before = document_id(key, occurrence.checked_sub(1)?);
-        self.cases.contains_key(&before).then_some(before)
+        (self.cases.contains_key(&before) || self.past.holds(before)).then_some(before)
     }
 
     pub(super) fn say_case(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {

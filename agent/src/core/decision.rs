@@ -6,7 +6,7 @@ use gatehouse_common::{
     fact::{Fact, FactKey},
     gate::GateResult,
     geo::Point,
-    id::{DecisionId, DocumentId, DocumentKind, Hash32, LeaseId},
+    id::{DecisionId, DocumentId, DocumentKind, Hash32, LeaseId, OrderId},
     lease::LeaseUse,
     order::Order,
     reading::Reading,
@@ -90,6 +90,16 @@ pub enum Record {
         own: bool,
         /// The document after it.
         after: Folded,
+    },
+    /// What is over is forgotten: documents, and the order that they are about. Their changes go later, in the
+    /// background.
+    Forgotten {
+        /// Which documents.
+        documents: Vec<DocumentId>,
+        /// Which order.
+        order: Option<OrderId>,
+        /// When.
+        at: UtcMs,
     },
     /// A signed decision: ground. It goes to the hub.
     Decision {

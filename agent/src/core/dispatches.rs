@@ -1,7 +1,5 @@
 //! Dispatch documents: planned from orders, written to, read back.
 
-use std::collections::BTreeMap;
-
 use gatehouse_common::{
     dispatch::{DispatchState, DispatchView, Says, document_id, fold},
     document::{Chunk, Document, DocumentError, Entry, EntryKey, Folds, History, with_fold},
@@ -106,7 +104,7 @@ impl Core {
 
     /// What of an order has not left, lines with nothing left out.
     pub(super) fn remainder(&self, order: &Order) -> Vec<LineQuantity> {
-        let mut left: BTreeMap<u16, u32> = BTreeMap::new();
+        let mut left = self.past.left(&order.id);
         for (_, view) in self.dispatches_of(&order.id) {
             for line in view.departed.iter().flat_map(|d| &d.load) {
                 let sum = left.entry(line.line).or_default();
@@ -146,7 +144,8 @@ impl Core {
             // The word of a cancellation travels ahead of the order; until that is here, what is held is outdated.
             None if known.iter().any(|(_, v)| is_taken_away(v) && order.version <= v.order_version) => return,
             None => {
-                let occurrence = known.last().map_or(1, |(_, v)| v.occurrence + 1);
+                let before = known.last().map_or(0, |(_, v)| v.occurrence).max(self.past.dispatches_of(&order.id));
+                let occurrence = before + 1;
                 (document_id(&order.id, &order.site, occurrence), occurrence)
             }
         };

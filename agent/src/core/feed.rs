@@ -86,6 +86,9 @@ impl Core {
             }
         };
         let id = order.id.clone();
+        if self.past.holds_version(&id, order.version) {
+            return None;
+        }
         if self.orders.get(&id).is_some_and(|held| held.version >= order.version) {
             return Some(id);
         }
@@ -101,6 +104,9 @@ impl Core {
         };
         match &report.key {
             FactKey::Inventory { order, .. } | FactKey::Capacity { order } | FactKey::Carrier { order } => {
+                if !self.orders.contains_key(order) && self.past.holds_order(order) {
+                    return;
+                }
                 self.touch_order(&order.clone());
             }
             FactKey::Credit { customer } => {
@@ -148,6 +154,9 @@ impl Core {
     }
 
     fn take_dispatch_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) -> Option<OrderId> {
+        if self.is_past(id) {
+            return None;
+        }
         let mut document = self.document_for(now, self.dispatches.get(&id).map(|d| &d.document).cloned(), bytes)?;
         let chunk = self.admit(now, &mut document, bytes)?;
         let before = self.view(id).cloned();
@@ -168,6 +177,9 @@ impl Core {
     }
 
     fn take_case_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) {
+        if self.is_past(id) {
+            return;
+        }
         let held = self.cases.get(&id).map(|c| &c.document).cloned();
         let Some(mut document) = self.document_for(now, held, bytes) else { return };
         let Some(chunk) = self.admit(now, &mut document, bytes) else { return };

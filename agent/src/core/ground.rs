@@ -22,6 +22,7 @@ use super::{
     Core,
     decision::Record,
     input::{Line, Tap},
+    past::Over,
     state::LineSeen,
 };
 
@@ -58,6 +59,8 @@ pub enum GroundInput {
     },
     /// Time passed and something followed from it: the program ran then.
     Looked,
+    /// What was over was forgotten.
+    Forgot(Vec<Over>),
 }
 
 /// What the configuration says of the agent.

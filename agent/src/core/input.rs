@@ -9,6 +9,8 @@ use gatehouse_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::past::Over;
+
 /// A message that waits for its acknowledgement, as the intake numbers it. Opaque to the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub u64);
@@ -58,6 +60,8 @@ pub enum Input {
     Line(Line),
     /// A person did something at the page.
     Tap(Tap),
+    /// This has been over for long, and the hub has all of it: see [`Core::over`](super::Core::over).
+    Forget(Vec<Over>),
     /// Time has passed.
     Tick,
 }

@@ -17,6 +17,7 @@ pub mod ground;
 pub mod input;
 mod leases;
 mod line;
+pub mod past;
 mod physical;
 mod readiness;
 mod readings;
@@ -59,6 +60,7 @@ use drills::{Drill, KeptLease, KeptNews};
 use elapsed::Stamps;
 use ground::GroundInput;
 use input::Input;
+use past::Past;
 use senders::SenderState;
 use signals::{
     temperature::ProbeState,
@@ -123,6 +125,7 @@ pub struct Core {
     orders: BTreeMap<OrderId, Order>,
     dispatches: BTreeMap<DocumentId, Dispatch>,
     cases: BTreeMap<DocumentId, Case>,
+    past: Past,
     lease: Option<HeldLease>,
     /// A lease granted no later than this was held before, or used by a life of this device that is forgotten.
     leases_after: UtcMs,
@@ -179,6 +182,7 @@ impl Core {
             orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
             dispatches: BTreeMap::new(),
             cases: BTreeMap::new(),
+            past: Past::default(),
             lease: None,
             leases_after: UtcMs(i64::MIN),
             doors: Table::new("door"),
@@ -260,7 +264,8 @@ impl Core {
             || self.senders.take(key, body)
             || self.drills.take(key, body)
             || self.kept_facts.take(key, body)
-            || self.kept_readings.take(key, body);
+            || self.kept_readings.take(key, body)
+            || self.past.take(key, body);
         if taken {
             return;
         }
@@ -282,6 +287,10 @@ impl Core {
     }
 
     fn take_document(&mut self, id: DocumentId, kind: DocumentKind, bytes: &[u8]) {
+        // A replay makes documents of chunks that may outlast them.
+        if self.past.holds(id) {
+            return;
+        }
         let document = match Document::load(bytes) {
             Ok(document) => document,
             Err(e) => {
@@ -375,6 +384,7 @@ impl Core {
                     self.keep(now, GroundInput::Tap(tap));
                 }
             }
+            Input::Forget(over) => self.forget(now, over),
             Input::Tick => {
                 self.look_at_all = true;
                 self.make_room(now);
@@ -446,6 +456,7 @@ impl Core {
         self.drills.flush(records);
         self.kept_facts.flush(records);
         self.kept_readings.flush(records);
+        self.past.flush(records);
         if self.hlc != self.hlc_settled {
             self.hlc_settled = self.hlc;
             records.extend(rule("clock", &self.hlc));

@@ -165,6 +165,7 @@ fn readings(text: &mut Text, app: &App, status: &Status) {
         "readings_late",
         "readings_beyond_bounds",
         "senders_beyond_bounds",
+        "changes_of_forgotten",
         "stale_wills",
         "connections",
         "connections_lost",

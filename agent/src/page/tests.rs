@@ -75,7 +75,7 @@ fn typed(dispatch: &Value, vehicle: Option<&str>) -> Option<Value> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut node) = node else {
-        eprintln!("SKIPPED: the form as a browser runs it (install node)");
+        gatehouse_skipped::skipped("the form as a browser runs it (install node)");
         return None;
     };
     let text = format!("{STUB}{}{TYPED}", include_str!("assets/page.js"));

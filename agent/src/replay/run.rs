@@ -352,6 +352,7 @@ impl Pair {
             GroundInput::StartAgain => self.both(at, &Input::StartAgain { cursor: Cursor::default() }),
             GroundInput::Outlived(standing) => self.both(at, &Input::Outlived(standing)),
             GroundInput::Tap(tap) => self.both(at, &Input::Tap(tap)),
+            GroundInput::Forgot(over) => self.both(at, &Input::Forget(over)),
             // Given elsewhere, or nothing but time.
             GroundInput::Looked | GroundInput::Started { .. } | GroundInput::Rules { .. } | GroundInput::Feed(_) => {
                 self.both(at, &Input::Tick)

@@ -182,6 +182,38 @@ fn after_old_inputs_are_let_go_of_a_replay_begins_with_a_checkpoint() {
 }
 
 #[test]
+fn what_was_forgotten_meanwhile_is_forgotten_in_the_replay_too_from_its_chunks_or_from_a_checkpoint() {
+    let mut depot = begun();
+    depot.released("O1", 10).drives_off_with("O1", 10).wait_minutes(180);
+    depot.hub_hears();
+    let hour = crate::store::Limits { forget_after_ms: 3_600_000, ..crate::store::Limits::default() };
+    depot.forgets_within(hour);
+    assert!(!depot.has_dispatch("O1", 1));
+    let grows = |depot: &mut Depot, quantity: u32| {
+        depot.lease("L2", 100).prepared("O1", quantity).scan(ScanStep::Staged, "O1", 5).wait_minutes(5);
+    };
+    grows(&mut depot, 15);
+    assert_eq!(depot.dispatch_n("O1", 2).load, Depot::load(5));
+    let report = under(&depot, "");
+    assert!(report.faith.is_whole() && report.differences.is_empty(), "{report:#?}");
+    // Once more with nothing kept of what came in before it was forgotten.
+    depot.store.keep_within(crate::store::Limits { inputs_bytes: 1, ..hour }).unwrap();
+    for _ in 0..2 {
+        depot.passes_unseen(24 * 60);
+        depot.online();
+        while depot.store.tidy(depot.now()).unwrap() {}
+    }
+    grows(&mut depot, 20);
+    let held = "SELECT count(*) FROM chunks WHERE document = ?1";
+    let chunks = |depot: &Depot| -> i64 {
+        depot.store.raw().query_row(held, [Depot::id("O1").to_string()], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(chunks(&depot), 0);
+    let report = under(&depot, "");
+    assert!(report.faith.is_whole() && report.differences.is_empty(), "{report:#?}");
+}
+
+#[test]
 fn a_vehicle_unit_is_replayed_as_one() {
     let mut depot = Depot::new(false, None);
     depot.released("O1", 10).at_door("3", Some("V1")).scan(ScanStep::Loaded, "O1", 10).seal("V1", true);

@@ -15,7 +15,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Store, StoreError, chain, checksum, cursors, documents, drills, facts, outbox, quarantine, readings, rules,
+    Store, StoreError, chain, checksum, cursors, documents, drills, facts, forgotten, outbox, quarantine, readings,
+    rules,
 };
 use crate::core::{decision::Record, start::StoredLease};
 
@@ -85,6 +86,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             }
             Ok(())
         }
+        Record::Forgotten { documents, order, at } => forgotten::write(conn, documents, order.as_ref(), *at),
         Record::Decision { position, epoch, id, sealed } => chain::write_decision(conn, *position, *epoch, id, sealed),
         Record::LeaseReceived { id, sealed, received } => write_lease(conn, id, sealed, received),
         Record::LeaseUsed { id, used, closed } => use_lease(conn, id, used, *closed),

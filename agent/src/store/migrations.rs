@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0007_inputs_and_drills.sql"),
         then: Some(checkpoints::begin),
     },
+    Migration { name: "0008_forgotten", sql: include_str!("migrations/0008_forgotten.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

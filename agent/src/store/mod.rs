@@ -12,6 +12,7 @@ mod cursors;
 mod documents;
 mod drills;
 mod facts;
+mod forgotten;
 mod inputs;
 mod journal;
 mod ledger;
@@ -35,7 +36,7 @@ use std::{
 
 use gatehouse_common::{
     bundle::Bundle,
-    id::{DeviceId, Hash32, ReadingId, SiteId},
+    id::{DeviceId, DocumentId, Hash32, ReadingId, SiteId},
     reading::Reading,
     seal::PublicKey,
     time::{Moment, UtcMs},
@@ -178,6 +179,8 @@ impl Store {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fail)?;
         conn.set_prepared_statement_cache_capacity(64);
+        // Only a file that has nothing in it yet takes this; an older one keeps its free pages, see `room::give_back`.
+        conn.pragma_update(None, "auto_vacuum", room::INCREMENTAL.cast_signed()).map_err(fail)?;
         require(&conn, path, "journal_mode", "wal", journal)?;
         // FULL is 2: a commit that returned survives a power cut. Anything less loses acknowledged readings.
         require(&conn, path, "synchronous", "full", "2")?;
@@ -288,7 +291,22 @@ impl Store {
         let journal = journal::Journal::open(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
         self.journal = journal;
-        Ok(more)
+        let more_free = room::give_back(self.conn()).map_err(|e| self.explain(&e))?;
+        Ok(more || more_free)
+    }
+
+    /// Whether the hub has everything that this device said of these documents: nothing of them waits to be told, and
+    /// nothing was rejected. While much waits, nobody looks, and it does not.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_told(&self, documents: &[DocumentId]) -> Result<bool, StoreError> {
+        outbox::is_told(self.conn(), documents).map_err(|e| self.explain(&e))
+    }
+
+    /// Before when something must have been over to be forgotten; never before [`Store::keep_within`].
+    #[must_use]
+    pub fn forgets_before(&self, now: UtcMs) -> Option<UtcMs> {
+        self.limits.map(|limits| now.plus(-limits.forget_after_ms))
     }
 
     /// Writes a row that says nothing but when: a store that takes it takes a commit.

@@ -62,6 +62,31 @@ pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_throu
         .map(|_| ())
 }
 
+/// Most records that may wait where [`is_told`] looks through them.
+const LOOKED_THROUGH_MAX: u64 = 2_000;
+
+/// Whether nothing of these documents waits or was rejected.
+pub fn is_told(conn: &Connection, documents: &[DocumentId]) -> Result<bool> {
+    let waits: u64 = conn
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM outbox WHERE taken = 0 LIMIT ?1)")?
+        .query_row([int(LOOKED_THROUGH_MAX)], |row| uint(row, 0))?;
+    if waits == LOOKED_THROUGH_MAX {
+        return Ok(false);
+    }
+    let mut open = conn.prepare_cached(
+        "SELECT document FROM outbox WHERE taken = 0 AND document IS NOT NULL
+         UNION SELECT document FROM outbox WHERE rejected IS NOT NULL AND document IS NOT NULL",
+    )?;
+    let mut rows = open.query([])?;
+    while let Some(row) = rows.next()? {
+        let document: String = row.get(0)?;
+        if documents.iter().any(|asked| asked.to_string() == document) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes everything that is kept wait again: the hub began another life.
 pub fn again(conn: &Connection) -> Result<()> {
     conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1")?.execute([]).map(|_| ())

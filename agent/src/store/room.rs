@@ -1,9 +1,16 @@
 //! How much room the store may take, and what is let go of for it.
 //!
 //! In: budgets, and the time. Out: rows deleted a few at a time, each stretch with a record of what and how much, in
-//! the same transaction. Readings, other inputs and quarantine only, the oldest first, by the written limits; cases,
-//! decisions, leases and the outbox never. When the budget is used up all the same, SQLite refuses to grow the file, and nothing
-//! more is acknowledged until room returns.
+//! the same transaction; the oldest first, in this order:
+//!
+//! 1. Readings and other inputs that have been kept for as long as the limits say; quarantine beyond its budget; chunks
+//!    of documents that the core has forgotten.
+//! 2. From four fifths of the budget on: positions that others tell as well, see [`thin`].
+//! 3. From nine tenths on: old telemetry readings, which are measured over and over.
+//!
+//! Never readings of what happened, before their time; never cases and dispatches that go on, decisions, leases or the
+//! outbox. When the budget is used up all the same, SQLite refuses to grow the file, and nothing more is acknowledged
+//! until room returns.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +18,26 @@ use gatehouse_common::time::UtcMs;
 use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
-use super::{checkpoints, checksum, cursors, ledger, readings};
+use super::{
+    checkpoints, checksum, cursors, forgotten, ledger,
+    readings::{
+        self,
+        thin::{Class, thin},
+    },
+};
 
 /// Blocks of readings that go in one step.
 const BLOCKS_A_STEP: usize = 8;
+/// Blocks of readings that are thinned in one step: the record of it must not take what it gains.
+const THINNED_A_STEP: usize = 32;
+/// Free pages that are left in the file when pages are given back: the next commits take them anew.
+const PAGES_KEPT_FREE: u64 = 256;
+/// What SQLite calls a file whose free pages can be given back a few at a time.
+pub const INCREMENTAL: u64 = 2;
+/// Pages that are given back in one step.
+const PAGES_A_STEP: u64 = 64;
+/// Thousandths of the budget in use from which on each class of old readings is thinned.
+const THINNED_FROM: [(Class, u64); 2] = [(Class::Positions, 800), (Class::Telemetry, 900)];
 /// Rows of quarantine that go in one step.
 const QUARANTINE_A_STEP: u32 = 64;
 /// Name under which the budget is kept, for whoever looks at the store without the configuration.
@@ -31,6 +54,8 @@ pub struct Limits {
     pub quarantine_bytes: u64,
     /// Bytes of what came in beside readings, kept for replays; beyond them the oldest go.
     pub inputs_bytes: u64,
+    /// Milliseconds after which what is over is forgotten: orders done, dispatches that left, cases at rest.
+    pub forget_after_ms: i64,
 }
 
 impl Default for Limits {
@@ -40,6 +65,7 @@ impl Default for Limits {
             keep_readings_ms: 30 * 86_400_000,
             quarantine_bytes: 16 << 20,
             inputs_bytes: 64 << 20,
+            forget_after_ms: 30 * 86_400_000,
         }
     }
 }
@@ -89,7 +115,11 @@ pub fn tidy(conn: &Connection, limits: &Limits, now: UtcMs) -> Result<bool> {
     if went.count > 0 {
         record(conn, "inputs", now, &went)?;
     }
-    let more = more || gone.count > 0;
+    let (more_forgotten, forgotten) = forgotten::let_go(conn)?;
+    if forgotten.count > 0 {
+        record(conn, "documents", now, &forgotten)?;
+    }
+    let more = more || gone.count > 0 || more_forgotten || relieve(conn, limits, now)?;
     let held: i64 = conn
         .prepare_cached("SELECT coalesce(sum(length(topic) + length(reason) + length(head) + 120), 0) FROM quarantine")?
         .query_row([], |row| row.get(0))?;
@@ -99,6 +129,42 @@ pub fn tidy(conn: &Connection, limits: &Limits, now: UtcMs) -> Result<bool> {
     let gone = oldest_of_quarantine(conn)?;
     record(conn, "quarantine", now, &gone)?;
     Ok(true)
+}
+
+/// Gives a few free pages back to the file system, where the store was made so that it can; says whether there may be
+/// more. Of a store made before that, the file stays as long as it was, and its free pages are used again.
+pub fn give_back(conn: &Connection) -> Result<bool> {
+    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| ledger::uint(row, 0));
+    let spare = pragma("freelist_count")?.saturating_sub(PAGES_KEPT_FREE);
+    if spare < PAGES_A_STEP || pragma("auto_vacuum")? != INCREMENTAL {
+        return Ok(false);
+    }
+    super::run_to_its_end(conn, &format!("PRAGMA incremental_vacuum({PAGES_A_STEP})"))?;
+    Ok(spare >= 2 * PAGES_A_STEP)
+}
+
+/// Thins a little of old readings if the budget is nearly used up; says whether there may be more.
+fn relieve(conn: &Connection, limits: &Limits, now: UtcMs) -> Result<bool> {
+    let used = look(conn)?.used_bytes;
+    for (class, permille) in THINNED_FROM {
+        if used.saturating_mul(1_000) < limits.budget_bytes.saturating_mul(permille) {
+            return Ok(false);
+        }
+        let what = match class {
+            Class::Positions => "positions",
+            Class::Telemetry => "telemetry",
+        };
+        let place = format!("{what}_thinned_through");
+        let behind = cursors::get(conn, &place)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        if let Some((through, gone)) = thin(conn, class, behind, THINNED_A_STEP)? {
+            cursors::set(conn, &place, &through.to_string())?;
+            if gone.count > 0 {
+                record(conn, what, now, &gone)?;
+            }
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What went.
@@ -148,3 +214,6 @@ fn record(conn: &Connection, what: &str, now: UtcMs, gone: &Gone) -> Result<()> 
     .execute(params![what, now.0, gone.from.0, gone.to.0, count, sources, sum])?;
     ledger::count(conn, &format!("{what}_let_go"), count)
 }
+
+#[cfg(test)]
+mod tests;

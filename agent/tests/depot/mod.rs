@@ -40,7 +40,7 @@ impl Depot {
     /// Writes the files and starts nothing. `mqtt` is added to the section `[mqtt]`.
     pub async fn prepare(what: &str, mqtt: &str) -> Option<Self> {
         let Some(mosquitto_program) = installed() else {
-            eprintln!("SKIPPED: {what} (install the package mosquitto)");
+            gatehouse_skipped::skipped(format!("{what} (install the package mosquitto)"));
             return None;
         };
         // Only the first test of the process installs it.

@@ -189,7 +189,7 @@ impl Default for ClassRules {
         };
         Self {
             gates: Vec::new(),
-            waits_for: GateKind::USUAL.map(GateName::BuiltIn).to_vec(),
+            waits_for: GateKind::USUAL.iter().copied().map(GateName::BuiltIn).collect(),
             transit_ms: 0,
             age_limits: BTreeMap::from([
                 (GateKind::Inventory, limits(60, 12 * 60)),

@@ -34,6 +34,17 @@ pub struct Step {
     pub now: Moment,
     /// What came in.
     pub inputs: Vec<Input>,
+    /// What the driver does for its store, in place of a commit of inputs.
+    pub upkeep: Option<Upkeep>,
+}
+
+/// What the driver does between commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Lets go of what is beyond the limits.
+    Tidy,
+    /// Forgets what is over.
+    Forget,
 }
 
 /// What the depot is.
@@ -110,7 +121,14 @@ impl Life {
     pub fn next_step(&mut self) -> Step {
         let passed_ms = self.dice_in(1, 90_000);
         self.pass(passed_ms);
-        let inputs = match self.dice.random_range(0..20_u8) {
+        let dice = self.dice.random_range(0..23_u8);
+        if dice >= 20 {
+            // A quiet hour: what is over must have been for a while.
+            self.pass(3_600_000);
+            let upkeep = Some(if dice == 20 { Upkeep::Tidy } else { Upkeep::Forget });
+            return Step { now: self.now.clone(), inputs: Vec::new(), upkeep };
+        }
+        let inputs = match dice {
             0 => self.order(),
             1 => vec![self.lease()],
             2 => vec![Input::Line(Line::Lost)],
@@ -130,7 +148,7 @@ impl Life {
 
     fn step(&mut self, mut inputs: Vec<Input>) -> Step {
         inputs.push(Input::Tick);
-        Step { now: self.now.clone(), inputs }
+        Step { now: self.now.clone(), inputs, upkeep: None }
     }
 
     fn pass(&mut self, ms: u64) {
@@ -254,7 +272,7 @@ impl Life {
     }
 
     fn pushed(&mut self) -> Input {
-        self.taken += self.dice_in(0, 6);
+        self.taken += self.dice_in(0, 40);
         Input::Pushed { through: self.taken, rejected: Vec::new(), kept_through: self.taken.saturating_sub(3) }
     }
 

@@ -6,16 +6,25 @@ use std::path::Path;
 
 use gatehouse_agent::{
     core::Core,
-    driver::{Outcome, step},
-    store::{Identity, Store, StoreError},
+    driver::{Outcome, forget, step},
+    store::{Identity, Limits, Store, StoreError},
 };
 
 use gatehouse_common::id::Hash32;
 use rusqlite::types::ValueRef;
 
 use crate::{
-    depot::{Step, profile},
+    depot::{Step, Upkeep, profile},
     vfs::{Mounted, Peephole},
+};
+
+/// So little that a short life goes beyond it.
+const LIMITS: Limits = Limits {
+    budget_bytes: 1 << 30,
+    keep_readings_ms: 1_800_000,
+    quarantine_bytes: 2_000,
+    inputs_bytes: 20_000,
+    forget_after_ms: 600_000,
 };
 
 /// One program over one disk.
@@ -66,7 +75,8 @@ impl Machine {
     /// The store's.
     pub fn start(&mut self) -> Result<(), StoreError> {
         self.stop();
-        let (store, peephole) = open(&self.disk)?;
+        let (mut store, peephole) = open(&self.disk)?;
+        store.keep_within(LIMITS)?;
         let set = peephole.look(|conn| {
             conn.pragma_update(None, "wal_autocheckpoint", self.checkpoint_pages)?;
             // The control: what the store asked for at its start is taken back behind its back.
@@ -89,7 +99,14 @@ impl Machine {
     pub fn take(&mut self, what: &Step) -> Result<Outcome, StoreError> {
         let not = || StoreError::Unusable { path: self.disk.path().into(), what: "it does not run".to_owned() };
         let running = self.running.as_mut().ok_or_else(not)?;
-        step(&mut running.core, &mut running.store, &what.now, &what.inputs)
+        let Running { core, store, .. } = running;
+        match what.upkeep {
+            None => step(core, store, &what.now, &what.inputs),
+            Some(Upkeep::Tidy) => store.tidy(what.now.wall).map(|_| Outcome::default()),
+            Some(Upkeep::Forget) => {
+                forget(core, store, &what.now, &mut None).map(|(outcome, _)| outcome.unwrap_or_default())
+            }
+        }
     }
 
     /// Every row of every table, as text, in order.

@@ -38,6 +38,8 @@ pub struct Report {
     pub readings: u64,
     /// Cuts after which the step under way was found committed.
     pub under_way_kept: u64,
+    /// Documents that were forgotten.
+    pub forgotten: u64,
     /// What was lost or altered, with the seed that does it again.
     pub lost: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl Report {
         self.steps += other.steps;
         self.readings += other.readings;
         self.under_way_kept += other.under_way_kept;
+        self.forgotten += other.forgotten;
         self.lost.extend(other.lost);
     }
 }
@@ -70,6 +73,8 @@ pub fn cut_again_and_again(seed: u64, cuts: u64, planted: Planted) -> Report {
             break;
         }
     }
+    let past = trial.real.everything().unwrap_or_default();
+    report.forgotten = past.iter().filter(|row| row.starts_with("rules past/")).count() as u64;
     report
 }
 

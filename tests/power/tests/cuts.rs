@@ -38,11 +38,12 @@ fn lives(cuts: u64, planted: Planted) -> Report {
     let seed = next_seed.into_inner() - 1;
     println!(
         "{planted:?}: {} cuts, {} steps with {} readings acknowledged, {} times the step under way was kept, \
-         {} lives of {seed} lost something, {:.1} s",
+         {} documents forgotten, {} lives of {seed} lost something, {:.1} s",
         report.cuts,
         report.steps,
         report.readings,
         report.under_way_kept,
+        report.forgotten,
         report.lost.len(),
         started.elapsed().as_secs_f64()
     );
@@ -58,6 +59,7 @@ fn nothing_acknowledged_is_lost_or_altered_by_a_cut() {
     }
     let report = lives(setting("GATEHOUSE_CUTS", 2_000), Planted::Nothing);
     assert_eq!(report.lost, Vec::<String>::new(), "again with GATEHOUSE_SEED");
+    assert!(report.forgotten > 0, "nothing was over in any life");
     assert!(report.under_way_kept > 0, "no cut fell between a commit and its answer");
 }
 

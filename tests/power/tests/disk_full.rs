@@ -38,7 +38,7 @@ fn a_full_disk_is_waited_for_and_everything_acknowledged_is_there_when_it_has_ro
     let small = match Small::mount() {
         Ok(small) => small,
         Err(why) => {
-            println!("SKIPPED: no small file system can be mounted here: {why}");
+            gatehouse_skipped::skipped(format!("no small file system can be mounted here: {why}"));
             return;
         }
     };

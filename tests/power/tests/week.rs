@@ -69,7 +69,7 @@ fn fleet(from: &Moment, to: &Moment, sent: &mut i64) -> Vec<Step> {
         inputs.push(Input::Tick);
         *sent += these;
         done += these;
-        steps.push(Step { now, inputs });
+        steps.push(Step { now, inputs, upkeep: None });
     }
     steps
 }

@@ -250,7 +250,7 @@ pub async fn a_session_that_ended_is_opened_again(shop: &dyn Shop) {
     let order = shop.orders(&[4, 2]).await;
     erp.order(&order).await.expect("the order is read");
     if !shop.ends_sessions().await {
-        println!("SKIPPED: {} has no sessions", erp.name());
+        gatehouse_skipped::skipped(format!("{} has no sessions", erp.name()));
         return;
     }
     erp.order(&order).await.expect("a read opens a session");
@@ -303,7 +303,7 @@ pub async fn eight_racing_queues_have_one_effect(shop: &dyn Shop) {
 pub async fn eight_racing_writers_have_one_effect(shop: &dyn Shop) {
     let writers: Vec<_> = (0..WRITERS).map(|_| straight(shop)).collect();
     if !shop.stands_races() {
-        println!("SKIPPED: {} cannot tell two writers apart; its queue has one", writers[0].name());
+        gatehouse_skipped::skipped(format!("{} cannot tell two writers apart; its queue has one", writers[0].name()));
         return;
     }
     let order = shop.orders(&[4, 2]).await;

@@ -42,7 +42,7 @@ pub enum Watched {
 
 impl Watched {
     /// The name of its row.
-    fn row(&self) -> String {
+    pub fn row(&self) -> String {
         match self {
             Self::Door(door) => format!("door/{door}"),
             Self::Vehicle(vehicle) => format!("vehicle/{vehicle}"),

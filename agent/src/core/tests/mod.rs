@@ -15,6 +15,7 @@ mod occurrences;
 mod offline;
 mod on_the_way;
 mod outgrown;
+mod past;
 mod people;
 mod readings;
 mod recalls;

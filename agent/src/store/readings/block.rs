@@ -3,7 +3,8 @@
 //! A block is a row of its groups. A group is: how many readings; its moment (wall and boot time as the
 //! difference to the group before, uncertainty, whether trusted, the boot's id where it is another); then the
 //! readings, each with its sender's number, its id, the time it was measured as the difference to the
-//! group's wall time, the first bytes of its payload's hash, and what it says.
+//! group's wall time, the first bytes of its payload's hash, and what it says. A group of none is followed by how many
+//! readings were left out there; behind the last reading that is not said.
 
 use gatehouse_common::{
     id::ReadingId,
@@ -20,7 +21,7 @@ use super::{
 pub const HASH_BYTES: usize = 8;
 /// Bytes that a block may have: with what SQLite puts around it, it fills one page.
 const BLOCK_BYTES_MAX: usize = 4000;
-/// More than the head of a group takes without the name of its boot.
+/// More than the head of a group takes without the name of its boot, with what says how many were left out before it.
 const GROUP_HEAD_BYTES: usize = 40;
 
 const TRUSTED: u8 = 1;
@@ -56,6 +57,8 @@ pub struct Block {
     group: Vec<u8>,
     grouped: u64,
     group_moment: Moment,
+    /// Readings to be left out before the next.
+    left_out: u64,
 }
 
 impl Block {
@@ -70,6 +73,7 @@ impl Block {
             moment,
             group: Vec::new(),
             grouped: 0,
+            left_out: 0,
         }
     }
 
@@ -90,12 +94,13 @@ impl Block {
             moment,
             group: Vec::new(),
             grouped: 0,
+            left_out: 0,
         })
     }
 
     /// Takes a reading if there is room, or if it would find none anywhere; says whether it did.
     pub fn take(&mut self, source: u32, reading: &Reading, received: &Moment) -> bool {
-        if self.grouped == 0 || self.group_moment != *received {
+        if self.grouped == 0 || self.group_moment != *received || self.left_out > 0 {
             self.close_group();
             self.group_moment = received.clone();
         }
@@ -106,9 +111,19 @@ impl Block {
             self.group.truncate(before);
             return false;
         }
+        if self.left_out > 0 {
+            put_uint(&mut self.closed, 0);
+            put_uint(&mut self.closed, self.left_out);
+            self.count += std::mem::take(&mut self.left_out);
+        }
         self.grouped += 1;
         self.count += 1;
         true
+    }
+
+    /// Leaves out the next `n` readings: the one that is taken next has its place behind them.
+    pub fn leave_out(&mut self, n: u64) {
+        self.left_out += n;
     }
 
     /// Its bytes as they are stored.
@@ -178,17 +193,24 @@ pub struct Walk<'a> {
     bytes: Bytes<'a>,
     moment: Moment,
     left: u64,
+    /// Places behind the first that were passed.
+    passed: u64,
 }
 
 impl<'a> Walk<'a> {
     /// From the first on.
     pub fn over(body: &'a [u8]) -> Self {
-        Self { bytes: Bytes(body), moment: start(), left: 0 }
+        Self { bytes: Bytes(body), moment: start(), left: 0, passed: 0 }
     }
 
     /// Whether nothing more comes.
     pub fn is_over(&self) -> bool {
         self.left == 0 && self.bytes.0.is_empty()
+    }
+
+    /// How many places behind the first the last reading that was read has.
+    pub fn place(&self) -> u64 {
+        self.passed.saturating_sub(1)
     }
 
     /// The next reading; `None` if it cannot be read.
@@ -197,6 +219,7 @@ impl<'a> Walk<'a> {
             self.open_group()?;
         }
         self.left -= 1;
+        self.passed = self.passed.checked_add(1)?;
         let bytes = &mut self.bytes;
         Some(Kept {
             source: u32::try_from(bytes.uint()?).ok()?,
@@ -211,6 +234,10 @@ impl<'a> Walk<'a> {
     fn open_group(&mut self) -> Option<()> {
         let bytes = &mut self.bytes;
         self.left = bytes.uint()?;
+        if self.left == 0 {
+            self.passed = self.passed.checked_add(bytes.uint()?)?;
+            return Some(());
+        }
         let wall = bytes.int()?;
         let boot = wall.wrapping_add(bytes.int()?);
         self.moment.wall.0 = self.moment.wall.0.wrapping_add(wall);
@@ -275,6 +302,29 @@ mod tests {
             assert_eq!((&kept.value, kept.payload.as_slice()), (&sent.value, &sent.payload_hash.0[..HASH_BYTES]));
             assert_eq!(kept.received, moment(n / 3));
         }
+    }
+
+    #[test]
+    fn readings_behind_others_that_were_left_out_keep_their_places_and_moments() {
+        let mut block = Block::new(100);
+        for n in 0..30 {
+            if n % 4 == 1 {
+                block.leave_out(1);
+            } else {
+                assert!(block.take(7, &reading(n, &format!("r{n}")), &moment(n / 3)));
+            }
+        }
+        assert_eq!(block.count, 29, "the last was left out and nothing came behind it");
+        let body = block.body().to_vec();
+        let mut walk = Walk::over(&body);
+        let mut places = Vec::new();
+        while !walk.is_over() {
+            let kept = walk.next().unwrap();
+            let n = u32::try_from(walk.place()).unwrap();
+            assert_eq!((kept.id.as_str(), kept.received), (format!("r{n}").as_str(), moment(n / 3)));
+            places.push(n);
+        }
+        assert_eq!(places, (0..30).filter(|n| n % 4 != 1).collect::<Vec<_>>());
     }
 
     #[test]

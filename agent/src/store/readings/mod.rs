@@ -8,6 +8,8 @@
 //! about 18 in `seen`. What is counted per sender is written when the keys in memory become a run; a
 //! [`Reader`](super::Reader) adds what came since.
 //!
+//! *Thinning.* While room is short, some readings of a block are left out, see [`thin`]; the others keep their places.
+//!
 //! *Letting go of old ones.* A whole block may be deleted once its last reading lies at or before
 //! [`sealed_through`]: the blocks behind that are read at a start to know their keys again. [`let_go`] does it.
 //! Nothing else has to change: `seen` keeps the key of what was deleted, so it still counts once; only
@@ -18,6 +20,7 @@ mod block;
 mod bytes;
 pub mod old_rows;
 mod seen;
+pub mod thin;
 mod value;
 
 #[cfg(test)]
@@ -416,11 +419,9 @@ fn blocks_behind(conn: &Connection, position: u64, mut take: impl FnMut(u64, Kep
 
 fn each(first: u64, body: &[u8], mut take: impl FnMut(u64, Kept) -> Result<()>) -> Result<()> {
     let mut walk = Walk::over(body);
-    let mut position = first;
     while !walk.is_over() {
-        let kept = walk.next().ok_or_else(|| damaged(format!("reading {position} cannot be read")))?;
-        take(position, kept)?;
-        position += 1;
+        let kept = walk.next().ok_or_else(|| damaged(format!("a reading of block {first} cannot be read")))?;
+        take(first + walk.place(), kept)?;
     }
     Ok(())
 }
