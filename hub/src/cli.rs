@@ -4,6 +4,7 @@
 //! standard error with status 1; nothing is half done.
 
 mod devices;
+mod export;
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -27,6 +28,7 @@ use crate::{
     store::Store,
     wiring,
 };
+use export::Export;
 
 /// The hub of Gatehouse: gathers what depots decided, settles it with the ERP, tells depots what changed.
 #[derive(Debug, Parser)]
@@ -67,6 +69,10 @@ enum Command {
     PublicKey(Place),
     /// Check command line and configuration as `serve` would, and start nothing.
     CheckConfig(Serve),
+    /// Write down what happened, for programs that look at processes.
+    ///
+    /// One state of the store is written, while the hub may be running. The file appears under its name when it is whole.
+    Export(Export),
     /// Say how the hub's store is: devices, decisions, recon items, postings.
     Status(Status),
 }
@@ -169,6 +175,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load("127.0.0.1:0", &place)?;
             say(&key::load_or_make(&config.hub.key_file)?.public().to_string())
         }
+        Command::Export(export) => export.run(),
         Command::Status(status) => run_status(&status),
     }
 }

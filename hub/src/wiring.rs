@@ -38,6 +38,7 @@ use crate::{
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::{self, Grantor},
     listen::{self, Caller, TlsListener},
+    partners::{desk::folders, webhooks::deliver},
     reconciler,
     store::{Store, folding},
     sync::{self, Admission, Quota, Refusals, SyncState},
@@ -70,7 +71,19 @@ impl RunningHub {
     pub async fn stop(self) {
         self.tasks
             .stop_in_order(
-                &["devices", "api", "revocations", "poll", "post", "leases", "reconciler", "folding", "store"],
+                &[
+                    "devices",
+                    "api",
+                    "revocations",
+                    "partners",
+                    "webhooks",
+                    "poll",
+                    "post",
+                    "leases",
+                    "reconciler",
+                    "folding",
+                    "store",
+                ],
                 GRACE,
             )
             .await;
@@ -103,7 +116,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, policy, tls, devices } = config;
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = lock(&database)?;
@@ -139,6 +152,16 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
     }
+    if !partners.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), partners.clone());
+        tasks
+            .spawn("partners", OnError::Restart, move |stop| folders::run(at.clone(), time.clone(), all.clone(), stop));
+    }
+    if !webhooks.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
+        tasks
+            .spawn("webhooks", OnError::Restart, move |stop| deliver::run(at.clone(), time.clone(), all.clone(), stop));
+    }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
     let (watcher, revocations) = Watcher::new(store.clone())?;
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
@@ -162,7 +185,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Some(doors) => Served::Tls(tls_listener(listener, doors)?),
     };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api = Api::new(store, clock, keeper, about, stop.clone());
+        let api = Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
         let stopped = async move { stop.stopped().await };
         match served {

@@ -258,7 +258,7 @@ fn read_url(section: &mut Section, problems: &mut Vec<Problem>) -> Option<String
     }
 }
 
-fn read_secret(section: &mut Section, key: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
+pub(super) fn read_secret(section: &mut Section, key: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
     let path = section.path(key, "name a file that holds nothing but the secret", problems)?;
     let why = match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => format!("{} is empty", path.display()),

@@ -7,11 +7,13 @@
 mod erp;
 mod identity;
 pub mod key;
+mod partners;
 mod people;
 mod policy;
 mod read;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -22,9 +24,11 @@ use gatehouse_common::id::DeviceId;
 
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
-pub use people::{Operator, Token, TokenScope};
+pub use partners::{PartnerConfig, Sends};
+pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
+pub use webhooks::WebhookConfig;
 
 use read::Section;
 
@@ -43,6 +47,10 @@ pub struct Config {
     pub operators: Vec<Operator>,
     /// `[[tokens]]`: the programs that may send events.
     pub tokens: Vec<Token>,
+    /// `[[partners]]`: who sends and fetches EDI files.
+    pub partners: Vec<PartnerConfig>,
+    /// `[[webhooks]]`: who is told what.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
     /// `[tls]`: the hub's authority, and how `--listen` is served.
@@ -130,6 +138,18 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .into_iter()
         .map(|mut token| Token::read(&mut token, &mut problems))
         .collect();
+    let partners: Vec<Option<PartnerConfig>> = root
+        .sections("partners", &mut problems)
+        .into_iter()
+        .map(|mut partner| PartnerConfig::read(&mut partner, &mut problems))
+        .collect();
+    partners::refuse_twins(partners.iter().flatten(), &mut problems);
+    let webhooks: Vec<Option<WebhookConfig>> = root
+        .sections("webhooks", &mut problems)
+        .into_iter()
+        .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
+        .collect();
+    webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
@@ -150,6 +170,8 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             },
             operators: operators.into_iter().collect::<Option<_>>()?,
             tokens: tokens.into_iter().collect::<Option<_>>()?,
+            partners: partners.into_iter().collect::<Option<_>>()?,
+            webhooks: webhooks.into_iter().collect::<Option<_>>()?,
             policy,
             tls: tls?,
             devices: devices?,

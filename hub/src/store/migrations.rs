@@ -10,7 +10,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the file one version on. They only grow.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
@@ -18,6 +18,9 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_waiting.sql"),
     include_str!("migrations/0006_identities.sql"),
     include_str!("migrations/0007_turn.sql"),
+    include_str!("migrations/0008_partners.sql"),
+    include_str!("migrations/0009_webhooks.sql"),
+    include_str!("migrations/0010_letters.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

@@ -11,11 +11,14 @@ pub mod cursors;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod edi;
 pub mod facts;
 pub mod folding;
 pub mod identities;
 pub mod leases;
 pub mod ledger;
+pub mod letters;
+mod listing;
 mod migrations;
 pub mod orders;
 pub mod quarantine;
@@ -25,6 +28,7 @@ mod row;
 pub mod sql;
 pub mod tracks;
 mod turn;
+pub mod webhooks;
 mod writer;
 
 use std::{
@@ -47,6 +51,7 @@ pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
+pub use edi::{EdiFile, EdiWord};
 pub use identities::{Certificate, Invited, RefusedCount, Revoked};
 pub use ledger::FeedRow;
 pub use quarantine::Quarantined;
@@ -159,6 +164,8 @@ pub enum StoreChange {
     Source,
     /// Something went into quarantine.
     Quarantine,
+    /// Something came from a partner, or is to go to one.
+    Partner,
 }
 
 /// The store. Copies share it.
