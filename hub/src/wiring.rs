@@ -29,6 +29,7 @@ use crate::{
     erp::{
         Connector,
         odata::{OData, ODataOptions},
+        paced::Paced,
         poll::{self, PollOptions},
         post::{self, PostOptions},
         rest::{Rest, RestOptions},
@@ -314,7 +315,7 @@ async fn watch_store(store: Store, mut stop: Stop) -> Result<(), TaskError> {
 }
 
 fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
-    let connector = connector(erp)?;
+    let connector: Arc<dyn Connector> = Arc::new(Paced::new(connector(erp)?, erp.calls_per_minute));
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
     tasks.spawn("poll", OnError::Restart, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
@@ -331,11 +332,12 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
 
 fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
-        ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
+        ErpKind::Rest { url, token, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
             token: token.clone(),
             sites: erp.sites.clone(),
-            honours_keys: false,
+            terms: terms.clone(),
+            map: map.as_ref().clone(),
         })?)),
         ErpKind::OData { url, login, csrf, terms, map } => Ok(Arc::new(OData::new(ODataOptions {
             url: url.clone(),
