@@ -41,7 +41,7 @@ use crate::{
     partners::{desk::folders, webhooks::deliver},
     reconciler,
     store::{Store, folding},
-    sync::{self, Admission, Quota, Refusals, SyncState},
+    sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -74,6 +74,7 @@ impl RunningHub {
                 &[
                     "devices",
                     "api",
+                    "news",
                     "revocations",
                     "partners",
                     "webhooks",
@@ -167,7 +168,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
     let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
-    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices));
+    let news = News::new(store.clone());
+    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices), news.clone());
+    tasks.spawn("news", OnError::Restart, move |stop| news.clone().run(stop));
     let to_devices = ground.serve_devices(&mut tasks, &tls, &devices, public_key, exchange.clone()).await?;
 
     let keeper = Gatekeeper::new(operators, tokens);
