@@ -31,6 +31,9 @@ use crate::{
 };
 use export::Export;
 
+/// Most threads that read the store or weigh a PIN at one time.
+const BLOCKING_MAX: usize = 32;
+
 /// The hub of Gatehouse: gathers what depots decided, settles it with the ERP, tells depots what changed.
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse-hub", version, after_help = EXAMPLE)]
@@ -148,7 +151,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let is_terminal = std::io::stderr().is_terminal();
             let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
             tracing_subscriber::registry().with(filter).with(lines).init();
-            tokio::runtime::Runtime::new()?.block_on(wiring::run(config, clock))
+            // Each thread that reads may open the store once more: a crowd must wait, not fill the memory.
+            let mut threads = tokio::runtime::Builder::new_multi_thread();
+            threads.enable_all().max_blocking_threads(BLOCKING_MAX).build()?.block_on(wiring::run(config, clock))
         }
         Command::CheckConfig(serve) => {
             let config = serve.load()?;

@@ -29,6 +29,7 @@ use crate::{
     erp::{
         Connector,
         odata::{OData, ODataOptions},
+        paced::Paced,
         poll::{self, PollOptions},
         post::{self, PostOptions},
         rest::{Rest, RestOptions},
@@ -40,7 +41,7 @@ use crate::{
     partners::{desk::folders, webhooks::deliver},
     reconciler,
     store::{Location, Store, claims::while_held, folding},
-    sync::{self, Admission, Quota, Refusals, SyncState},
+    sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -73,6 +74,7 @@ impl RunningHub {
                 &[
                     "devices",
                     "api",
+                    "news",
                     "revocations",
                     "partners",
                     "webhooks",
@@ -185,7 +187,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
     let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
-    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices));
+    let news = News::new(store.clone());
+    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices), news.clone());
+    tasks.spawn("news", OnError::Restart, move |stop| news.clone().run(stop));
     let to_devices = ground.serve_devices(&mut tasks, &tls, &devices, public_key, exchange.clone()).await?;
 
     let keeper = Gatekeeper::new(operators, tokens);
@@ -330,7 +334,7 @@ async fn watch_store(store: Store, mut stop: Stop) -> Result<(), TaskError> {
 }
 
 fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
-    let connector = connector(erp)?;
+    let connector: Arc<dyn Connector> = Arc::new(Paced::new(connector(erp)?, erp.calls_per_minute));
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
     tasks.spawn("poll", OnError::Restart, move |stop| {
@@ -358,11 +362,12 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
 
 fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
-        ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
+        ErpKind::Rest { url, token, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
             token: token.clone(),
             sites: erp.sites.clone(),
-            honours_keys: false,
+            terms: terms.clone(),
+            map: map.as_ref().clone(),
         })?)),
         ErpKind::OData { url, login, csrf, terms, map } => Ok(Arc::new(OData::new(ODataOptions {
             url: url.clone(),

@@ -13,7 +13,10 @@ use super::{
     request::{Page, Paging, Query, Reading},
 };
 use crate::{
-    core::leases::LeaseRow,
+    core::{
+        leases::LeaseRow,
+        ownership::{OWNED, Owned},
+    },
     store::{Certificate, DeviceState, Reader},
 };
 
@@ -112,4 +115,11 @@ pub(super) async fn sources(
     let sources: BTreeMap<Source, UtcMs> = api.store.read(|r| r.sources()).await?;
     let item = |(source, at): (Source, UtcMs)| SourceItem { source, at, age_ms: now.since(at).max(0) };
     Ok(Json(Page { items: sources.into_iter().map(item).collect(), next: None }))
+}
+
+/// Which system owns which field, and what the hub writes there. What another system says of a field is refused.
+#[utoipa::path(get, path = "/v1/ownership", tag = "fleet", responses((status = 200, body = Page<Owned>)))]
+pub(super) async fn ownership(Reading(_): Reading, query: Query) -> Result<Json<Page<Owned>>, Problem> {
+    query.finish()?;
+    Ok(Json(Page { items: OWNED.to_vec(), next: None }))
 }

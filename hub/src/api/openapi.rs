@@ -27,8 +27,8 @@ use super::{cases, dispatches, edi, events, fleet, live, positions, problem, que
     ),
     paths(
         dispatches::list, dispatches::one, dispatches::lift, cases::list, cases::one, cases::move_to, recon::list,
-        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::quarantine, fleet::devices,
-        fleet::leases, fleet::sources, status::status, live::live, events::take, events::schemas,
+        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
+        fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
         events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,
         webhooks::replay, serve,
         status::healthz, status::readyz,

@@ -2,5 +2,6 @@
 
 pub mod joining;
 pub mod leases;
+pub mod ownership;
 pub mod projections;
 pub mod reconcile;

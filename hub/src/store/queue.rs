@@ -269,6 +269,35 @@ impl Tx<'_> {
         self.posting_changed(key)
     }
 
+    /// A person booked a parked posting at the ERP by hand: it is never sent, and those behind it go on.
+    /// # Errors
+    /// [`StoreError::Refused`] if no posting with this key is parked.
+    pub fn book_by_hand(&mut self, key: &str, document: &str, now: UtcMs) -> Result<(), StoreError> {
+        let changed = self.sql.execute(
+            "UPDATE postings SET state = 'applied', claimed = 0, applied_ms = ?2, document = ?3
+              WHERE key = ?1 AND state = 'dead'",
+            params![key, now.0, document],
+        )?;
+        if changed == 0 {
+            return Err(StoreError::Refused(format!("no parked posting {key}")));
+        }
+        self.posting_changed(key)
+    }
+
+    /// A person corrects a parked posting; it stays parked until it is replayed. Its key, its order and its kind stay.
+    /// # Errors
+    /// [`StoreError::Refused`] if no posting with this key is parked.
+    pub fn correct(&mut self, posting: &Posting) -> Result<(), StoreError> {
+        let changed = self.sql.execute(
+            "UPDATE postings SET quantity = ?2, body = ?3 WHERE key = ?1 AND state = 'dead'",
+            params![posting.key, posting.quantity, serde_json::to_string(posting)?],
+        )?;
+        if changed == 0 {
+            return Err(StoreError::Refused(format!("no parked posting {}", posting.key)));
+        }
+        self.posting_changed(&posting.key)
+    }
+
     /// What is written on a posting that this start of the hub has under way: what another says of it later, who had
     /// it before and was too slow, no longer counts.
     fn claim_mark(&self) -> i64 {
