@@ -5,10 +5,11 @@
 
 mod devices;
 mod export;
+mod whole;
 
 use std::{
     io::{BufRead, IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail};
@@ -25,7 +26,7 @@ use crate::{
     clock::Clock,
     config::{self, CommandLine, Config, key},
     identity::{Authority, AuthorityError},
-    store::Store,
+    store::{Location, Store},
     wiring,
 };
 use export::Export;
@@ -72,6 +73,8 @@ enum Command {
     PublicKey(Place),
     /// Check command line and configuration as `serve` would, and start nothing.
     CheckConfig(Serve),
+    #[command(flatten)]
+    Whole(whole::Whole),
     /// Write down what happened, for programs that look at processes.
     ///
     /// One state of the store is written, while the hub may be running. The file appears under its name when it is whole.
@@ -82,8 +85,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Where everything is kept: `sqlite:PATH`. The file is made at first start.
-    #[arg(long, value_name = "sqlite:PATH")]
+    /// Where everything is kept: `sqlite:PATH`, a file that is made at first start, or
+    /// `postgresql://USER@HOST:PORT/NAME?password_file=PATH&ca_file=PATH`, which several replicas may share.
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// Configuration with [hub], [tls], [devices], [erp], [[operators]], [[tokens]] and [policy]. Every key has a default.
     #[arg(long, value_name = "FILE")]
@@ -128,7 +132,7 @@ enum Ca {
 #[derive(Debug, Args)]
 struct Status {
     /// Where everything is kept.
-    #[arg(long, value_name = "sqlite:PATH")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// Print one JSON object instead of lines.
     #[arg(long)]
@@ -165,6 +169,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             ))
         }
         Command::Device(errand) => devices::run(errand),
+        Command::Whole(errand) => whole::run(errand),
         Command::Ca(Ca::Init(place)) => {
             say(&authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.fingerprint().to_string())
         }
@@ -226,16 +231,24 @@ fn say(line: &str) -> anyhow::Result<()> {
     }
 }
 
-fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
+fn location(database: &str) -> anyhow::Result<Location> {
     let mut problems = Vec::new();
-    let Some(path) = config::read_database(database, &mut problems) else {
-        bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    };
-    if !may_make && !Path::new(&path).exists() {
+    match config::read_database(database, &mut problems) {
+        Some(location) => Ok(location),
+        None => bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
+    let location = location(database)?;
+    if let Location::Sqlite(path) = &location
+        && !may_make
+        && !path.exists()
+    {
         bail!("there is no database at {}; name the one that `serve` uses", path.display());
     }
     let name = DeviceId::new("hub")?;
-    Ok(Store::open_beside(&path, &name)?)
+    Ok(Store::open_beside(&location, &name)?)
 }
 
 fn run_status(status: &Status) -> anyhow::Result<()> {

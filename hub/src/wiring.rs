@@ -40,7 +40,7 @@ use crate::{
     listen::{self, Caller, TlsListener},
     partners::{desk::folders, webhooks::deliver},
     reconciler,
-    store::{Store, folding},
+    store::{Location, Store, claims::while_held, folding},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
@@ -57,8 +57,8 @@ pub struct RunningHub {
     /// What depots know it by.
     pub public_key: PublicKey,
     tasks: Tasks,
-    /// Held while it runs, so that no second hub writes to the same store.
-    _lock: File,
+    /// Held while it runs, so that no second hub writes to the same file. A database that is shared needs none.
+    _lock: Option<File>,
 }
 
 impl RunningHub {
@@ -120,8 +120,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
-    let lock = lock(&database)?;
-    let store = Store::open(&database, &hub.name)?;
+    let lock = match &database {
+        Location::Sqlite(path) => Some(lock(path)?),
+        Location::Postgresql(_) => None,
+    };
+    let (place, name) = (database.clone(), hub.name.clone());
+    let store = tokio::task::spawn_blocking(move || Store::open_at(&place, &name)).await??;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
     let address = listener.local_addr()?;
@@ -136,10 +140,16 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let at = store.clone();
     tasks.spawn("store", OnError::StopHub, move |stop| watch_store(at.clone(), stop));
     let at = store.clone();
-    tasks.spawn("folding", OnError::Restart, move |stop| folding::run(at.clone(), stop));
+    tasks.spawn("folding", OnError::Restart, move |stop| {
+        let store = at.clone();
+        while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
+    });
     let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
     tasks.spawn("reconciler", OnError::Restart, move |stop| {
-        reconciler::run(at.clone(), time.clone(), rules.clone(), stop)
+        let (store, time, rules) = (at.clone(), time.clone(), rules.clone());
+        while_held(at.clone(), "reconciler", stop, move |stop| {
+            reconciler::run(store.clone(), time.clone(), rules.clone(), stop)
+        })
     });
     match &erp {
         None => info!("no [erp] is configured: decisions stay open, and no lease is granted"),
@@ -155,16 +165,25 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     }
     if !partners.is_empty() {
         let (at, time, all) = (store.clone(), clock.clone(), partners.clone());
-        tasks
-            .spawn("partners", OnError::Restart, move |stop| folders::run(at.clone(), time.clone(), all.clone(), stop));
+        tasks.spawn("partners", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "partners", stop, move |stop| {
+                folders::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
     }
     if !webhooks.is_empty() {
         let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
-        tasks
-            .spawn("webhooks", OnError::Restart, move |stop| deliver::run(at.clone(), time.clone(), all.clone(), stop));
+        tasks.spawn("webhooks", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "webhooks", stop, move |stop| {
+                deliver::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
     }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
-    let (watcher, revocations) = Watcher::new(store.clone())?;
+    let at = store.clone();
+    let (watcher, revocations) = tokio::task::spawn_blocking(move || Watcher::new(at)).await??;
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
     let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
@@ -318,14 +337,25 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
     let connector: Arc<dyn Connector> = Arc::new(Paced::new(connector(erp)?, erp.calls_per_minute));
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
-    tasks.spawn("poll", OnError::Restart, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
+    tasks.spawn("poll", OnError::Restart, move |stop| {
+        let (store, to, time) = (at.clone(), to.clone(), time.clone());
+        while_held(at.clone(), "poll", stop, move |stop| {
+            poll::run(store.clone(), to.clone(), time.clone(), options, stop)
+        })
+    });
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
     tasks.spawn("post", OnError::Restart, move |stop| {
-        post::run(at.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+        let (store, to, time) = (at.clone(), to.clone(), time.clone());
+        while_held(at.clone(), "post", stop, move |stop| {
+            post::run(store.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+        })
     });
     let (at, time) = (store.clone(), clock.clone());
     tasks.spawn("leases", OnError::Restart, move |stop| {
-        lease_grants::run(at.clone(), connector.clone(), time.clone(), grantor.clone(), stop)
+        let (store, to, time, grantor) = (at.clone(), connector.clone(), time.clone(), grantor.clone());
+        while_held(at.clone(), "leases", stop, move |stop| {
+            lease_grants::run(store.clone(), to.clone(), time.clone(), grantor.clone(), stop)
+        })
     });
     Ok(())
 }
@@ -370,7 +400,7 @@ fn lease_policy(policy: &PolicyConfig) -> LeasePolicy {
 }
 
 /// Two hubs on one store would both settle it.
-fn lock(database: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(database: &Path) -> anyhow::Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = Path::new(&path);
@@ -383,3 +413,6 @@ fn lock(database: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use gatehouse_common::id::DeviceId;
 
 use crate::{
     clock::Clock,
-    config::read_database,
     exports::{Counted, ExportError, epcis, ocel_json::OcelJson, ocel_sqlite::OcelSqlite, walk, xes::Xes},
-    store::{Reader, Store},
+    store::Reader,
 };
 
 /// What is written, and where.
@@ -26,8 +24,8 @@ pub(super) struct Export {
     /// The file to be made. It must not be there yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The store: `sqlite:PATH`.
-    #[arg(long, value_name = "sqlite:PATH")]
+    /// Where everything is kept.
+    #[arg(long, value_name = "DATABASE")]
     database: String,
 }
 
@@ -47,22 +45,15 @@ enum Form {
 
 impl Export {
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        let mut problems = Vec::new();
-        let Some(database) = read_database(&self.database, &mut problems) else {
-            bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-        };
         if self.out.exists() {
             bail!("--out {}: is there already; name another", self.out.display());
-        }
-        if !database.exists() {
-            bail!("--database {}: is not there", database.display());
         }
         let mut part = self.out.clone().into_os_string();
         part.push(".part");
         let part = Path::new(&part);
         // What an export that was cut off left behind is no export.
         let _ = fs::remove_file(part);
-        let store = Store::open_beside(&database, &DeviceId::new("export")?)?;
+        let store = super::open(&self.database, false)?;
         let counted = store
             .read_now(|r| Ok(write(r, self.form, part)))?
             .with_context(|| format!("writing {}", part.display()))?;

@@ -23,7 +23,7 @@ fn an_empty_file_is_a_whole_configuration() {
 
 #[test]
 fn every_problem_is_told_at_once_with_its_key_and_remedy() {
-    let line = CommandLine { listen: "0.0.0.0:8080", database: "postgres://x", file: None };
+    let line = CommandLine { listen: "0.0.0.0:8080", database: "mysql:x", file: None };
     let text = r#"
         colour = "red"
         [hub]
@@ -47,7 +47,7 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
     "#;
     let told: Vec<String> = parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
     for key in [
-        "--database: \"postgres://x\"",
+        "--database: \"mysql:x\" is not",
         "hub.name:",
         "erp.url:",
         "erp.token_file: /nonexistent/token cannot be read",

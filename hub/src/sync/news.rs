@@ -72,8 +72,8 @@ impl News {
             };
             match change {
                 Ok(StoreChange::Feed(scope)) => self.wake(Some(&scope)),
+                Ok(StoreChange::Everything) | Err(RecvError::Lagged(_)) => self.wake(None),
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => self.wake(None),
                 Err(RecvError::Closed) => return Ok(()),
             }
         }

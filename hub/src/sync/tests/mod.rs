@@ -16,6 +16,7 @@ use gatehouse_common::{
 mod chains;
 mod gaps;
 mod refusals;
+mod replicas;
 
 use super::{handle_push, pull};
 use crate::store::{Device, DeviceKind, DocumentSays, Scope, Store};
