@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use gatehouse_bench::process::Process;
 use gatehouse_common::{id::DeviceId, seal::PrivateKey, time::UtcMs};
-use gatehouse_hub::{config::key, identity::Authority, store::Store};
+use gatehouse_hub::{config::key, identity::Authority, store::{Location, Store}};
 
 use crate::{
     programs::{Programs, now},
@@ -78,7 +78,7 @@ impl HubPlace {
 
     /// Its store while it runs, for looks.
     pub fn beside(&self) -> anyhow::Result<Store> {
-        Ok(Store::open_beside(&self.database(), &name()?)?)
+        Ok(Store::open_beside(&Location::Sqlite(self.database()), &name()?)?)
     }
 
     /// Lets `units` speak.
