@@ -95,7 +95,7 @@ pub async fn run(arguments: &Arguments, programs: &Programs, printer: Printer) -
     if arguments.short {
         // Namespaces are for the long trial.
     } else if let Some(why) = lacking() {
-        println!("SKIPPED: {why}; loss of packets and a line that is cut one way are not tried");
+        gatehouse_skipped::skipped(format!("{why}; loss of packets and a line that is cut one way are not tried"));
     } else {
         let bad = Fare { loss: 0.05, delay_ms: SLOW_MS, kbit: SLOW_KBIT, ..Fare::FAIR };
         let lines = [
