@@ -15,6 +15,8 @@ pub mod console;
 pub mod core;
 pub mod erp;
 pub mod exports;
+#[cfg(test)]
+mod fixture;
 pub mod identity;
 pub mod lease_grants;
 pub mod listen;

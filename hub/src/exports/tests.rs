@@ -6,7 +6,7 @@ use gatehouse_common::{
     case::CaseType,
     dispatch,
     id::DocumentKind,
-    order::{Customer, LineQuantity, Order, OrderLine, OrderStatus, Tier},
+    order::{LineQuantity, Order},
     sync::Lane,
     time::UtcMs,
 };
@@ -14,36 +14,17 @@ use serde_json::Value;
 
 use super::{epcis, ocel_json::OcelJson, ocel_sqlite::OcelSqlite, walk, xes::Xes};
 use crate::{
+    fixture,
     partners::desk::matters,
     store::{DocumentSays, Store},
 };
 
 fn order(now: UtcMs) -> Order {
-    Order {
-        id: "SO 1/a".parse().unwrap(),
-        version: 1,
-        site: "D1".parse().unwrap(),
-        customer: Customer { id: "C-1".parse().unwrap(), name: "Ada".into(), tier: Tier::B },
-        lines: vec![OrderLine {
-            line: 1,
-            product: "P <1>".parse().unwrap(),
-            quantity: 10,
-            unit_price_minor: 500,
-            unit_weight_grams: None,
-        }],
-        currency: "EUR".into(),
-        class: "standard".into(),
-        vehicle: "v1".parse().unwrap(),
-        carrier: "ACME".parse().unwrap(),
-        door: "3".parse().unwrap(),
-        planned_departure: now,
-        window_end: now.plus(7_200_000),
-        destination: None,
-        route: None,
-        status: OrderStatus::Released,
-        cut_off: None,
-        dangerous_goods: false,
-    }
+    let mut order = fixture::order(now);
+    // Marks that each form must write so that it reads as it was.
+    order.id = "SO 1/a".parse().unwrap();
+    order.lines[0].product = "P <1>".parse().unwrap();
+    order
 }
 
 /// Three cases, two of them resolved, and a dispatch that was cancelled.

@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context, bail};
 use gatehouse_bench::process::Process;
 use gatehouse_common::{id::DeviceId, seal::PrivateKey, time::UtcMs};
-use gatehouse_hub::{config::key, identity::Authority, store::{Location, Store}};
+use gatehouse_hub::{
+    config::key,
+    identity::Authority,
+    store::{Location, Store},
+};
 
 use crate::{
     programs::{Programs, now},

@@ -2,14 +2,17 @@
 
 use gatehouse_common::{
     bundle::Rules,
-    case::{self, Axes, CaseState, CaseType},
+    case::{self, CaseState, CaseType},
     id::Hash32,
     order::Order,
     sync::Lane,
     time::UtcMs,
 };
 
-use crate::store::{DocumentSays, StoreError, Tx};
+use crate::{
+    core::opening::{Opening, axes_of},
+    store::{DocumentSays, StoreError, Tx},
+};
 
 /// Opens the case of an order unless it is open; one whose order is not known is opened by nobody.
 /// # Errors
@@ -30,37 +33,18 @@ pub fn open(
         None => 1,
     };
     let rules = Rules::default();
-    let axes = Axes {
-        time: Axes::time_of(order.window_end.since(now) / 60_000),
-        customer: Axes::customer_of(order.customer.tier),
-        money: Axes::money_of(order.value_minor(&order.quantities()), &rules.money_axis_minor),
-        safety: 0,
+    let axes = axes_of(&order, order.value_minor(&order.quantities()), &rules.money_axis_minor, now);
+    let opening = Opening {
+        case_type,
+        subject: subject.to_owned(),
+        leg: String::new(),
+        occurrence,
+        site: order.site.clone(),
+        summary: told.to_owned(),
+        order: Some(order.id.clone()),
+        blocks: None,
     };
-    let severity = axes.severity(case_type);
-    let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
-    let says = vec![
-        case::Says::Opened {
-            case_type,
-            subject: subject.to_owned(),
-            leg: String::new(),
-            occurrence,
-            site: order.site.clone(),
-            since: now,
-            summary: told.to_owned(),
-            order: Some(order.id.clone()),
-            blocks: None,
-            follows: None,
-        },
-        case::Says::Classified {
-            severity,
-            axes,
-            owner: case_type.owner(),
-            actions: case_type.actions().iter().map(|action| (*action).to_owned()).collect(),
-            acknowledge_by: minutes(severity.acknowledge_minutes()),
-            resolve_by: minutes(severity.resolve_minutes()),
-            bundle: Hash32::of(b""),
-        },
-    ];
+    let says = opening.says(axes, None, Hash32::of(b""), now);
     let id = case::document_id(&key, occurrence);
     tx.write_entries(&id, DocumentSays::Case(says), &writer(by), Lane::Documents, now).map(|_| ())
 }

@@ -6,7 +6,10 @@ use tracing::warn;
 use super::due::due;
 use crate::{
     config::PartnerConfig,
-    partners::edi::x12::write::{self, Body, Frame},
+    partners::edi::{
+        Frame,
+        x12::write::{self, Body},
+    },
     store::{EdiFile, StoreError, Tx, edi::file_hash},
 };
 

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use gatehouse_common::{
     case::{CaseState, CaseType},
     fact::{FactKey, FactValue},
-    order::{Customer, Order, OrderLine, OrderStatus, Tier},
-    time::{Moment, UtcMs},
+    order::{Order, OrderStatus},
+    time::Moment,
 };
 
 use super::*;
 use crate::{
     clock::Clock,
     config::{PartnerConfig, Sends},
+    fixture,
     partners::edi::{Party, read, x12::acknowledge::Acknowledgement},
     store::{Store, StoreError, Tx},
 };
@@ -43,32 +44,7 @@ fn partner() -> PartnerConfig {
 }
 
 fn order(version: u64, status: OrderStatus) -> Order {
-    let at: UtcMs = now().wall;
-    Order {
-        id: "SO-1".parse().unwrap(),
-        version,
-        site: "D1".parse().unwrap(),
-        customer: Customer { id: "C-1".parse().unwrap(), name: "Ada".into(), tier: Tier::B },
-        lines: vec![OrderLine {
-            line: 1,
-            product: "P-1".parse().unwrap(),
-            quantity: 10,
-            unit_price_minor: 500,
-            unit_weight_grams: None,
-        }],
-        currency: "EUR".into(),
-        class: "standard".into(),
-        vehicle: "v1".parse().unwrap(),
-        carrier: "ACME".parse().unwrap(),
-        door: "3".parse().unwrap(),
-        planned_departure: at,
-        window_end: at.plus(7_200_000),
-        destination: None,
-        route: None,
-        status,
-        cut_off: None,
-        dangerous_goods: false,
-    }
+    Order { version, status, ..fixture::order(now().wall) }
 }
 
 struct Desk {

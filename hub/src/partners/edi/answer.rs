@@ -2,15 +2,15 @@
 
 use gatehouse_common::time::UtcMs;
 
-use super::{Fault, Interchange, Party, Syntax, edifact, x12};
+use super::{Fault, Frame, Interchange, Syntax, edifact, x12};
 
 /// The file that answers an interchange; none where nothing in it is answered. Answers themselves are never answered, or
 /// two programs would write to each other for ever. `control` is the number of the file that is written.
 /// # Errors
 /// A [`Fault`] if it cannot be written, such as for a name of the sender that X12 cannot hold.
 pub fn to(interchange: &Interchange, control: u32, at: UtcMs) -> Result<Option<String>, Fault> {
-    let (sender, receiver): (Party, Party) = (interchange.receiver.clone(), interchange.sender.clone());
-    let test = interchange.test;
+    let (sender, receiver) = (interchange.receiver.clone(), interchange.sender.clone());
+    let frame = Frame { sender, receiver, at, control, test: interchange.test };
     match interchange.syntax {
         Syntax::X12 => {
             let asked = interchange.groups.iter().filter(|g| g.kind != "FA");
@@ -18,7 +18,6 @@ pub fn to(interchange: &Interchange, control: u32, at: UtcMs) -> Result<Option<S
             if bodies.is_empty() {
                 return Ok(None);
             }
-            let frame = x12::write::Frame { sender, receiver, at, control, test };
             x12::write::interchange(&frame, &bodies).map(Some)
         }
         Syntax::Edifact => {
@@ -27,7 +26,6 @@ pub fn to(interchange: &Interchange, control: u32, at: UtcMs) -> Result<Option<S
                 return Ok(None);
             }
             let body = edifact::control::answer(interchange);
-            let frame = edifact::write::Frame { sender, receiver, at, control, test };
             edifact::write::interchange(&frame, &[body]).map(Some)
         }
     }

@@ -1,5 +1,7 @@
 //! What a file holds: interchanges, groups and messages.
 
+use gatehouse_common::time::UtcMs;
+
 use super::{Fault, Segment};
 
 /// Which syntax.
@@ -107,4 +109,19 @@ impl Interchange {
     pub fn faults(&self) -> impl Iterator<Item = &Fault> {
         self.groups.iter().flat_map(|g| g.faults.iter().chain(g.messages.iter().flat_map(|m| m.faults.iter())))
     }
+}
+
+/// What an interchange that is written says of itself: who writes to whom, when, under which number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Who writes.
+    pub sender: Party,
+    /// To whom.
+    pub receiver: Party,
+    /// When, written in UTC.
+    pub at: UtcMs,
+    /// Its number, and in X12 its group's, 1 to 999999999; never one that went out before.
+    pub control: u32,
+    /// Marked as a test.
+    pub test: bool,
 }

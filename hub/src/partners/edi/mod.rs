@@ -20,7 +20,7 @@ pub mod when;
 pub mod x12;
 
 pub use fault::{Fault, Wrong};
-pub use interchange::{Group, Interchange, Message, Party, Syntax};
+pub use interchange::{Frame, Group, Interchange, Message, Party, Syntax};
 pub use segment::Segment;
 
 /// Most bytes of a file.

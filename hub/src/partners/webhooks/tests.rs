@@ -16,7 +16,6 @@ use axum::{
 use gatehouse_common::{
     case::{CaseState, CaseType, dedup_key, document_id},
     id::DocumentId,
-    order::{Customer, Order, OrderLine, OrderStatus, Tier},
     time::UtcMs,
 };
 
@@ -24,6 +23,7 @@ use super::{announce, deliver, sign::Key};
 use crate::{
     clock::Clock,
     config::WebhookConfig,
+    fixture::order,
     partners::desk::matters,
     store::{Store, StoreError, Tx, webhooks::HookDelivery},
 };
@@ -49,34 +49,6 @@ struct Scene {
     clock: Clock,
     hook: WebhookConfig,
     receiver: Receiver,
-}
-
-fn order(now: UtcMs) -> Order {
-    Order {
-        id: "SO-1".parse().unwrap(),
-        version: 1,
-        site: "D1".parse().unwrap(),
-        customer: Customer { id: "C-1".parse().unwrap(), name: "Ada".into(), tier: Tier::B },
-        lines: vec![OrderLine {
-            line: 1,
-            product: "P-1".parse().unwrap(),
-            quantity: 10,
-            unit_price_minor: 500,
-            unit_weight_grams: None,
-        }],
-        currency: "EUR".into(),
-        class: "standard".into(),
-        vehicle: "v1".parse().unwrap(),
-        carrier: "ACME".parse().unwrap(),
-        door: "3".parse().unwrap(),
-        planned_departure: now,
-        window_end: now.plus(7_200_000),
-        destination: None,
-        route: None,
-        status: OrderStatus::Released,
-        cut_off: None,
-        dangerous_goods: false,
-    }
 }
 
 impl Scene {

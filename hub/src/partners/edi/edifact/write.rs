@@ -1,22 +1,6 @@
 //! Writes interchanges, and reads each again before it is let out.
 
-use crate::partners::edi::{Fault, Party, Segment, Wrong, when};
-use gatehouse_common::time::UtcMs;
-
-/// Who writes to whom, when, under which number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// Who writes.
-    pub sender: Party,
-    /// To whom.
-    pub receiver: Party,
-    /// When, written in UTC.
-    pub at: UtcMs,
-    /// Number of the interchange; never one that went out before.
-    pub control: u32,
-    /// Marked as a test.
-    pub test: bool,
-}
+use crate::partners::edi::{Fault, Frame, Segment, Wrong, when};
 
 /// One message to be written: its kind, its version such as `D:01B:UN`, and its segments without UNH and UNT.
 pub type Body = (&'static str, &'static str, Vec<Segment>);

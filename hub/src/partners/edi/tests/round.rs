@@ -3,7 +3,7 @@
 use gatehouse_common::time::UtcMs;
 
 use crate::partners::edi::{
-    Interchange, Message, Party, answer,
+    Frame, Interchange, Message, Party, answer,
     edifact::{
         self,
         control::Control,
@@ -42,9 +42,13 @@ fn keep(name: &str, text: &str) {
     }
 }
 
-fn write_x12(body: x12::write::Body) -> Message {
+fn frame() -> Frame {
     let (sender, receiver) = parties();
-    let frame = x12::write::Frame { sender, receiver, at: at(), control: 12, test: false };
+    Frame { sender, receiver, at: at(), control: 12, test: false }
+}
+
+fn write_x12(body: x12::write::Body) -> Message {
+    let frame = frame();
     let kind = body.0;
     let text = x12::write::interchange(&frame, &[body]).unwrap();
     keep(&format!("{kind}.x12"), &text);
@@ -52,8 +56,7 @@ fn write_x12(body: x12::write::Body) -> Message {
 }
 
 fn write_edifact(body: edifact::write::Body) -> Message {
-    let (sender, receiver) = parties();
-    let frame = edifact::write::Frame { sender, receiver, at: at(), control: 12, test: false };
+    let frame = frame();
     let kind = body.0;
     let text = edifact::write::interchange(&frame, &[body]).unwrap();
     keep(&format!("{kind}.edifact"), &text);
@@ -197,8 +200,7 @@ fn every_message_of_edifact_is_read_back_as_it_was_written() {
 fn what_cannot_be_written_is_refused_with_its_element_and_never_altered() {
     let mut tender = tender(Purpose::Original);
     tender.shipment = s("DSP*1");
-    let (sender, receiver) = parties();
-    let frame = x12::write::Frame { sender, receiver, at: at(), control: 12, test: false };
+    let frame = frame();
     let fault = x12::write::interchange(&frame, &[tender.body()]).unwrap_err();
     assert_eq!((fault.tag.as_str(), fault.element), ("B2", Some(4)));
     tender.shipment = s("D").repeat(31);

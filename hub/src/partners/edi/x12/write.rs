@@ -1,28 +1,12 @@
 //! Writes interchanges, and reads each again before it is let out.
 
 use super::group_of;
-use crate::partners::edi::{Fault, Party, Segment, Wrong, when};
-use gatehouse_common::time::UtcMs;
+use crate::partners::edi::{Fault, Frame, Segment, Wrong, when};
 
 /// Delimiters that are written.
 const ELEMENT: char = '*';
 const COMPONENT: char = '>';
 const TERMINATOR: char = '~';
-
-/// Who writes to whom, when, under which numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// Who writes.
-    pub sender: Party,
-    /// To whom.
-    pub receiver: Party,
-    /// When, written in UTC.
-    pub at: UtcMs,
-    /// Number of interchange and group, 1 to 999999999; never one that went out before.
-    pub control: u32,
-    /// Marked as a test.
-    pub test: bool,
-}
 
 /// One message to be written: its kind and its segments without ST and SE.
 pub type Body = (&'static str, Vec<Segment>);
