@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a panic here is the report of a failed test")]
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Command, Stdio},
@@ -114,6 +116,67 @@ fn is_ping(text: &str) -> bool {
 
 fn pings(told: &[String]) -> usize {
     told.iter().filter(|text| is_ping(text)).count()
+}
+
+/// When each path was asked for.
+type Asked = BTreeMap<String, Vec<Instant>>;
+
+/// Answers every request of `time` that it is busy and says after how many seconds to come back.
+fn busy_hub(listener: &TcpListener, retry_after_s: u64, time: Duration) -> Asked {
+    let until = Instant::now() + time;
+    let mut asked = Asked::new();
+    listener.set_nonblocking(true).unwrap();
+    while Instant::now() < until {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let path = turn_away(stream, retry_after_s);
+                asked.entry(path).or_default().push(Instant::now());
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+    asked
+}
+
+/// Reads one request, answers it, and gives its path.
+fn turn_away(stream: TcpStream, retry_after_s: u64) -> String {
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    // The body is left unread: the answer does not depend on it.
+    for _ in lines.take_while(|line| !line.is_empty()) {}
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: {retry_after_s}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    // It may have gone away; then it asks again.
+    let _ = (&stream).write_all(answer.as_bytes());
+    first.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// The shortest time between two requests for the same path.
+fn shortest(asked: &Asked) -> Duration {
+    let gaps = asked.values().flat_map(|times| times.windows(2).map(|pair| pair[1].duration_since(pair[0])));
+    gaps.min().unwrap_or(Duration::MAX)
+}
+
+#[test]
+fn a_hub_that_says_when_to_come_back_is_asked_no_sooner() {
+    let asked = |retry_after_s, time| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let hub = format!(
+            "[hub]\nurl = \"http://{}\"\npublic_key = \"PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=\"\n",
+            listener.local_addr().unwrap()
+        );
+        let _watched = Watched::start(&hub);
+        busy_hub(&listener, retry_after_s, time)
+    };
+    let heeded = asked(4, Duration::from_secs(10));
+    assert!(heeded.values().any(|times| times.len() > 1), "it gave up: {heeded:?}");
+    assert!(shortest(&heeded) >= Duration::from_millis(3_900), "{heeded:?}");
+    // The control: told to come back sooner, it does.
+    let sooner = asked(1, Duration::from_secs(5));
+    assert!(shortest(&sooner) < Duration::from_millis(3_900), "{sooner:?}");
 }
 
 #[test]

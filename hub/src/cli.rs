@@ -4,11 +4,13 @@
 //! standard error with status 1; nothing is half done.
 
 mod devices;
+mod export;
 mod leases;
+mod whole;
 
 use std::{
     io::{BufRead, IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail};
@@ -25,9 +27,13 @@ use crate::{
     clock::Clock,
     config::{self, CommandLine, Config, key},
     identity::{Authority, AuthorityError},
-    store::Store,
+    store::{Location, Store},
     wiring,
 };
+use export::Export;
+
+/// Most threads that read the store or weigh a PIN at one time.
+const BLOCKING_MAX: usize = 32;
 
 /// The hub of Gatehouse: gathers what depots decided, settles it with the ERP, tells depots what changed.
 #[derive(Debug, Parser)]
@@ -71,14 +77,21 @@ enum Command {
     PublicKey(Place),
     /// Check command line and configuration as `serve` would, and start nothing.
     CheckConfig(Serve),
+    #[command(flatten)]
+    Whole(whole::Whole),
+    /// Write down what happened, for programs that look at processes.
+    ///
+    /// One state of the store is written, while the hub may be running. The file appears under its name when it is whole.
+    Export(Export),
     /// Say how the hub's store is: devices, decisions, recon items, postings.
     Status(Status),
 }
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Where everything is kept: `sqlite:PATH`. The file is made at first start.
-    #[arg(long, value_name = "sqlite:PATH")]
+    /// Where everything is kept: `sqlite:PATH`, a file that is made at first start, or
+    /// `postgresql://USER@HOST:PORT/NAME?password_file=PATH&ca_file=PATH`, which several replicas may share.
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// Configuration with [hub], [tls], [devices], [erp], [[operators]], [[tokens]] and [policy]. Every key has a default.
     #[arg(long, value_name = "FILE")]
@@ -123,7 +136,7 @@ enum Ca {
 #[derive(Debug, Args)]
 struct Status {
     /// Where everything is kept.
-    #[arg(long, value_name = "sqlite:PATH")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// Print one JSON object instead of lines.
     #[arg(long)]
@@ -142,7 +155,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let is_terminal = std::io::stderr().is_terminal();
             let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
             tracing_subscriber::registry().with(filter).with(lines).init();
-            tokio::runtime::Runtime::new()?.block_on(wiring::run(config, clock))
+            // Each thread that reads may open the store once more: a crowd must wait, not fill the memory.
+            let mut threads = tokio::runtime::Builder::new_multi_thread();
+            threads.enable_all().max_blocking_threads(BLOCKING_MAX).build()?.block_on(wiring::run(config, clock))
         }
         Command::CheckConfig(serve) => {
             let config = serve.load()?;
@@ -159,6 +174,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Device(errand) => devices::run(errand),
         Command::Lease(errand) => leases::run(errand),
+        Command::Whole(errand) => whole::run(errand),
         Command::Ca(Ca::Init(place)) => {
             say(&authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.fingerprint().to_string())
         }
@@ -174,6 +190,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load("127.0.0.1:0", &place)?;
             say(&key::load_or_make(&config.hub.key_file)?.public().to_string())
         }
+        Command::Export(export) => export.run(),
         Command::Status(status) => run_status(&status),
     }
 }
@@ -219,16 +236,24 @@ fn say(line: &str) -> anyhow::Result<()> {
     }
 }
 
-fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
+fn location(database: &str) -> anyhow::Result<Location> {
     let mut problems = Vec::new();
-    let Some(path) = config::read_database(database, &mut problems) else {
-        bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    };
-    if !may_make && !Path::new(&path).exists() {
+    match config::read_database(database, &mut problems) {
+        Some(location) => Ok(location),
+        None => bail!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+fn open(database: &str, may_make: bool) -> anyhow::Result<Store> {
+    let location = location(database)?;
+    if let Location::Sqlite(path) = &location
+        && !may_make
+        && !path.exists()
+    {
         bail!("there is no database at {}; name the one that `serve` uses", path.display());
     }
     let name = DeviceId::new("hub")?;
-    Ok(Store::open_beside(&path, &name)?)
+    Ok(Store::open_beside(&location, &name)?)
 }
 
 fn run_status(status: &Status) -> anyhow::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! [`store`] remembers, [`listen`] takes connections, [`identity`] says who devices are, [`sync`] speaks with them,
 //! [`core`] decides. [`reconciler`] and [`lease_grants`]
-//! carry out what it decided, [`erp`] speaks with the ERP, and [`partners`] understands what WMS and TMS say.
+//! carry out what it decided, [`erp`] speaks with the ERP, and [`partners`] understands what WMS and TMS say, [`exports`]
+//! writes down what happened for programs that look at processes.
 //! [`api`] and [`console`] are its face to programs and people, whom [`auth`] knows. [`wiring`] puts all together.
 
 pub mod api;
@@ -13,6 +14,9 @@ pub mod config;
 pub mod console;
 pub mod core;
 pub mod erp;
+pub mod exports;
+#[cfg(test)]
+mod fixture;
 pub mod identity;
 pub mod lease_grants;
 pub mod listen;

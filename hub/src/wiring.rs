@@ -29,6 +29,7 @@ use crate::{
     erp::{
         Connector,
         odata::{OData, ODataOptions},
+        paced::Paced,
         poll::{self, PollOptions},
         post::{self, PostOptions},
         rest::{Rest, RestOptions},
@@ -37,9 +38,10 @@ use crate::{
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::{self, Grantor},
     listen::{self, Caller, TlsListener},
+    partners::{desk::folders, webhooks::deliver},
     reconciler,
-    store::{Store, folding},
-    sync::{self, Admission, Quota, Refusals, SyncState},
+    store::{Location, Store, claims::while_held, folding},
+    sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -55,8 +57,8 @@ pub struct RunningHub {
     /// What depots know it by.
     pub public_key: PublicKey,
     tasks: Tasks,
-    /// Held while it runs, so that no second hub writes to the same store.
-    _lock: File,
+    /// Held while it runs, so that no second hub writes to the same file. A database that is shared needs none.
+    _lock: Option<File>,
 }
 
 impl RunningHub {
@@ -69,7 +71,20 @@ impl RunningHub {
     pub async fn stop(self) {
         self.tasks
             .stop_in_order(
-                &["devices", "api", "revocations", "poll", "post", "leases", "reconciler", "folding", "store"],
+                &[
+                    "devices",
+                    "api",
+                    "news",
+                    "revocations",
+                    "partners",
+                    "webhooks",
+                    "poll",
+                    "post",
+                    "leases",
+                    "reconciler",
+                    "folding",
+                    "store",
+                ],
                 GRACE,
             )
             .await;
@@ -102,11 +117,15 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, policy, tls, devices } = config;
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
-    let lock = lock(&database)?;
-    let store = Store::open_after(&database, &hub.name, clock.wall())?;
+    let lock = match &database {
+        Location::Sqlite(path) => Some(lock(path)?),
+        Location::Postgresql(_) => None,
+    };
+    let (place, name, now) = (database.clone(), hub.name.clone(), clock.wall());
+    let store = tokio::task::spawn_blocking(move || Store::open_after(&place, &name, now)).await??;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
     let address = listener.local_addr()?;
@@ -121,10 +140,16 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let at = store.clone();
     tasks.spawn("store", OnError::StopHub, move |stop| watch_store(at.clone(), stop));
     let at = store.clone();
-    tasks.spawn("folding", OnError::Restart, move |stop| folding::run(at.clone(), stop));
+    tasks.spawn("folding", OnError::Restart, move |stop| {
+        let store = at.clone();
+        while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
+    });
     let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
     tasks.spawn("reconciler", OnError::Restart, move |stop| {
-        reconciler::run(at.clone(), time.clone(), rules.clone(), stop)
+        let (store, time, rules) = (at.clone(), time.clone(), rules.clone());
+        while_held(at.clone(), "reconciler", stop, move |stop| {
+            reconciler::run(store.clone(), time.clone(), rules.clone(), stop)
+        })
     });
     match &erp {
         None => info!("no [erp] is configured: decisions stay open, and no lease is granted"),
@@ -138,12 +163,33 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
     }
+    if !partners.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), partners.clone());
+        tasks.spawn("partners", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "partners", stop, move |stop| {
+                folders::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
+    }
+    if !webhooks.is_empty() {
+        let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
+        tasks.spawn("webhooks", OnError::Restart, move |stop| {
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            while_held(at.clone(), "webhooks", stop, move |stop| {
+                deliver::run(store.clone(), time.clone(), all.clone(), stop)
+            })
+        });
+    }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
-    let (watcher, revocations) = Watcher::new(store.clone())?;
+    let at = store.clone();
+    let (watcher, revocations) = tokio::task::spawn_blocking(move || Watcher::new(at)).await??;
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
     let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
-    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices));
+    let news = News::new(store.clone());
+    let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices), news.clone());
+    tasks.spawn("news", OnError::Restart, move |stop| news.clone().run(stop));
     let to_devices = ground.serve_devices(&mut tasks, &tls, &devices, public_key, exchange.clone()).await?;
 
     let keeper = Gatekeeper::new(operators, tokens);
@@ -161,7 +207,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Some(doors) => Served::Tls(tls_listener(listener, doors)?),
     };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api = Api::new(store, clock, keeper, about, stop.clone());
+        let api = Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
         let stopped = async move { stop.stopped().await };
         match served {
@@ -288,28 +334,40 @@ async fn watch_store(store: Store, mut stop: Stop) -> Result<(), TaskError> {
 }
 
 fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
-    let connector = connector(erp)?;
+    let connector: Arc<dyn Connector> = Arc::new(Paced::new(connector(erp)?, erp.calls_per_minute));
     let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
-    tasks.spawn("poll", OnError::Restart, move |stop| poll::run(at.clone(), to.clone(), time.clone(), options, stop));
+    tasks.spawn("poll", OnError::Restart, move |stop| {
+        let (store, to, time) = (at.clone(), to.clone(), time.clone());
+        while_held(at.clone(), "poll", stop, move |stop| {
+            poll::run(store.clone(), to.clone(), time.clone(), options, stop)
+        })
+    });
     let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
     tasks.spawn("post", OnError::Restart, move |stop| {
-        post::run(at.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+        let (store, to, time) = (at.clone(), to.clone(), time.clone());
+        while_held(at.clone(), "post", stop, move |stop| {
+            post::run(store.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+        })
     });
     let (at, time) = (store.clone(), clock.clone());
     tasks.spawn("leases", OnError::Restart, move |stop| {
-        lease_grants::run(at.clone(), connector.clone(), time.clone(), grantor.clone(), stop)
+        let (store, to, time, grantor) = (at.clone(), connector.clone(), time.clone(), grantor.clone());
+        while_held(at.clone(), "leases", stop, move |stop| {
+            lease_grants::run(store.clone(), to.clone(), time.clone(), grantor.clone(), stop)
+        })
     });
     Ok(())
 }
 
 fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
-        ErpKind::Rest { url, token } => Ok(Arc::new(Rest::new(RestOptions {
+        ErpKind::Rest { url, token, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
             token: token.clone(),
             sites: erp.sites.clone(),
-            honours_keys: false,
+            terms: terms.clone(),
+            map: map.as_ref().clone(),
         })?)),
         ErpKind::OData { url, login, csrf, terms, map } => Ok(Arc::new(OData::new(ODataOptions {
             url: url.clone(),
@@ -342,7 +400,7 @@ fn lease_policy(policy: &PolicyConfig) -> LeasePolicy {
 }
 
 /// Two hubs on one store would both settle it.
-fn lock(database: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(database: &Path) -> anyhow::Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = Path::new(&path);
@@ -355,3 +413,6 @@ fn lock(database: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests;

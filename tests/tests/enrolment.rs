@@ -158,3 +158,51 @@ async fn invited_enrolled_heard_and_a_minute_after_it_is_revoked_refused() {
     assert!(listed.contains("revoked") && listed.contains("stolen"), "{listed}");
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_key_was_listed_by_hand_moves_over_to_a_certificate_by_its_key() {
+    let broker = Broker::start("127.0.0.1:0".parse().unwrap(), BrokerOptions::default()).unwrap();
+    let mut place = Place { directory: tempfile::tempdir().unwrap(), running: Vec::new() };
+    let (people, devices, page) = (free_port(), free_port(), free_port());
+    let hub = format!(
+        "[tls]\nplain_on_loopback = true\n\n[devices]\nlisten = \"127.0.0.1:{devices}\"\nwithout_certificate = true\n"
+    );
+    std::fs::write(place.path().join("hub.toml"), hub).unwrap();
+    let agent = include_str!("../../firmware-config/gateway/agent.toml")
+        .replace("port = 1883", &format!("port = {}", broker.address().port()))
+        .replace("127.0.0.1:8321", &format!("127.0.0.1:{page}"));
+    let database = ["--database", "sqlite:hub.db"];
+    let hub_place = [&database[..], &["--config", "hub.toml"]].concat();
+    let public_key = place.asks(&[&["hub", "public-key"], &database[..]].concat());
+    let signs = format!("[hub]\nurl = \"http://127.0.0.1:{people}\"\npublic_key = \"{public_key}\"\n");
+    std::fs::write(place.path().join("agent.toml"), agent.replace("# [hub]", &signs)).unwrap();
+    let key = place.asks(&["agent", "public-key", "--config", "agent.toml"]);
+    let add = ["hub", "device", "add", "--id", "D1-gateway", "--public-key", &key, "--kind", "gateway", "--site", "D1"];
+    place.asks(&[&add[..], &database[..]].concat());
+    let listen = format!("127.0.0.1:{people}");
+    place.starts("hub", &[&["hub", "serve", "--listen", &listen], &hub_place[..]].concat());
+    let heard = "SELECT count(*) FROM devices WHERE seen_ms IS NOT NULL";
+    let certified = "SELECT count(*) FROM certificates WHERE device = 'D1-gateway'";
+    place.starts("agent", &["agent", "run", "--config", "agent.toml"]);
+    place.until("it is heard by its signature", Duration::from_secs(30), || place.counts(heard) == 1);
+
+    let line = place.asks(&[&["hub", "device", "adopt"], &hub_place[..]].concat());
+    drop(place.running.pop().map(|mut agent| (agent.kill(), agent.wait())));
+    let identity = agent.replace("# [hub]", "[hub]").replace("# identity", "identity");
+    std::fs::write(place.path().join("agent.toml"), identity).unwrap();
+    // Another key than the listed one gets nothing by the same line, which holds no secret.
+    std::fs::rename(place.path().join("device.key"), place.path().join("own.key")).unwrap();
+    let stranger = place.does(&["agent", "enrol", "--config", "agent.toml", &line]);
+    assert!(!stranger.status.success() && place.counts(certified) == 0);
+    std::fs::rename(place.path().join("own.key"), place.path().join("device.key")).unwrap();
+    let told = place.asks(&["agent", "enrol", "--config", "agent.toml", &line]);
+    assert!(told.starts_with("D1-gateway is enrolled at https://127.0.0.1:"), "{told}");
+    assert_eq!(place.counts(certified), 1);
+
+    // Its configuration knows no other way to the hub any more.
+    place.starts("agent", &["agent", "run", "--config", "agent.toml"]);
+    place.until("it is heard over TLS", Duration::from_secs(30), || {
+        place.log("agent").contains("the line to the hub is up")
+    });
+    broker.stop().await;
+}

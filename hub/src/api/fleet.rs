@@ -12,7 +12,13 @@ use super::{
     problem::Problem,
     request::{Page, Paging, Query, Reading},
 };
-use crate::{core::leases::LeaseRow, store::DeviceState};
+use crate::{
+    core::{
+        leases::LeaseRow,
+        ownership::{OWNED, Owned},
+    },
+    store::{Certificate, DeviceState, Reader},
+};
 
 /// A device with its lag.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,6 +31,9 @@ pub struct DeviceItem {
     silent_ms: Option<i64>,
     /// Whether it speaks with the hub: it asks what is new at least each half minute while it can.
     connected: bool,
+    /// Its newest certificate; none while it only signs.
+    #[schema(value_type = Option<Object>)]
+    certificate: Option<Certificate>,
 }
 
 /// Longest silence of a device that counts as connected, in milliseconds of the hub's clock.
@@ -42,13 +51,19 @@ pub(super) async fn devices(
     let now = api.clock.wall();
     let mut devices = api.store.read(|r| r.devices()).await?;
     devices.retain(|state| state.device.sites.iter().any(|site| who.sees(site)));
-    let page = paging.cut(devices, |state| (0, state.device.device.to_string()))?;
-    let item = |state: DeviceState| {
+    let Page { items, next } = paging.cut(devices, |state| (0, state.device.device.to_string()))?;
+    let with_certificate = move |state: DeviceState, r: &Reader<'_>| {
+        let certificate = r.certificates_of(&state.device.device)?.into_iter().next();
+        Ok((state, certificate))
+    };
+    let items: Vec<(DeviceState, Option<Certificate>)> =
+        api.store.read(move |r| items.into_iter().map(|state| with_certificate(state, r)).collect()).await?;
+    let item = |(state, certificate): (DeviceState, Option<Certificate>)| {
         let silent_ms = state.seen.map(|seen| now.since(seen).max(0));
         let connected = silent_ms.is_some_and(|silent| silent <= CONNECTED_MAX_MS);
-        DeviceItem { state, silent_ms, connected }
+        DeviceItem { state, silent_ms, connected, certificate }
     };
-    Ok(Json(Page { items: page.items.into_iter().map(item).collect(), next: page.next }))
+    Ok(Json(Page { items: items.into_iter().map(item).collect(), next }))
 }
 
 /// One part of the list of leases.
@@ -100,4 +115,11 @@ pub(super) async fn sources(
     let sources: BTreeMap<Source, UtcMs> = api.store.read(|r| r.sources()).await?;
     let item = |(source, at): (Source, UtcMs)| SourceItem { source, at, age_ms: now.since(at).max(0) };
     Ok(Json(Page { items: sources.into_iter().map(item).collect(), next: None }))
+}
+
+/// Which system owns which field, and what the hub writes there. What another system says of a field is refused.
+#[utoipa::path(get, path = "/v1/ownership", tag = "fleet", responses((status = 200, body = Page<Owned>)))]
+pub(super) async fn ownership(Reading(_): Reading, query: Query) -> Result<Json<Page<Owned>>, Problem> {
+    query.finish()?;
+    Ok(Json(Page { items: OWNED.to_vec(), next: None }))
 }

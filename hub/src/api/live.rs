@@ -96,6 +96,7 @@ fn touched(change: &StoreChange) -> &'static [&'static str] {
         StoreChange::Source => &["sources"],
         StoreChange::Quarantine => &["queue"],
         StoreChange::Order(_) | StoreChange::Fact(_) => &["dispatches"],
-        StoreChange::Feed(_) => &[],
+        StoreChange::Everything => &ALL,
+        StoreChange::Feed(_) | StoreChange::Partner => &[],
     }
 }

@@ -6,17 +6,21 @@
 
 mod cases;
 mod dispatches;
+mod edi;
 mod events;
 mod fleet;
 mod live;
 pub mod openapi;
+mod positions;
 pub mod problem;
 mod queue;
+mod quota;
 mod recon;
 mod request;
 mod status;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{sync::Arc, time::Instant};
 
@@ -43,6 +47,7 @@ pub use status::Counts;
 use crate::{
     auth::Gatekeeper,
     clock::Clock,
+    config::{PartnerConfig, WebhookConfig},
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -54,6 +59,9 @@ pub struct Api {
     pub(crate) clock: Clock,
     pub(crate) keeper: Gatekeeper,
     pub(crate) about: Arc<About>,
+    pub(crate) partners: Arc<Vec<PartnerConfig>>,
+    pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    quotas: Arc<quota::Quotas>,
     stop: Stop,
     listeners: Arc<Semaphore>,
     readiness: Arc<Mutex<Option<(Instant, status::Readiness)>>>,
@@ -86,10 +94,21 @@ impl Api {
             clock,
             keeper,
             about: Arc::new(about),
+            partners: Arc::default(),
+            hooks: Arc::default(),
+            quotas: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
             readiness: Arc::default(),
         }
+    }
+}
+
+impl Api {
+    /// The same with these partners, who may leave files, and these subscriptions.
+    #[must_use]
+    pub fn with_partners(self, partners: Vec<PartnerConfig>, hooks: Vec<WebhookConfig>) -> Self {
+        Self { partners: Arc::new(partners), hooks: Arc::new(hooks), ..self }
     }
 }
 
@@ -112,13 +131,27 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/recon/{decision}/choice", post(recon::choose)),
         ("/v1/dead-letters", get(queue::dead_letters)),
         ("/v1/dead-letters/{id}/replay", post(queue::replay)),
+        ("/v1/dead-letters/{id}/booked", post(queue::booked)),
+        ("/v1/dead-letters/{id}/correct", post(queue::correct)),
         ("/v1/quarantine", get(queue::quarantine)),
         ("/v1/devices", get(fleet::devices)),
         ("/v1/leases", get(fleet::leases)),
         ("/v1/sources", get(fleet::sources)),
+        ("/v1/ownership", get(fleet::ownership)),
         ("/v1/status", get(status::status)),
         ("/v1/live", get(live::live)),
         ("/v1/events", post(events::take)),
+        ("/v1/events/schemas", get(events::schemas)),
+        ("/v1/events/schemas/{type}", get(events::schema)),
+        ("/v1/events/dead", get(events::dead)),
+        ("/v1/events/dead/{n}/replay", post(events::replay)),
+        ("/v1/positions/traccar", post(positions::traccar)),
+        ("/v1/positions/owntracks", post(positions::owntracks)),
+        ("/v1/edi", get(edi::list).post(edi::leave)),
+        ("/v1/edi/{shipment}", get(edi::of_shipment)),
+        ("/v1/edi/{shipment}/answer", post(edi::answer)),
+        ("/v1/webhooks", get(webhooks::list)),
+        ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
         ("/openapi.json", get(openapi::serve)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),

@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{cases, dispatches, events, fleet, live, problem, queue, recon, status};
+use super::{cases, dispatches, edi, events, fleet, live, positions, problem, queue, recon, status, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,8 +27,10 @@ use super::{cases, dispatches, events, fleet, live, problem, queue, recon, statu
     ),
     paths(
         dispatches::list, dispatches::one, dispatches::lift, cases::list, cases::one, cases::move_to, recon::list,
-        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::quarantine, fleet::devices,
-        fleet::leases, fleet::sources, status::status, live::live, events::take, serve,
+        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
+        fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
+        events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,
+        webhooks::replay, serve,
         status::healthz, status::readyz,
     ),
     components(schemas(problem::Problem, problem::FieldProblem)),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::roles::Act,
     core::reconcile::QueuedPosting,
-    store::{Quarantined, Reader, StoreError},
+    store::{Quarantined, Reader, StoreError, Tx},
 };
 
 /// One part of the list of dead letters.
@@ -79,6 +79,23 @@ pub(super) async fn replay(
     let reason = reason.ok_or_else(untold)?;
     person.must_be_allowed(Act::Replay)?;
     let now = api.clock.wall();
+    let act = move |tx: &mut Tx<'_>, letter: QueuedPosting| {
+        tx.replay(&letter.posting.key, now)?;
+        Ok("is tried again".to_owned())
+    };
+    on_letter(&api, person, id, "dead letter replayed", reason, act).await
+}
+
+/// Does something to a parked posting that a person sees, and audits it.
+async fn on_letter(
+    api: &Api,
+    person: Person,
+    id: String,
+    action: &'static str,
+    reason: String,
+    act: impl FnOnce(&mut Tx<'_>, QueuedPosting) -> Result<String, StoreError> + Send + 'static,
+) -> Result<Json<Done>, Problem> {
+    let now = api.clock.wall();
     let done = api
         .store
         .write(move |tx| {
@@ -91,12 +108,102 @@ pub(super) async fn replay(
             {
                 return Ok(Err(problem));
             }
-            tx.replay(&id, now)?;
-            tx.audit(&super::entry(now, &person.name, "dead letter replayed", &what, &reason))?;
-            Ok(Ok(Done { done: format!("{what} is tried again") }))
+            let done = act(tx, letter)?;
+            tx.audit(&super::entry(now, &person.name, action, &what, &reason))?;
+            Ok(Ok(Done { done: format!("{what} {done}") }))
         })
         .await??;
     Ok(Json(done))
+}
+
+/// What a posting that was booked by hand needs.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
+pub struct BookedBody {
+    /// The ERP's name of the document, in 1 to 100 characters.
+    document: String,
+    /// Who asked for it, or why it could not be posted, in 8 to 2000 characters.
+    reason: String,
+}
+
+/// A parked posting was booked at the ERP by hand. It is never sent, and postings behind it go on.
+#[utoipa::path(post, path = "/v1/dead-letters/{id}/booked", tag = "queue",
+    params(("id" = String, Path, description = "The posting's key; write its slashes as %2F")),
+    request_body = BookedBody,
+    responses((status = 200, body = Done), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem)))]
+pub(super) async fn booked(
+    State(api): State<Api>,
+    person: Person,
+    Place(id): Place,
+    mut body: Body,
+) -> Result<Json<Done>, Problem> {
+    let (document, reason) = (body.text("document"), body.reason());
+    body.finish()?;
+    let (document, reason) = document.zip(reason).ok_or_else(untold)?;
+    if document.trim().is_empty() || document.chars().count() > 100 {
+        return Err(Problem::field("/document", "has no characters, or more than 100"));
+    }
+    person.must_be_allowed(Act::Replay)?;
+    let now = api.clock.wall();
+    let act = move |tx: &mut Tx<'_>, letter: QueuedPosting| {
+        tx.book_by_hand(&letter.posting.key, document.trim(), now)?;
+        Ok(format!("counts as booked by {}", document.trim()))
+    };
+    on_letter(&api, person, id, "dead letter booked by hand", reason, act).await
+}
+
+/// What a correction needs.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
+pub struct CorrectionBody {
+    /// Units, where the posting is about a line. Left out: as they were.
+    quantity: Option<u32>,
+    /// Words for people at the ERP. Left out: as they were.
+    text: Option<String>,
+    /// Why, in 8 to 2000 characters.
+    reason: String,
+}
+
+/// Correct a parked posting. It stays parked; replay it then.
+#[utoipa::path(post, path = "/v1/dead-letters/{id}/correct", tag = "queue",
+    params(("id" = String, Path, description = "The posting's key; write its slashes as %2F")),
+    request_body = CorrectionBody,
+    responses((status = 200, body = Done), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem)))]
+pub(super) async fn correct(
+    State(api): State<Api>,
+    person: Person,
+    Place(id): Place,
+    mut body: Body,
+) -> Result<Json<Done>, Problem> {
+    let (quantity, text, reason) = (body.number_if_given("quantity"), body.text_if_given("text"), body.reason());
+    body.finish()?;
+    let reason = reason.ok_or_else(untold)?;
+    if quantity.is_none() && text.is_none() {
+        return Err(Problem::field("", "has neither quantity nor text: there is nothing to correct"));
+    }
+    person.must_be_allowed(Act::Replay)?;
+    let act = move |tx: &mut Tx<'_>, letter: QueuedPosting| {
+        let mut posting = letter.posting;
+        if let Some(units) = quantity {
+            let Some(line) = posting.line else {
+                return Err(StoreError::Refused(format!(
+                    "posting {} is about no line and has no quantity",
+                    posting.key
+                )));
+            };
+            let before = posting.quantity.replace(units);
+            // An ERP that books documents rather than lines goes by the sum.
+            for q in posting.total.iter_mut().filter(|q| q.line == line) {
+                q.quantity = q.quantity.saturating_sub(before.unwrap_or(0)).saturating_add(units);
+            }
+        }
+        posting.text = text.unwrap_or(posting.text);
+        tx.correct(&posting)?;
+        Ok("is corrected and stays parked".to_owned())
+    };
+    on_letter(&api, person, id, "dead letter corrected", reason, act).await
 }
 
 /// One part of the quarantine.

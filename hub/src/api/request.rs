@@ -277,6 +277,16 @@ impl Body {
         if self.fields.contains_key(name) { self.text(name) } else { None }
     }
 
+    /// Takes a whole number from 0 up, of a field that may be left out.
+    pub fn number_if_given(&mut self, name: &str) -> Option<u32> {
+        let value = self.fields.remove(name)?;
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        if number.is_none() {
+            self.wrong(name, format!("is {value}, a whole number from 0 to {} is expected", u32::MAX));
+        }
+        number
+    }
+
     /// [`Self::one_of`] for a field that may be left out.
     pub fn one_of_if_given<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         if self.fields.contains_key(name) { self.one_of(name, words) } else { None }

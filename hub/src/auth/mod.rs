@@ -146,6 +146,12 @@ impl Gatekeeper {
         self.person(name, pin).await
     }
 
+    /// How much a program may send in a minute; nothing of one that is not configured.
+    #[must_use]
+    pub fn per_minute(&self, program: &ActorName) -> u32 {
+        self.shared.tokens.iter().find(|t| t.name == *program).map_or(0, |t| t.per_minute)
+    }
+
     fn program(&self, token: &str) -> Result<Principal, AuthError> {
         // The hash of a guess says nothing of the token, so an early end of this search does not either.
         let hash = Hash32::of(token.as_bytes());
@@ -233,6 +239,7 @@ mod tests {
             name: "wms".parse().unwrap(),
             sha256: Hash32::of(b"long-token"),
             scopes: BTreeSet::from([TokenScope::EventsWms]),
+            per_minute: 10,
         };
         Gatekeeper::new(vec![ana], vec![wms])
     }

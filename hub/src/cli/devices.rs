@@ -98,7 +98,7 @@ pub(super) enum Devices {
 #[derive(Debug, Args)]
 pub(super) struct Database {
     /// Where everything is kept.
-    #[arg(long, value_name = "sqlite:PATH")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Leases {
     /// Print every lease that may still weigh on credit or stock, and the depots that have to tell theirs after a restore.
     List {
         /// Where everything is kept.
-        #[arg(long, value_name = "sqlite:PATH")]
+        #[arg(long, value_name = "DATABASE")]
         database: String,
     },
     /// Write off what of a lease its depot has not reported, so that it can be lent again. Only once it has run out.
@@ -25,7 +25,7 @@ pub(super) enum Leases {
 #[derive(Debug, Args)]
 pub(super) struct WriteOff {
     /// Where everything is kept.
-    #[arg(long, value_name = "sqlite:PATH")]
+    #[arg(long, value_name = "DATABASE")]
     database: String,
     /// The lease, as `list` names it.
     #[arg(required_unless_present = "site")]

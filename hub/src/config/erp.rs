@@ -6,7 +6,10 @@ use gatehouse_common::id::{CarrierId, DoorId, SiteId, VehicleId};
 use jiff::civil;
 
 use super::read::{Problem, Section};
-use crate::erp::odata::{Login, ODataMap};
+use crate::erp::{
+    odata::{Login, ODataMap},
+    rest::RestMap,
+};
 
 /// `[erp]`
 #[derive(Debug, Clone)]
@@ -16,6 +19,9 @@ pub struct ErpConfig {
     /// `poll_ms`: how often its changes are asked for, in milliseconds. Default 5,000.
     /// Shorter makes cancellations reach depots sooner and costs the ERP more.
     pub poll_ms: u64,
+    /// `calls_per_minute`: how many calls it allows, evenly spaced. Default 0: as many as there are.
+    /// Fewer spares it and makes news and postings slower.
+    pub calls_per_minute: u32,
     /// `[erp.sites]`: the ERP's word for each depot, such as `"WH-AUS" = "D1"`. Empty: its words are ours.
     pub sites: BTreeMap<String, SiteId>,
 }
@@ -29,6 +35,10 @@ pub enum ErpKind {
         url: String,
         /// Content of `token_file`.
         token: Secret,
+        /// `[erp.terms]`: what holds for an order that is read by a map and does not say it.
+        terms: SaleTerms,
+        /// `[erp.map]`: its paths and fields, where they are not the built-in ones.
+        map: Box<RestMap>,
     },
     /// OData V4.
     OData {
@@ -181,15 +191,19 @@ impl ErpConfig {
                 "give 100 or more",
             ));
         }
+        let calls_per_minute =
+            section.optional("calls_per_minute", "give a number, 0 for no limit", problems).unwrap_or(0);
         let sites = section.optional("sites", "give depots as \"THEIRS\" = \"OURS\"", problems).unwrap_or_default();
         section.finish(problems);
-        Some(kind?.map(|kind| Self { kind, poll_ms, sites }))
+        Some(kind?.map(|kind| Self { kind, poll_ms, calls_per_minute, sites }))
     }
 
     fn read_rest(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
         let url = read_url(section, problems);
         let token = read_secret(section, "token_file", problems);
-        Some(ErpKind::Rest { url: url?, token: token? })
+        let terms = SaleTerms::read(&mut section.section_or_empty("terms", problems), problems);
+        let map = section.optional("map", "see docs/rest.md", problems).unwrap_or_default();
+        Some(ErpKind::Rest { url: url?, token: token?, terms, map: Box::new(map) })
     }
 
     fn read_odata(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
@@ -210,6 +224,9 @@ impl ErpConfig {
         let stock = section.optional("stock", MAP, problems);
         let write = section.optional("write", MAP, problems).unwrap_or_default();
         let map = Box::new(ODataMap { document: document?, customer, stock, write });
+        for what in map.written_by_two() {
+            problems.push(section.problem("write", what, "write a field of its own, or stop reading that one"));
+        }
         Some(ErpKind::OData { url: url?, login: login?, csrf, terms, map })
     }
 
@@ -241,7 +258,7 @@ fn read_url(section: &mut Section, problems: &mut Vec<Problem>) -> Option<String
     }
 }
 
-fn read_secret(section: &mut Section, key: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
+pub(super) fn read_secret(section: &mut Section, key: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
     let path = section.path(key, "name a file that holds nothing but the secret", problems)?;
     let why = match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => format!("{} is empty", path.display()),

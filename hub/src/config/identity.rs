@@ -1,17 +1,14 @@
 //! How the hub is reached: by whom it is known, and how devices are.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
-use super::read::{Problem, Section};
+use super::read::{Beside, Problem, Section};
 
 /// `[tls]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     /// `authority_file`: key and certificate of the hub's own authority, made at first start. Default: beside the
-    /// database, with the ending `.authority.pem`.
+    /// file of SQLite, with the ending `.authority.pem`. Over PostgreSQL it must be named: every replica has the same.
     pub authority_file: PathBuf,
     /// `cert_file` and `key_file`: what `--listen` shows, in PEM. Default: a certificate of the authority.
     pub files: Option<(PathBuf, PathBuf)>,
@@ -47,7 +44,7 @@ pub struct DevicesConfig {
 impl TlsConfig {
     pub(super) fn read(
         section: &mut Section,
-        database: Option<&Path>,
+        beside: Beside<'_>,
         listen: Option<SocketAddr>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
@@ -79,7 +76,8 @@ impl TlsConfig {
         if plain && files.is_some() {
             problems.push(section.problem("cert_file", "is not used without TLS", "remove it, or plain_on_loopback"));
         }
-        let authority_file = authority_file.or_else(|| database.map(|d| d.with_extension("authority.pem")))?;
+        let authority_file =
+            authority_file.or_else(|| section.beside("authority_file", beside, "authority.pem", problems))?;
         Some(Self { authority_file, files, names: names.unwrap_or_default(), plain_on_loopback: plain })
     }
 }

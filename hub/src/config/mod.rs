@@ -7,11 +7,14 @@
 mod erp;
 mod identity;
 pub mod key;
+mod partners;
 mod people;
 mod policy;
 mod read;
+mod store;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -22,19 +25,24 @@ use gatehouse_common::id::DeviceId;
 
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
-pub use people::{Operator, Token, TokenScope};
+pub use partners::{PartnerConfig, Sends};
+pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
 pub use read::Problem;
+pub(crate) use store::read_database;
+pub use webhooks::WebhookConfig;
 
-use read::Section;
+use read::{Beside, Section};
+
+use crate::store::Location;
 
 /// Everything the hub is told. Made only by [`load`] and [`parse`].
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `--listen`: where API, console and exchange are served. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// `--database sqlite:PATH`: the file that holds everything. Its directory must exist.
-    pub database: PathBuf,
+    /// `--database`: the file or the database that holds everything.
+    pub database: Location,
     /// `[hub]`: which hub this is.
     pub hub: HubConfig,
     /// `[erp]`: the ERP. `None` for a hub without one: decisions then stay open.
@@ -43,6 +51,10 @@ pub struct Config {
     pub operators: Vec<Operator>,
     /// `[[tokens]]`: the programs that may send events.
     pub tokens: Vec<Token>,
+    /// `[[partners]]`: who sends and fetches EDI files.
+    pub partners: Vec<PartnerConfig>,
+    /// `[[webhooks]]`: who is told what.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
     /// `[tls]`: the hub's authority, and how `--listen` is served.
@@ -57,7 +69,8 @@ pub struct HubConfig {
     /// `name`: the hub's name in documents and logs. Letters, digits, `.`, `_`, `-`. Default `hub`.
     /// A second name on one database would be a second writer; never change it.
     pub name: DeviceId,
-    /// `key_file`: the private key, made at first start. Default: beside the database, with the ending `.key`.
+    /// `key_file`: the private key, made at first start. Default: beside the file of SQLite, with the ending `.key`.
+    /// Over PostgreSQL it must be named: every replica has the same.
     pub key_file: PathBuf,
 }
 
@@ -116,8 +129,13 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         toml::Table::new()
     });
     let mut root = Section::root(table, directory);
+    let beside = match &database {
+        None => Beside::Unknown,
+        Some(Location::Sqlite(path)) => Beside::File(path),
+        Some(Location::Postgresql(_)) => Beside::Nothing,
+    };
     let mut hub = root.section_or_empty("hub", &mut problems);
-    let hub = HubConfig::read(&mut hub, database.as_deref(), &mut problems);
+    let hub = HubConfig::read(&mut hub, beside, &mut problems);
     let mut section = root.optional_section("erp", &mut problems);
     let erp = section.as_mut().map(|erp| ErpConfig::read(erp, &mut problems));
     let operators: Vec<Option<Operator>> = root
@@ -130,11 +148,23 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .into_iter()
         .map(|mut token| Token::read(&mut token, &mut problems))
         .collect();
+    let partners: Vec<Option<PartnerConfig>> = root
+        .sections("partners", &mut problems)
+        .into_iter()
+        .map(|mut partner| PartnerConfig::read(&mut partner, &mut problems))
+        .collect();
+    partners::refuse_twins(partners.iter().flatten(), &mut problems);
+    let webhooks: Vec<Option<WebhookConfig>> = root
+        .sections("webhooks", &mut problems)
+        .into_iter()
+        .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
+        .collect();
+    webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
     let mut tls = root.section_or_empty("tls", &mut problems);
-    let tls = TlsConfig::read(&mut tls, database.as_deref(), listen, &mut problems);
+    let tls = TlsConfig::read(&mut tls, beside, listen, &mut problems);
     let mut devices = root.section_or_empty("devices", &mut problems);
     let devices = DevicesConfig::read(&mut devices, &mut problems);
     root.finish(&mut problems);
@@ -150,6 +180,8 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             },
             operators: operators.into_iter().collect::<Option<_>>()?,
             tokens: tokens.into_iter().collect::<Option<_>>()?,
+            partners: partners.into_iter().collect::<Option<_>>()?,
+            webhooks: webhooks.into_iter().collect::<Option<_>>()?,
             policy,
             tls: tls?,
             devices: devices?,
@@ -170,34 +202,8 @@ fn read_listen(text: &str, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
     read
 }
 
-/// The path in `sqlite:PATH`.
-/// # Errors
-/// The problem with it, among `problems`.
-pub(crate) fn read_database(text: &str, problems: &mut Vec<Problem>) -> Option<PathBuf> {
-    let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
-        problems.push(Problem::new(
-            "--database",
-            format!("{text:?} is not a database that this version knows"),
-            "give sqlite:PATH, such as sqlite:/var/lib/gatehouse/hub.db",
-        ));
-        return None;
-    };
-    let path = PathBuf::from(path);
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() || parent.is_dir() => Some(path),
-        _ => {
-            problems.push(Problem::new(
-                "--database",
-                format!("the directory of {} does not exist", path.display()),
-                "make the directory, or name another",
-            ));
-            None
-        }
-    }
-}
-
 impl HubConfig {
-    fn read(section: &mut Section, database: Option<&Path>, problems: &mut Vec<Problem>) -> Option<Self> {
+    fn read(section: &mut Section, beside: Beside<'_>, problems: &mut Vec<Problem>) -> Option<Self> {
         const NAME: &str = "use letters, digits, '.', '_' and '-'";
         let had_name = section.has("name");
         let name: Option<DeviceId> = section.optional("name", NAME, problems);
@@ -208,6 +214,7 @@ impl HubConfig {
             None if had_name => return None,
             None => DeviceId::new("hub").ok()?,
         };
-        Some(Self { name, key_file: key_file.or_else(|| database.map(|d| d.with_extension("key")))? })
+        let key_file = key_file.or_else(|| section.beside("key_file", beside, "key", problems))?;
+        Some(Self { name, key_file })
     }
 }

@@ -28,6 +28,9 @@ impl fmt::Debug for Operator {
     }
 }
 
+/// How much a program may send in a minute where nothing else is said.
+pub const EVENTS_PER_MINUTE: u32 = 6_000;
+
 /// `[[tokens]]`
 #[derive(Clone)]
 pub struct Token {
@@ -37,6 +40,8 @@ pub struct Token {
     pub sha256: Hash32,
     /// `scopes`: what it may do.
     pub scopes: BTreeSet<TokenScope>,
+    /// `events_per_minute`: how many events, positions and files it may send, 1 to 1000000. Default 6000.
+    pub per_minute: u32,
 }
 
 impl fmt::Debug for Token {
@@ -54,6 +59,12 @@ pub enum TokenScope {
     /// `events:tms`: send events about capacity and carriers.
     #[serde(rename = "events:tms")]
     EventsTms,
+    /// `positions`: tell where vehicles without an agent are.
+    #[serde(rename = "positions")]
+    Positions,
+    /// `edi`: leave files of the partner that has the token's name.
+    #[serde(rename = "edi")]
+    Edi,
     /// `read`: read everything under `/v1`.
     #[serde(rename = "read")]
     Read,
@@ -89,8 +100,16 @@ impl Token {
         const SHA256: &str = "give what `printf %s TOKEN | sha256sum` prints: 64 hexadecimal digits";
         let name = section.required("name", "give the program's name, such as \"wms\"", problems);
         let sha256: Option<Hash32> = section.required("sha256", SHA256, problems);
-        let scopes: Option<BTreeSet<TokenScope>> =
-            section.required("scopes", "list some of \"events:wms\", \"events:tms\" and \"read\"", problems);
+        let scopes: Option<BTreeSet<TokenScope>> = section.required(
+            "scopes",
+            "list some of \"events:wms\", \"events:tms\", \"positions\", \"edi\" and \"read\"",
+            problems,
+        );
+        const RATE: &str = "give a number from 1 to 1000000";
+        let per_minute: u32 = section.optional("events_per_minute", RATE, problems).unwrap_or(EVENTS_PER_MINUTE);
+        if !(1..=1_000_000).contains(&per_minute) {
+            problems.push(section.problem("events_per_minute", format!("is {per_minute}"), RATE));
+        }
         section.finish(problems);
         if scopes.as_ref().is_some_and(BTreeSet::is_empty) {
             problems.push(section.problem(
@@ -99,7 +118,7 @@ impl Token {
                 "list some, or remove it",
             ));
         }
-        Some(Self { name: name?, sha256: sha256?, scopes: scopes? })
+        Some(Self { name: name?, sha256: sha256?, scopes: scopes?, per_minute })
     }
 }
 

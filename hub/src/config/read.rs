@@ -37,6 +37,17 @@ pub fn listed(problems: &[Problem]) -> String {
     problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n")
 }
 
+/// What files lie beside that the configuration does not name.
+#[derive(Debug, Clone, Copy)]
+pub enum Beside<'a> {
+    /// A file of SQLite.
+    File(&'a Path),
+    /// Replicas that share a database share keys too, so there they are named.
+    Nothing,
+    /// Where the store is could not be read; that is told already.
+    Unknown,
+}
+
 /// A table of the file whose keys are taken out one by one; what is left at the end is unknown.
 #[derive(Debug)]
 pub struct Section {
@@ -154,6 +165,19 @@ impl Section {
     pub fn optional_path(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<PathBuf> {
         let path: PathBuf = self.optional(key, "give a path as text", problems)?;
         Some(self.directory.join(path))
+    }
+
+    /// The file that `key` names when it is left out: the one `beside` with another ending.
+    pub fn beside(&self, key: &str, beside: Beside<'_>, ending: &str, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+        match beside {
+            Beside::File(file) => Some(file.with_extension(ending)),
+            Beside::Unknown => None,
+            Beside::Nothing => {
+                let what = "is missing, and over PostgreSQL there is no file beside which it could be";
+                problems.push(self.problem(key, what, "name a file; every replica has the same"));
+                None
+            }
+        }
     }
 
     /// Whether `key` is in the file and not yet taken.

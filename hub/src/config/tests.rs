@@ -23,7 +23,7 @@ fn an_empty_file_is_a_whole_configuration() {
 
 #[test]
 fn every_problem_is_told_at_once_with_its_key_and_remedy() {
-    let line = CommandLine { listen: "0.0.0.0:8080", database: "postgres://x", file: None };
+    let line = CommandLine { listen: "0.0.0.0:8080", database: "mysql:x", file: None };
     let text = r#"
         colour = "red"
         [hub]
@@ -47,7 +47,7 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
     "#;
     let told: Vec<String> = parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
     for key in [
-        "--database: \"postgres://x\"",
+        "--database: \"mysql:x\" is not",
         "hub.name:",
         "erp.url:",
         "erp.token_file: /nonexistent/token cannot be read",
@@ -109,7 +109,7 @@ fn secrets_come_from_files_and_are_never_printed() {
     assert!(!format!("{config:?}").contains("s3cret"));
     let erp = config.erp.unwrap();
     assert_eq!(erp.sites["WH"].as_str(), "D1");
-    let ErpKind::Rest { url, token } = erp.kind else { panic!("rest") };
+    let ErpKind::Rest { url, token, .. } = erp.kind else { panic!("rest") };
     assert_eq!((url.as_str(), token.reveal()), ("http://127.0.0.1:1", "s3cret"));
     assert!(
         problems("[erp]\nkind = \"rest\"\nurl = \"http://a:b@h/\"\ntoken_file = \"x\"")[0].contains("holds a login")
@@ -174,4 +174,14 @@ fn the_settings_for_odata_that_we_hand_out_can_be_read() {
                  [erp.document]\nset = \"A\"\ncolour = \"red\"";
     let told = parse(&LINE, wrong, directory.path()).unwrap_err();
     assert!(told.iter().any(|p| p.key == "erp.document" && p.what.contains("unknown field `colour`")), "{told:?}");
+    let text = std::fs::read_to_string(format!("{root}/s4-deliveries.toml")).unwrap();
+    for (ours, theirs) in [
+        ("lines = \"ActualDeliveryQuantity\"", "lines = \"OriginalDeliveryQuantity\""),
+        ("set = { YY1_Gatehouse_DLH = \"{decision}\" }\naction", "set = { ShippingPoint = \"{decision}\" }\naction"),
+    ] {
+        let twice = text.replace(ours, theirs);
+        assert_ne!(twice, text);
+        let told = parse(&LINE, &twice, directory.path()).unwrap_err();
+        assert!(told.iter().any(|p| p.key == "erp.write" && p.what.contains("which the ERP owns")), "{told:?}");
+    }
 }

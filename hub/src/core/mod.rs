@@ -2,5 +2,7 @@
 
 pub mod joining;
 pub mod leases;
+pub mod opening;
+pub mod ownership;
 pub mod projections;
 pub mod reconcile;

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::Customer;
 use crate::config::SaleTerms;
 
-/// `[erp.order]`: where an order's fields stand. Those that are left out come from `[erp.terms]`, or are not known.
+/// `order` in the map of an ERP: where an order's fields stand. Those that are left out come from `[erp.terms]`, or are not known.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderMap {
@@ -65,7 +65,7 @@ pub struct OrderMap {
     pub line: LineMap,
 }
 
-/// `[erp.order.line]`
+/// `order.line`: where the fields of a line stand.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LineMap {
@@ -88,7 +88,7 @@ fn one() -> u32 {
     1
 }
 
-/// `[erp.customer.fields]`: where a customer's credit stands.
+/// Where a customer's credit stands.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerMap {
@@ -105,7 +105,7 @@ pub struct CustomerMap {
     pub exposure: Option<String>,
 }
 
-/// `[erp.stock.fields]`: where a stock level stands.
+/// Where a stock level stands.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StockMap {

@@ -5,8 +5,10 @@
 //! before it is sent again, since most ERPs honour no key of ours.
 
 pub mod counted;
+mod http;
 pub mod map;
 pub mod odata;
+pub mod paced;
 pub mod poll;
 pub mod post;
 pub mod rest;

@@ -118,6 +118,7 @@ pub async fn run(
     mut stop: Stop,
 ) -> Result<(), TaskError> {
     let mut changes = store.changes();
+    store.write(|tx| tx.take_back_postings()).await?;
     let mut poster = Poster::new(store, connector, clock.clone(), options);
     while !stop.is_stopped() {
         if poster.once().await? > 0 {
@@ -183,7 +184,8 @@ impl Poster {
 async fn a_posting_changes(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>) {
     loop {
         match changes.recv().await {
-            Ok(StoreChange::Posting(_)) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
+            Ok(StoreChange::Posting(_) | StoreChange::Everything)
+            | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
             Ok(_) => {}
             Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
         }

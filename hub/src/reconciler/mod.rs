@@ -42,7 +42,7 @@ const ROUNDS_MAX: usize = 12;
 
 /// Keeps every order settled until told to stop.
 /// # Errors
-/// Only if the store is stopped.
+/// If the store is stopped or away; started anew it looks at everything that is open.
 pub async fn run(store: Store, clock: Clock, bundle: Bundle, mut stop: Stop) -> Result<(), TaskError> {
     let mut reconciler = Reconciler::new(store, clock, bundle);
     while !stop.is_stopped() {
@@ -76,17 +76,26 @@ impl Reconciler {
 
     /// Takes in the decisions that came and settles every order that something changed for.
     /// # Errors
-    /// Only if the store is stopped.
+    /// If the store is stopped or away; the next time it looks at everything that is open.
     pub async fn once(&mut self) -> Result<(), StoreError> {
+        let looked = self.look().await;
+        self.started = looked.is_ok();
+        looked
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
         gather(&mut self.changes, &mut self.hints);
         let hints = std::mem::take(&mut self.hints);
-        join_cases(&self.store, &self.clock, &hints).await?;
+        let mut cases: BTreeSet<DocumentId> = hints.iter().filter_map(changed_case).collect();
+        if !self.started || hints.iter().any(missed_some) {
+            cases.extend(self.store.read(|r| r.open_cases()).await?);
+        }
+        join_cases(&self.store, &self.clock, cases).await?;
         let mut dirty = if self.started {
             affected(&self.store, hints, &mut self.read_seen).await?
         } else {
             everything_open(&self.store).await?
         };
-        self.started = true;
         dirty.extend(take_decisions(&self.store, &self.clock).await?);
         for order in dirty {
             settle_order(&self.store, &self.clock, &self.bundle, order).await?;
@@ -101,22 +110,24 @@ impl Reconciler {
     }
 }
 
+fn changed_case(hint: &Result<StoreChange, RecvError>) -> Option<DocumentId> {
+    if let Ok(StoreChange::Case(id)) = hint { Some(*id) } else { None }
+}
+
+/// Whether hints were missed, so that anything may have changed.
+fn missed_some(hint: &Result<StoreChange, RecvError>) -> bool {
+    matches!(hint, Err(_) | Ok(StoreChange::Everything))
+}
+
 /// Joins cases of one matter that run beside each other, where one of them changed.
-async fn join_cases(store: &Store, clock: &Clock, hints: &[Result<StoreChange, RecvError>]) -> Result<(), StoreError> {
-    let changed: BTreeSet<DocumentId> = hints
-        .iter()
-        .filter_map(|hint| match hint {
-            Ok(StoreChange::Case(id)) => Some(*id),
-            _ => None,
-        })
-        .collect();
+async fn join_cases(store: &Store, clock: &Clock, changed: BTreeSet<DocumentId>) -> Result<(), StoreError> {
     let now = clock.wall();
     for case in changed {
         // Most cases are alone; a look costs no commit.
         let says = store.read(move |r| to_join(r, &case, now)).await;
         match says {
             Ok(says) if says.is_empty() => continue,
-            Err(e @ StoreError::Stopped) => return Err(e),
+            Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => return Err(e),
             Err(error) => {
                 warn!(document.id = %case, %error, "case {case} cannot be looked at");
                 continue;
@@ -168,8 +179,7 @@ async fn affected(
     hints: Vec<Result<StoreChange, RecvError>>,
     read_seen: &mut Option<UtcMs>,
 ) -> Result<BTreeSet<OrderId>, StoreError> {
-    if hints.iter().any(Result::is_err) {
-        // Some hints were missed, so anything may have changed.
+    if hints.iter().any(missed_some) {
         return everything_open(store).await;
     }
     let before = *read_seen;
@@ -216,7 +226,8 @@ async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: Orde
     match is_quiet {
         Ok(true) => return Ok(()),
         Ok(false) => {}
-        Err(e @ StoreError::Stopped) => return Err(e),
+        // What may pass is tried again, with all that is open.
+        Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => return Err(e),
         Err(error) => {
             // One order that cannot be read must not keep the others from being settled.
             warn!(order = %order, %error, "order {order} cannot be reconciled");
@@ -241,7 +252,7 @@ async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: Orde
         })
         .await;
     match taken {
-        Err(e @ StoreError::Stopped) => Err(e),
+        Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => Err(e),
         Err(error) => {
             warn!(order = %order, %error, "order {order} cannot be reconciled");
             Ok(())

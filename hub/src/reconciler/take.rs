@@ -2,7 +2,7 @@
 
 use gatehouse_common::{
     bundle::Bundle,
-    case::{self, Axes, CaseState},
+    case::{self, CaseState},
     dispatch,
     id::DocumentId,
     order::Order,
@@ -13,7 +13,10 @@ use tracing::info;
 
 use super::look::Look;
 use crate::{
-    core::reconcile::{NewCase, Step},
+    core::{
+        opening::{Opening, axes_of},
+        reconcile::{NewCase, Step},
+    },
     store::{DocumentSays, StoreError, Tx},
 };
 
@@ -62,40 +65,20 @@ fn open_case(
     if tx.case_view(&new.id)?.is_some() {
         return Ok(());
     }
-    let axes = Axes {
-        time: Axes::time_of(order.window_end.since(now) / 60_000),
-        customer: Axes::customer_of(order.customer.tier),
-        money: Axes::money_of(new.money_minor, &bundle.rules.money_axis_minor),
-        safety: 0,
-    };
-    let severity = axes.severity(new.case_type);
-    let severity = new.at_least.map_or(severity, |least| severity.max(least));
-    let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
+    let axes = axes_of(order, new.money_minor, &bundle.rules.money_axis_minor, now);
     // A credit hold blocks what has not left; what a person must decide about goods that left blocks nothing.
     let blocks = dispatch.filter(|_| new.case_type == case::CaseType::CreditHold);
-    let says = vec![
-        case::Says::Opened {
-            case_type: new.case_type,
-            subject: new.subject,
-            leg: new.leg,
-            occurrence: new.occurrence,
-            site: order.site.clone(),
-            since: now,
-            summary: new.summary,
-            order: Some(order.id.clone()),
-            blocks,
-            follows: None,
-        },
-        case::Says::Classified {
-            severity,
-            axes,
-            owner: new.case_type.owner(),
-            actions: new.case_type.actions().iter().map(|action| (*action).to_owned()).collect(),
-            acknowledge_by: minutes(severity.acknowledge_minutes()),
-            resolve_by: minutes(severity.resolve_minutes()),
-            bundle: bundle.hash,
-        },
-    ];
+    let opening = Opening {
+        case_type: new.case_type,
+        subject: new.subject,
+        leg: new.leg,
+        occurrence: new.occurrence,
+        site: order.site.clone(),
+        summary: new.summary,
+        order: Some(order.id.clone()),
+        blocks,
+    };
+    let says = opening.says(axes, new.at_least, bundle.hash, now);
     tx.write_entries(&new.id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| ())
 }
 

@@ -13,13 +13,17 @@ use super::{
 pub(super) const LEDGER_EPOCH: &str = "ledger.epoch";
 const ACTOR_EPOCH: &str = "actor.epoch";
 const HLC: &str = "hlc";
+/// The life of the ledger that was restored from a backup; the one that runs began with it.
+pub(super) const RESTORED_FROM: &str = "ledger.restored_from";
+/// Where the store went; it is not opened here again.
+const MOVED_TO: &str = "moved_to";
 
 /// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch. Returns the actor epoch.
 pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     sql.begin_writing()?;
     let begun = begin_in(sql, now);
     match &begun {
-        Ok(_) => sql.commit().map_err(|e| StoreError::NotWritten(e.why))?,
+        Ok(_) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why))?,
         Err(_) => sql.give_up(),
     }
     begun
@@ -27,6 +31,9 @@ pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
 
 fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     let reader = Reader { sql };
+    if let Some(place) = reader.cursor(MOVED_TO)? {
+        return Err(StoreError::Refused(format!("this store was moved to {place}; serve that")));
+    }
     let epoch = reader.cursor(ACTOR_EPOCH)?.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).saturating_add(1);
     // One that the store has forgotten, since it is an older copy put back, is not taken a second time.
     let epoch = epoch.max(u32::try_from(now.0 / 1_000).unwrap_or(0));
@@ -39,8 +46,11 @@ fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
         params![epoch],
     )?;
     lives::begin(sql, now)?;
-    // What was handed to the queue's worker before the stop may have reached the ERP: it is asked for first.
-    sql.execute("UPDATE postings SET claimed = 0 WHERE claimed = 1", params![])?;
+    if sql.postgres().is_none() {
+        // What was handed out before the stop may have reached the ERP: it is asked for first. Among replicas
+        // another may have it under way.
+        sql.execute("UPDATE postings SET claimed = 0 WHERE claimed <> 0", params![])?;
+    }
     Ok(epoch)
 }
 
@@ -57,7 +67,37 @@ pub(super) fn put(sql: &Connection, name: &str, value: &str) -> Result<(), Store
     Ok(())
 }
 
+/// A restored store begins another life of the ledger, and names the one that it was.
+pub(super) fn mark_restored(sql: &Connection) -> Result<(), StoreError> {
+    let before = Reader { sql }.ledger_epoch()?;
+    marked(sql, &[(RESTORED_FROM, &before.0.to_string()), (LEDGER_EPOCH, &fresh_epoch().to_string())])
+}
+
+/// A store that was moved is not opened here again.
+pub(super) fn mark_moved(sql: &Connection, place: &str) -> Result<(), StoreError> {
+    marked(sql, &[(MOVED_TO, place)])
+}
+
+fn marked(sql: &Connection, marks: &[(&str, &str)]) -> Result<(), StoreError> {
+    sql.begin_writing()?;
+    match marks.iter().try_for_each(|(name, value)| put(sql, name, value)) {
+        Ok(()) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why)),
+        Err(e) => {
+            sql.give_up();
+            Err(e)
+        }
+    }
+}
+
 impl Reader<'_> {
+    /// Which life of the ledger was restored from a backup last; none if none ever was. The one that runs began then.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn restored_from(&self) -> Result<Option<LedgerEpoch>, StoreError> {
+        let epoch = self.cursor(RESTORED_FROM)?.map(|text| row::parse("cursors", &text)).transpose()?;
+        Ok(epoch.map(LedgerEpoch))
+    }
+
     /// The value kept under `name`, such as how far a poll of the ERP has got.
     /// # Errors
     /// [`StoreError::Sql`].

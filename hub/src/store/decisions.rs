@@ -85,6 +85,20 @@ impl Reader<'_> {
         self.decisions_where("n > ?1 ORDER BY n LIMIT ?2", params![row::to_sql(n), limit as i64])
     }
 
+    /// Reads every decision and every fork against its checksum.
+    pub(super) fn verify_decisions(&self) -> Result<(), StoreError> {
+        let mut last = 0;
+        while let Some(decision) = self.decisions_after(last, 500)?.last() {
+            last = decision.n;
+        }
+        let devices: Vec<String> =
+            self.sql.query("SELECT DISTINCT device FROM forks ORDER BY device", params![], |r| r.get(0))?;
+        for device in devices {
+            self.forks_of(&row::parse("forks", &device)?)?;
+        }
+        Ok(())
+    }
+
     /// The decision with this name.
     /// # Errors
     /// [`StoreError::Damaged`] if it is.

@@ -81,6 +81,28 @@ impl Reader<'_> {
         Ok(Some((kind, document, through)))
     }
 
+    /// How many documents have a stored state that is damaged.
+    pub(super) fn snapshots_damaged(&self) -> Result<u64, StoreError> {
+        let (mut last, mut damaged) = (String::new(), 0);
+        loop {
+            let page = self.sql.query(
+                "SELECT document, snapshot, checksum FROM documents WHERE document > ?1 ORDER BY document LIMIT 200",
+                params![last],
+                |r| {
+                    let (document, snapshot): (String, Vec<u8>) = (r.get("document")?, r.get("snapshot")?);
+                    let sum: Vec<u8> = r.get("checksum")?;
+                    let is_sound = row::verify("documents", &document, &[&snapshot], &sum).is_ok();
+                    Ok::<_, StoreError>((document, is_sound))
+                },
+            )?;
+            damaged += page.iter().filter(|(_, is_sound)| !is_sound).count() as u64;
+            match page.into_iter().last() {
+                Some((document, _)) => last = document,
+                None => return Ok(damaged),
+            }
+        }
+    }
+
     /// A document with everything that was committed of it.
     /// # Errors
     /// [`StoreError::Damaged`] if a chunk of it is.

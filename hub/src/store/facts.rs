@@ -11,6 +11,7 @@ use gatehouse_common::{
 };
 
 use super::{Reader, Scope, StoreChange, StoreError, Tx, row, sql::params};
+use crate::core::ownership::{field_of, may_say};
 
 /// Depots are told anew how old a source is once it was heard this much later, in milliseconds.
 const SOURCES_STEP_MS: i64 = 10_000;
@@ -102,6 +103,12 @@ impl Tx<'_> {
     }
 
     fn keep_fact(&mut self, report: &Report, device: Option<&DeviceId>, received: &Moment) -> Result<bool, StoreError> {
+        if !may_say(&report.key, report.source) {
+            let (field, source) = (field_of(&report.key), report.source.as_str());
+            return Err(StoreError::Refused(format!(
+                "{field} is not for the {source} to say; /v1/ownership lists whose it is"
+            )));
+        }
         let mut key = serde_json::to_string(&report.key)?;
         if let (FactKey::Dock { .. }, Some(device)) = (&report.key, device) {
             // Two depots may both have a door 3.

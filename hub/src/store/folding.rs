@@ -99,6 +99,8 @@ impl Store {
             for id in r.behind(BATCH + skip.len())?.into_iter().filter(|id| !skip.contains(id)) {
                 match r.fold_one(&id) {
                     Ok(one) => folded.extend(one),
+                    // No fault of this document.
+                    Err(e @ (StoreError::NotWritten(_) | StoreError::Stopped)) => return Err(e),
                     Err(e) => errors.push((id, e)),
                 }
             }
@@ -133,7 +135,7 @@ pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
             tokio::select! {
                 () = stop.stopped() => return Ok(()),
                 change = changes.recv() => match change {
-                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_)) | Err(RecvError::Lagged(_)) => break,
+                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_) | StoreChange::Everything) | Err(RecvError::Lagged(_)) => break,
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 }

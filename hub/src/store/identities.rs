@@ -1,4 +1,4 @@
-//! Invitations, certificates, who was cut off, nonces: what stands between a device's name and its word.
+//! Invitations, certificates, who was cut off: what stands between a device's name and its word.
 //!
 //! Secrets are not here: of an invitation the hash, of a certificate what everybody may see.
 
@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     id::{DeviceId, Hash32},
     seal::PublicKey,
-    sync::exchange::SKEW_MAX_MS,
     time::UtcMs,
 };
 use serde::Serialize;
@@ -17,9 +16,6 @@ use super::{
     sql::{Row, params},
     turn::Numbered,
 };
-
-/// A nonce is kept for as long as its exchange could be repeated: it may have been ahead and may come late.
-const NONCE_KEPT_MS: i64 = 2 * SKEW_MAX_MS;
 
 /// Someone who was invited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +77,6 @@ pub struct Revoked {
     pub at: UtcMs,
     /// Why, as the administrator said.
     pub why: String,
-}
-
-/// How often something was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RefusedCount {
-    /// What, such as `quota`.
-    pub what: String,
-    /// How often, as far as it was written down.
-    pub times: u64,
-    /// When last.
-    pub last: UtcMs,
 }
 
 const CERTIFICATE: &str = "serial, device, line_key, from_ms, until_ms, pem, superseded_ms";
@@ -238,19 +223,6 @@ impl Reader<'_> {
             Ok((row::from_sql(r.get("n")?), row::parse("cuts", &r.get::<String>("device")?)?))
         })
     }
-
-    /// How often this device was refused what.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn refusals_of(&self, who: &str) -> Result<Vec<RefusedCount>, StoreError> {
-        self.sql.query("SELECT what, times, last_ms FROM refusals WHERE who = ?1 ORDER BY what", params![who], |r| {
-            Ok(RefusedCount {
-                what: r.get("what")?,
-                times: row::from_sql(r.get("times")?),
-                last: UtcMs(r.get("last_ms")?),
-            })
-        })
-    }
 }
 
 impl Tx<'_> {
@@ -354,31 +326,6 @@ impl Tx<'_> {
         self.sql.execute(
             "UPDATE devices SET adopt_until_ms = ?2 WHERE device = ?1 AND revoked_ms IS NULL",
             params![device.as_str(), until.0],
-        )?;
-        Ok(())
-    }
-
-    /// Remembers a nonce of a signed exchange, and forgets those that are of no use any more. False if the device
-    /// used it before.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn take_nonce(&mut self, device: &DeviceId, nonce: &str, now: UtcMs) -> Result<bool, StoreError> {
-        self.sql.execute("DELETE FROM nonces WHERE at_ms < ?1", params![now.0.saturating_sub(NONCE_KEPT_MS)])?;
-        let taken = self.sql.execute(
-            "INSERT INTO nonces (device, nonce, at_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![device.as_str(), nonce, now.0],
-        )?;
-        Ok(taken > 0)
-    }
-
-    /// Adds `times` to what `who` was refused.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn count_refusal(&mut self, who: &str, what: &str, times: u64, now: UtcMs) -> Result<(), StoreError> {
-        self.sql.execute(
-            "INSERT INTO refusals (who, what, times, last_ms) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (who, what) DO UPDATE SET times = refusals.times + ?3, last_ms = ?4",
-            params![who, what, row::to_sql(times), now.0],
         )?;
         Ok(())
     }

@@ -186,6 +186,27 @@ impl Reader<'_> {
         )?))
     }
 
+    /// Reads the whole ledger against its checksums.
+    pub(super) fn verify_ledger(&self) -> Result<(), StoreError> {
+        let mut last: i64 = 0;
+        loop {
+            let page = self.sql.query(
+                "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+                  WHERE position > ?1 ORDER BY position LIMIT 500",
+                params![last],
+                |r| {
+                    let position = r.get("position")?;
+                    Stored::read(r)?.open(position)?;
+                    Ok::<_, StoreError>(position)
+                },
+            )?;
+            match page.last() {
+                Some(position) => last = *position,
+                None => return Ok(()),
+            }
+        }
+    }
+
     fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
         Ok(self.sql.optional(
             "SELECT position FROM ledger WHERE document = ?1 AND hash = ?2",

@@ -26,9 +26,7 @@ const DAY_MS: i64 = 24 * 3_600_000;
 
 /// When the present life of the ledger began by a restore; not there in its first.
 const RESTORED: &str = "ledger.restored";
-/// The life that was restored, as the program that restores writes it down.
-const RESTORED_FROM: &str = "ledger.restored_from";
-/// The same, once the hub has done what follows from it.
+/// The life that was restored ([`Reader::restored_from`]), once the hub has done what follows from it.
 const RESTORE_SEEN: &str = "ledger.restore_seen";
 
 /// The run in which a device was believed without a proof.
@@ -37,8 +35,9 @@ const BELIEVED: &str = "ledger.believed_in";
 /// Does what follows from a restore, at the first start after it.
 pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
     let reader = Reader { sql };
-    let from = reader.cursor(RESTORED_FROM)?;
-    if from.is_none() || from == reader.cursor(RESTORE_SEEN)? {
+    let Some(from) = reader.restored_from()? else { return Ok(()) };
+    let from = from.0.to_string();
+    if reader.cursor(RESTORE_SEEN)?.as_ref() == Some(&from) {
         return Ok(());
     }
     // Whatever the store holds to be unsent may have been sent by the life that is forgotten, and is asked for first.
@@ -50,7 +49,7 @@ pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
     sql.execute("DELETE FROM outbox_marks", params![])?;
     sql.execute("DELETE FROM marks", params![])?;
     cursors::put(sql, RESTORED, &now.0.to_string())?;
-    cursors::put(sql, RESTORE_SEEN, &from.unwrap_or_default())
+    cursors::put(sql, RESTORE_SEEN, &from)
 }
 
 /// What devices may forget.
@@ -171,7 +170,7 @@ impl Tx<'_> {
         let before = self.ledger_epoch()?;
         let epoch = cursors::fresh_epoch();
         self.set_cursor(cursors::LEDGER_EPOCH, &epoch.to_string())?;
-        self.set_cursor(RESTORED_FROM, &before.0.to_string())?;
+        self.set_cursor(cursors::RESTORED_FROM, &before.0.to_string())?;
         begin(self.sql, now)?;
         Ok(LedgerEpoch(epoch))
     }

@@ -1,58 +1,69 @@
-//! What the hub remembers, in one SQLite file.
+//! What the hub remembers: in one SQLite file, or in a PostgreSQL that several replicas share.
 //!
-//! Everything is written by one thread ([`writer`]), many callers to a commit; readers open the file
-//! themselves and never wait. In: closures over [`Tx`] and [`Reader`]. Out: their results, after the
+//! Everything is written by one thread ([`writer`]), many callers to a commit, replica after replica; readers
+//! have connections of their own and see one state each. In: closures over [`Tx`] and [`Reader`]. Out: their results, after the
 //! commit, and [`StoreChange`]s for those who wait for something new.
 //! Ground (the ledger, decisions, the audit) only grows; each row has a checksum that is verified
 //! when it is read. Everything else can be derived from it.
 
 mod alike;
 pub mod audit;
+pub mod claims;
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod cursors;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
+pub mod edi;
+pub mod exchanges;
 pub mod facts;
 pub mod folding;
 pub mod identities;
 pub mod leases;
 pub mod ledger;
+pub mod letters;
+mod listing;
 pub mod lives;
+mod location;
 mod migrations;
+pub mod moving;
+mod news;
 pub mod orders;
 pub mod quarantine;
 pub mod queue;
+mod readers;
 pub mod recon;
 mod row;
 pub mod sql;
+mod tables;
 pub mod tracks;
 mod turn;
+pub mod webhooks;
 mod writer;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    ops::Deref,
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, fmt, ops::Deref, path::Path, str::FromStr, sync::Arc};
 
 use gatehouse_common::{
     document::{Actor, ActorKind, Document, DocumentError},
     id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
     time::{Hlc, UtcMs},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 pub use audit::AuditEntry;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
-pub use identities::{Certificate, Invited, RefusedCount, Revoked};
+pub use edi::{EdiFile, EdiWord};
+pub use exchanges::{RefusedCount, Run};
+pub use identities::{Certificate, Invited, Revoked};
 pub use ledger::FeedRow;
+pub use location::Location;
 pub use quarantine::Quarantined;
 pub use recon::ReconFilter;
+pub use sql::{Password, PostgresOptions};
 
 use sql::Connection;
 
@@ -62,14 +73,16 @@ pub enum StoreError {
     /// The store was stopped, or a write to its disk did not survive. Restart the hub.
     #[error("store is stopped")]
     Stopped,
-    /// Nothing was written: the file is busy, or its disk is full. Try again.
+    /// Nothing was written, as far as is known, or nothing was read: the store is busy, away, or its disk is full. Try
+    /// again; each write can be made again, and changes nothing if it was made after all.
     #[error("store did not write: {0}")]
     NotWritten(String),
-    /// Another program made this file, or a newer version of this one. Nothing was written.
-    #[error("store at {path}: {why}")]
+    /// Another program made this store, or a newer version of this one, or it does not keep what it confirms.
+    /// Nothing was written.
+    #[error("store at {place}: {why}")]
     Foreign {
-        /// Which file.
-        path: PathBuf,
+        /// Which one.
+        place: String,
         /// What is wrong with it.
         why: String,
     },
@@ -94,17 +107,24 @@ pub enum StoreError {
     Json(#[from] serde_json::Error),
     /// The database refused; the closure's work is undone.
     #[error("store refused: {0}")]
-    Sql(#[from] sql::Error),
+    Sql(#[source] sql::Error),
+}
+
+impl From<sql::Error> for StoreError {
+    fn from(error: sql::Error) -> Self {
+        // A database that is away is no reason to leave anything out: whoever asked tries again.
+        if error.may_pass() { Self::NotWritten(error.to_string()) } else { Self::Sql(error) }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error.into())
+        sql::Error::from(error).into()
     }
 }
 
 /// Who gets a row of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// The devices of a depot.
     Site(SiteId),
@@ -133,7 +153,7 @@ impl FromStr for Scope {
 }
 
 /// Something that was committed, for those who wait for it. A hint: whoever missed some reads again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreChange {
     /// A scope has a new row in its feed.
     Feed(Scope),
@@ -161,6 +181,10 @@ pub enum StoreChange {
     Source,
     /// Something went into quarantine.
     Quarantine,
+    /// Others wrote more than can be told: whoever waits reads again.
+    Everything,
+    /// Something came from a partner, or is to go to one.
+    Partner,
 }
 
 /// The store. Copies share it.
@@ -170,11 +194,22 @@ pub struct Store {
 }
 
 struct Shared {
-    path: PathBuf,
+    location: Location,
     actor: Actor,
     writer: writer::Writer,
-    readers: Mutex<Vec<Connection>>,
+    readers: readers::Readers,
     changes: broadcast::Sender<StoreChange>,
+    _news: Option<news::News>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let idle = self.readers.drain();
+        if self.location.is_shared() && !idle.is_empty() {
+            // Ending a connection waits for the network, which a thread of async code must not.
+            std::thread::spawn(move || drop(idle));
+        }
+    }
 }
 
 /// Reads what was committed; inside a write also what that write has done.
@@ -241,38 +276,66 @@ impl DocumentCache {
 }
 
 impl Store {
-    /// Opens the store of the hub called `name`, or makes it. Each opening is a new actor of the hub,
-    /// so that no two changes ever share actor and number, whatever was restored from where.
+    /// Opens the store of the hub called `name` in the SQLite file at `path`; see [`Self::open_at`].
     /// # Errors
-    /// [`StoreError::Foreign`] names what is wrong with the file; [`StoreError::Sql`] if it cannot be opened.
+    /// As [`Self::open_at`].
     pub fn open(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
-        Self::open_after(path, name, UtcMs(0))
+        Self::open_at(&Location::Sqlite(path.to_owned()), name)
     }
 
-    /// As [`Self::open`], at `now`. The actor's epoch is then never below the seconds of that time: one that the store
+    /// Opens the store of the hub called `name`, or makes it. Each opening is a new actor of the hub,
+    /// so that no two changes ever share actor and number, whatever was restored from where. It blocks.
+    /// # Errors
+    /// [`StoreError::Foreign`] names what is wrong with the store; [`StoreError::Sql`] if it cannot be opened.
+    pub fn open_at(location: &Location, name: &DeviceId) -> Result<Self, StoreError> {
+        Self::open_after(location, name, UtcMs(0))
+    }
+
+    /// As [`Self::open_at`], at `now`. The actor's epoch is then never below the seconds of that time: one that the store
     /// has forgotten, since it is an older copy put back, is not taken a second time.
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_after(path: &Path, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
-        let connection = Connection::open_sqlite(path)?;
+    /// As [`Self::open_at`].
+    pub fn open_after(location: &Location, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
+        let connection = location.open()?;
         let epoch = cursors::begin(&connection, now)?;
-        Self::over(connection, path, name, epoch)
+        Self::over(connection, location, name, epoch)
     }
 
     /// Opens the store beside a hub that may be running, for tools. It begins nothing, so it may write no entries.
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_beside(path: &Path, name: &DeviceId) -> Result<Self, StoreError> {
-        Self::over(Connection::open_sqlite(path)?, path, name, 0)
+    /// As [`Self::open_at`].
+    pub fn open_beside(location: &Location, name: &DeviceId) -> Result<Self, StoreError> {
+        Self::over(location.open()?, location, name, 0)
     }
 
-    fn over(connection: Connection, path: &Path, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
+    fn over(connection: Connection, location: &Location, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
         let site = SiteId::new(name.as_str()).map_err(|e| StoreError::Refused(e.to_string()))?;
         let actor = Actor { kind: ActorKind::Hub, site, device: name.clone(), epoch };
         let (changes, _) = broadcast::channel(4096);
-        let writer = writer::Writer::start(connection, actor.clone(), changes.clone())?;
-        let shared = Shared { path: path.to_owned(), actor, writer, readers: Mutex::default(), changes };
+        // Tools have no epoch of their own, and each must know its own turns.
+        let by = format!("{actor}/{:016x}", rand::random::<u64>());
+        let news = if location.is_shared() {
+            Some(news::News::start(location.clone(), by.clone(), changes.clone())?)
+        } else {
+            None
+        };
+        let told = location.is_shared().then_some(by);
+        let writer = writer::Writer::start(connection, actor.clone(), told, changes.clone())?;
+        let shared = Shared {
+            location: location.clone(),
+            actor,
+            writer,
+            readers: readers::Readers::default(),
+            changes,
+            _news: news,
+        };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether other replicas may write to it at the same time.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.location.is_shared()
     }
 
     /// Runs `work` in a transaction and returns its result once that is on disk.
@@ -324,20 +387,7 @@ impl Store {
     /// # Errors
     /// Whatever `work` returned.
     pub fn read_now<T>(&self, work: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let kept = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => Connection::open_sqlite_reader(&self.shared.path)?,
-        };
-        // One view of the store for the whole closure, however many queries it runs.
-        connection.begin_reading()?;
-        let result = work(&Reader { sql: &connection });
-        connection.end_reading()?;
-        let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < 16 {
-            readers.push(connection);
-        }
-        result
+        self.shared.readers.read(&self.shared.location, work)
     }
 
     /// What is committed from now on, as hints. A receiver that lags reads the store again.

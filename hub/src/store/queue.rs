@@ -163,6 +163,15 @@ impl Tx<'_> {
         Ok(added > 0)
     }
 
+    /// What was handed out and of which nothing was heard may have reached the ERP: it is asked for first. Only who
+    /// alone hands out may say so.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn take_back_postings(&mut self) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE postings SET claimed = 0 WHERE claimed <> 0", params![])?;
+        Ok(())
+    }
+
     /// Hands out postings that are due, at most `limit` and one per order: the first of each that is not
     /// applied. Each is returned as it stood and stands as in doubt from now on, until [`Self::finish`],
     /// [`Self::retry`] or [`Self::bury`] says what came of it. One that was queued counts as sent now.
@@ -181,8 +190,8 @@ impl Tx<'_> {
         for queued in &due {
             self.sql.execute(
                 "UPDATE postings SET sent_ms = CASE state WHEN 'queued' THEN ?2 ELSE sent_ms END,
-                    state = 'in_doubt', claimed = 1 WHERE key = ?1",
-                params![queued.posting.key, now.0],
+                    state = 'in_doubt', claimed = ?3 WHERE key = ?1",
+                params![queued.posting.key, now.0, self.claim_mark()],
             )?;
         }
         Ok(due)
@@ -202,7 +211,8 @@ impl Tx<'_> {
 
     /// It is tried again, not before `next_try`. `state` is [`PostingState::Queued`] only if the ERP certainly
     /// does not have it; otherwise it is asked for first. `counts` says whether the try reached the ERP and is
-    /// one of those after which it is given up. One that is no longer wanted is withdrawn instead of queued.
+    /// one of those after which it is given up. One that is no longer wanted is withdrawn instead of queued. One that
+    /// another has under way by now is left as it is.
     /// # Errors
     /// [`StoreError::Refused`] if there is no such posting.
     pub fn retry(
@@ -216,8 +226,9 @@ impl Tx<'_> {
         let state = if state == PostingState::Queued { state } else { PostingState::InDoubt };
         self.sql.execute(
             "UPDATE postings SET state = CASE WHEN ?2 = 'queued' AND is_wanted = 0 THEN 'withdrawn' ELSE ?2 END,
-                claimed = 0, attempts = attempts + ?5, next_try_ms = ?3, last_error = ?4 WHERE key = ?1",
-            params![key, state.as_str(), next_try.0, error, counts],
+                claimed = 0, attempts = attempts + ?5, next_try_ms = ?3, last_error = ?4
+              WHERE key = ?1 AND claimed IN (0, ?6)",
+            params![key, state.as_str(), next_try.0, error, counts, self.claim_mark()],
         )?;
         self.posting_changed(key)
     }
@@ -241,8 +252,9 @@ impl Tx<'_> {
     /// [`StoreError::Refused`] if there is no such posting.
     pub fn bury(&mut self, key: &str, reason: &str) -> Result<(), StoreError> {
         self.sql.execute(
-            "UPDATE postings SET state = 'dead', claimed = 0, attempts = attempts + 1, last_error = ?2 WHERE key = ?1",
-            params![key, reason],
+            "UPDATE postings SET state = 'dead', claimed = 0, attempts = attempts + 1, last_error = ?2
+              WHERE key = ?1 AND claimed IN (0, ?3)",
+            params![key, reason, self.claim_mark()],
         )?;
         self.posting_changed(key)
     }
@@ -260,6 +272,41 @@ impl Tx<'_> {
             return Err(StoreError::Refused(format!("no parked posting {key}")));
         }
         self.posting_changed(key)
+    }
+
+    /// A person booked a parked posting at the ERP by hand: it is never sent, and those behind it go on.
+    /// # Errors
+    /// [`StoreError::Refused`] if no posting with this key is parked.
+    pub fn book_by_hand(&mut self, key: &str, document: &str, now: UtcMs) -> Result<(), StoreError> {
+        let changed = self.sql.execute(
+            "UPDATE postings SET state = 'applied', claimed = 0, applied_ms = ?2, document = ?3
+              WHERE key = ?1 AND state = 'dead'",
+            params![key, now.0, document],
+        )?;
+        if changed == 0 {
+            return Err(StoreError::Refused(format!("no parked posting {key}")));
+        }
+        self.posting_changed(key)
+    }
+
+    /// A person corrects a parked posting; it stays parked until it is replayed. Its key, its order and its kind stay.
+    /// # Errors
+    /// [`StoreError::Refused`] if no posting with this key is parked.
+    pub fn correct(&mut self, posting: &Posting) -> Result<(), StoreError> {
+        let changed = self.sql.execute(
+            "UPDATE postings SET quantity = ?2, body = ?3 WHERE key = ?1 AND state = 'dead'",
+            params![posting.key, posting.quantity, serde_json::to_string(posting)?],
+        )?;
+        if changed == 0 {
+            return Err(StoreError::Refused(format!("no parked posting {}", posting.key)));
+        }
+        self.posting_changed(&posting.key)
+    }
+
+    /// What is written on a posting that this start of the hub has under way: what another says of it later, who had
+    /// it before and was too slow, no longer counts.
+    fn claim_mark(&self) -> i64 {
+        i64::from(self.actor.epoch.max(1))
     }
 
     fn posting_changed(&mut self, key: &str) -> Result<(), StoreError> {

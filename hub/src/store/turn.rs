@@ -24,6 +24,18 @@ pub(crate) enum Numbered {
 
 const TABLES: usize = 8;
 
+/// The tables, each with the column of its numbers.
+pub(super) const NUMBERED: [(&str, &str); TABLES] = [
+    ("ledger", "position"),
+    ("feed", "position"),
+    ("decisions", "n"),
+    ("postings", "n"),
+    ("quarantine", "position"),
+    ("audit", "n"),
+    ("forks", "n"),
+    ("cuts", "n"),
+];
+
 /// A turn to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Turn {

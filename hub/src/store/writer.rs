@@ -15,10 +15,10 @@ use std::{
 
 use gatehouse_common::document::Actor;
 use tokio::sync::broadcast;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
-    DocumentCache, Reader, StoreChange, StoreError, Tx,
+    DocumentCache, Reader, StoreChange, StoreError, Tx, news,
     sql::{Connection, NotCommitted},
     turn::Turn,
 };
@@ -29,13 +29,17 @@ const BATCH_MAX: usize = 256;
 const BATCH_TIME_MAX: Duration = Duration::from_millis(20);
 /// Most closures that wait; callers beyond that wait in turn.
 const WAITING_MAX: usize = 4096;
+/// How long a turn is tried for before all who wait are told that nothing was written.
+const TURN_WITHIN: Duration = Duration::from_secs(15);
+/// How long a try that failed at once is followed by none.
+const TURN_AGAIN: Duration = Duration::from_millis(250);
 
 /// What became of a commit.
 type Commit = Result<(), (bool, String)>;
 /// Answers a caller once the commit's fate is known.
 type Answer = Box<dyn FnOnce(&Commit) + Send>;
-/// A caller's work. False: it is to be undone.
-type Job = Box<dyn FnOnce(&mut Tx<'_>) -> (bool, Answer) + Send>;
+/// A caller's work, or without a transaction only its answer. False: it is to be undone.
+type Job = Box<dyn FnOnce(Option<&mut Tx<'_>>) -> (bool, Answer) + Send>;
 
 pub(super) struct Writer {
     jobs: SyncSender<Job>,
@@ -52,11 +56,13 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         actor: Actor,
+        told_as: Option<String>,
         changes: broadcast::Sender<StoreChange>,
     ) -> Result<Self, StoreError> {
         let (jobs, waiting) = sync_channel(WAITING_MAX);
         let state = Arc::new(State::default());
-        let thread = Thread { connection, actor, changes, state: state.clone(), cache: DocumentCache::default() };
+        let cache = DocumentCache::default();
+        let thread = Thread { connection, actor, told_as, changes, state: state.clone(), cache, turns: None };
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || thread.run(&waiting))
@@ -77,17 +83,20 @@ impl Writer {
             return Err(StoreError::Stopped);
         }
         let job: Job = Box::new(move |tx| {
-            let result = work(tx);
-            let answer: Answer = match result {
-                Ok(value) => {
+            let not_written = |commit: &Commit| match commit {
+                Ok(()) | Err((true, _)) => StoreError::Stopped,
+                Err((false, why)) => StoreError::NotWritten(why.clone()),
+            };
+            let answer: Answer = match tx.map(work) {
+                Some(Ok(value)) => {
                     let answer: Answer = Box::new(move |commit| match commit {
                         Ok(()) => answer(Ok(value)),
-                        Err((true, _)) => answer(Err(StoreError::Stopped)),
-                        Err((false, why)) => answer(Err(StoreError::NotWritten(why.clone()))),
+                        lost => answer(Err(not_written(lost))),
                     });
                     return (true, answer);
                 }
-                Err(refused) => Box::new(move |_| answer(Err(refused))),
+                Some(Err(refused)) => Box::new(move |_| answer(Err(refused))),
+                None => Box::new(move |commit| answer(Err(not_written(commit)))),
             };
             (false, answer)
         });
@@ -106,9 +115,13 @@ impl Writer {
 struct Thread {
     connection: Connection,
     actor: Actor,
+    /// The name by which other replicas know its turns; none if there are no others.
+    told_as: Option<String>,
     changes: broadcast::Sender<StoreChange>,
     state: Arc<State>,
     cache: DocumentCache,
+    /// How many turns there were after its own last one.
+    turns: Option<i64>,
 }
 
 impl Thread {
@@ -118,22 +131,46 @@ impl Thread {
                 // The answer is dropped, which its caller reads as "stopped".
                 continue;
             }
-            if let Err(e) = self.batch(first, waiting) {
-                error!(error = %e, "store cannot begin a transaction: {e}");
+            self.batch(first, waiting);
+        }
+    }
+
+    /// Takes the turn; tries for a while when the store is away.
+    fn take_turn(&mut self) -> Result<Turn, StoreError> {
+        let until = Instant::now() + TURN_WITHIN;
+        loop {
+            let taken = match self.connection.begin_writing() {
+                Ok(()) => Turn::take(&self.connection).inspect_err(|_| self.connection.give_up()),
+                Err(e) => Err(e.into()),
+            };
+            match taken {
+                Err(e) if self.told_as.is_some() && Instant::now() < until => {
+                    warn!(error = %e, "the turn to write cannot be had for now: {e}");
+                    std::thread::sleep(TURN_AGAIN);
+                }
+                taken => return taken,
             }
         }
     }
 
-    fn batch(&mut self, first: Job, waiting: &Receiver<Job>) -> Result<(), StoreError> {
-        let started = Instant::now();
-        self.connection.begin_writing()?;
-        let mut turn = match Turn::take(&self.connection) {
+    fn batch(&mut self, first: Job, waiting: &Receiver<Job>) {
+        let mut turn = match self.take_turn() {
             Ok(turn) => turn,
             Err(e) => {
-                self.connection.give_up();
-                return Err(e);
+                error!(error = %e, "store cannot begin a transaction: {e}");
+                // All who wait are told at once; else each would wait as long as the first did.
+                let refused = Err((false, e.to_string()));
+                for job in std::iter::once(first).chain(waiting.try_iter()) {
+                    job(None).1(&refused);
+                }
+                return;
             }
         };
+        if self.turns != Some(turn.before) {
+            // Someone else wrote since: what is in hand may be old.
+            self.cache = DocumentCache::default();
+        }
+        let started = Instant::now();
         let mut answers = Vec::new();
         let mut changes = Vec::new();
         let mut next = Some(first);
@@ -146,7 +183,7 @@ impl Thread {
             let go_on = !undone && answers.len() < BATCH_MAX && started.elapsed() < BATCH_TIME_MAX;
             next = if go_on { waiting.try_recv().ok() } else { None };
         }
-        let commit = self.commit(&turn);
+        let commit = self.commit(&turn, &changes);
         if commit.is_err() {
             changes.clear();
         }
@@ -158,7 +195,6 @@ impl Thread {
         for answer in answers {
             answer(&commit);
         }
-        Ok(())
     }
 
     /// Runs one closure under a savepoint. None when it panicked: its caller then hears "stopped".
@@ -176,7 +212,7 @@ impl Thread {
             cache: &mut self.cache,
             changes: Vec::new(),
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| job(&mut tx)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(Some(&mut tx))));
         let said = std::mem::take(&mut tx.changes);
         let keep = matches!(outcome, Ok((true, _)));
         if keep {
@@ -201,32 +237,47 @@ impl Thread {
         }
     }
 
-    fn commit(&mut self, turn: &Turn) -> Commit {
+    fn commit(&mut self, turn: &Turn, changes: &[StoreChange]) -> Commit {
+        // Until the commit is known to be on disk, what the closures left in memory describes nothing.
+        let cache = std::mem::take(&mut self.cache);
+        self.turns = None;
         if self.connection.is_undone() {
-            self.cache = DocumentCache::default();
+            self.connection.give_up();
             error!("store undid a transaction; its disk may be full");
             return Err((false, "the transaction was undone; the disk may be full".to_owned()));
         }
-        if let Err(e) = turn.end(&self.connection) {
-            self.cache = DocumentCache::default();
+        if let Err(e) = self.end_turn(turn, changes) {
             self.connection.give_up();
             error!(error = %e, "store could not end a turn: {e}");
             return Err((false, e.to_string()));
         }
-        match self.connection.commit() {
+        let (connection, told_as) = (&self.connection, self.told_as.as_deref());
+        let settled = || told_as.map_or(Ok(false), |me| news::had(connection, me, turn.before + 1));
+        match self.connection.commit(settled) {
             Ok(()) => {
                 self.state.commits.fetch_add(1, Ordering::Relaxed);
+                self.cache = cache;
+                self.turns = Some(turn.before + 1);
+                if self.told_as.is_some() {
+                    news::hint(&self.connection);
+                }
                 Ok(())
             }
             Err(NotCommitted { is_lost, why }) => {
-                // Whatever the closures left in memory describes a state that is not on disk.
-                self.cache = DocumentCache::default();
                 if is_lost {
                     self.state.broken.store(true, Ordering::Release);
                 }
                 error!("store could not commit: {why}");
                 Err((is_lost, why))
             }
+        }
+    }
+
+    fn end_turn(&self, turn: &Turn, changes: &[StoreChange]) -> Result<(), StoreError> {
+        turn.end(&self.connection)?;
+        match &self.told_as {
+            Some(me) => news::tell(&self.connection, me, turn.before + 1, changes),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use gatehouse_common::{seal::PublicKey, time::UtcMs};
 use tracing::{debug, warn};
 
 use super::{
-    copies::Runs,
+    copies::{is_outlived, run_of},
     endpoint::Refusal,
     quota::{Quota, Quotas},
     refusals::Refusals,
@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     identity::{Peer, Revocations, not_in_use},
     listen::Caller,
-    store::{AuditEntry, Device, Store, StoreError},
+    store::{AuditEntry, Device, Run, Store, StoreError},
 };
 
 /// The rules of admission.
@@ -42,7 +42,6 @@ pub(super) struct Gate {
     pub(super) refusals: Refusals,
     pub(super) revocations: Revocations,
     quotas: Quotas,
-    runs: Runs,
     nonces: Nonces,
 }
 
@@ -57,8 +56,8 @@ impl Gate {
     pub(super) fn new(store: Store, clock: Clock, admission: Admission) -> Self {
         let Admission { without_certificate, quota, refusals, revocations } = admission;
         let quotas = Quotas::new(quota);
-        let (runs, nonces) = (Runs::default(), Nonces::default());
-        Self { store, clock, without_certificate, refusals, revocations, quotas, runs, nonces }
+        let nonces = Nonces::default();
+        Self { store, clock, without_certificate, refusals, revocations, quotas, nonces }
     }
 
     /// Who sent this request.
@@ -108,12 +107,13 @@ impl Gate {
             _ => {}
         }
         let (name, serial) = (claim.device.clone(), peer.map(|peer| peer.serial.clone()));
-        let (device, revoked, unused, until) = self
+        let (device, revoked, unused, until, runs) = self
             .store
             .read(move |r| {
                 let unused = serial.as_deref().map_or(Ok(None), |serial| not_in_use(r, serial))?;
                 let issued = serial.as_deref().map_or(Ok(None), |serial| r.certificate(serial))?;
-                Ok((r.device(&name)?, r.revoked(&name)?, unused, issued.map(|issued| issued.until)))
+                let until = issued.map(|issued| issued.until);
+                Ok((r.device(&name)?, r.revoked(&name)?, unused, until, r.runs_of(&name)?))
             })
             .await
             .map_err(|e| (Refusal::Later(e), None))?;
@@ -135,7 +135,7 @@ impl Gate {
         self.quotas
             .take(&device.device, self.clock.now().boottime_ms)
             .map_err(|seconds| wrong("quota", Refusal::Busy(seconds)))?;
-        if self.runs.is_outlived(&device.device, &claim.nonce, claim.time) {
+        if run_of(&claim.nonce).is_some_and(|run| is_outlived(&runs, run, claim.time)) {
             self.tell_copies(&device, now).await;
             let why = "another copy of this device has begun since this one did, and only one may speak: stop one of \
                        them, and revoke the device if you do not know the other";
@@ -182,11 +182,19 @@ impl Gate {
             return Err(repeated());
         }
         let (device, nonce) = (claim.device.clone(), claim.nonce.clone());
-        match self.store.write(move |tx| tx.take_nonce(&device, &nonce, now)).await {
+        let run = run_of(&nonce).map(|run| Run { run: run.to_owned(), began: claim.time });
+        let taken = self.store.write(move |tx| {
+            if let Some(run) = run {
+                tx.note_run(&device, &run)?;
+            }
+            tx.take_nonce(&device, &nonce, now)
+        });
+        match taken.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(repeated()),
-            // A recall has to get through even while the disk is full: until the next start memory must do.
-            Err(StoreError::NotWritten(_)) => Ok(()),
+            // A recall has to get through even while the disk is full: until the next start memory must do. The memory of
+            // one replica is none of another's.
+            Err(StoreError::NotWritten(_)) if !self.store.is_shared() => Ok(()),
             Err(e) => Err((Refusal::Later(e), None)),
         }
     }

@@ -3,53 +3,45 @@
 //! An agent puts a text of its own, drawn at its start, before the dot of each nonce. A run that speaks after a newer
 //! one has begun did not end when that began: there are two. The later one keeps the identity, the other is refused.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use gatehouse_common::time::UtcMs;
 
-use gatehouse_common::{id::DeviceId, time::UtcMs};
+use crate::store::Run;
 
-/// Most runs of one device that are remembered.
-const RUNS_MAX: usize = 8;
-
-/// Runs of each device, each with the time that its first request bore.
-#[derive(Debug, Default)]
-pub(super) struct Runs {
-    seen: Mutex<HashMap<DeviceId, Vec<(String, UtcMs)>>>,
+/// The run that a nonce is of. None: of a version that does not say, or of a tool beside the agent.
+pub(super) fn run_of(nonce: &str) -> Option<&str> {
+    nonce.split_once('.').map(|(run, _)| run)
 }
 
-impl Runs {
-    /// Whether `nonce`, of a request that bears `time`, is of a run that should have ended.
-    pub(super) fn is_outlived(&self, device: &DeviceId, nonce: &str, time: UtcMs) -> bool {
-        let Some((run, _)) = nonce.split_once('.') else {
-            // Of a version that does not say, or a tool beside the agent.
-            return false;
-        };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = seen.entry(device.clone()).or_default();
-        match runs.iter().position(|(known, _)| known == run) {
-            // What the older one sent before the newer began may come late.
-            Some(at) => runs.get(at + 1).is_some_and(|(_, began)| time > *began),
-            None => {
-                if runs.len() >= RUNS_MAX {
-                    runs.remove(0);
-                }
-                runs.push((run.to_owned(), time));
-                false
-            }
-        }
-    }
+/// Whether `run` should have ended before `time`, by the runs of its device in the order in which they were heard.
+pub(super) fn is_outlived(known: &[Run], run: &str, time: UtcMs) -> bool {
+    let at = known.iter().position(|known| known.run == run);
+    // What the older one sent before the newer began may come late.
+    at.and_then(|at| known.get(at + 1)).is_some_and(|newer| time > newer.began)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     #[test]
     fn a_run_that_speaks_after_a_newer_one_began_is_a_copy_and_a_restart_is_none() {
-        let (runs, device) = (Runs::default(), "gw-1".parse().unwrap());
-        let outlived = |nonce: &str, ms| runs.is_outlived(&device, nonce, UtcMs(ms));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hub.db");
+        let hub = || Store::open(&path, &"hub".parse().unwrap()).unwrap();
+        let stores = [hub(), hub()];
+        let mut turn = 0;
+        // Each exchange reaches another replica than the one before.
+        let mut outlived = |nonce: &str, ms| {
+            turn += 1;
+            let (store, device) = (&stores[turn % 2], "gw-1".parse().unwrap());
+            let Some(run) = run_of(nonce).map(str::to_owned) else { return false };
+            let known = store.read_now(|r| r.runs_of(&device)).unwrap();
+            let is_outlived = is_outlived(&known, &run, UtcMs(ms));
+            let run = Run { run, began: UtcMs(ms) };
+            store.write_now(move |tx| tx.note_run(&device, &run)).unwrap();
+            is_outlived
+        };
         assert!(!outlived("a.1", 10) && !outlived("a.2", 20));
         assert!(!outlived("b.1", 30), "it was started anew");
         assert!(!outlived("a.3", 29), "sent before that, come late");
@@ -57,5 +49,10 @@ mod tests {
         assert!(!outlived("b.2", 32) && outlived("a.5", 33));
         assert!(!outlived("c.1", 34) && outlived("b.3", 35));
         assert!(!outlived("01234567", 36), "a version that does not say");
+        for n in 0..20 {
+            assert!(!outlived(&format!("d{n}.1"), 40 + n));
+        }
+        let known = stores[0].read_now(|r| r.runs_of(&"gw-1".parse().unwrap())).unwrap();
+        assert_eq!((known.len(), known[7].run.as_str()), (8, "d19"));
     }
 }

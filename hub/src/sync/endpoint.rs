@@ -22,7 +22,7 @@ use gatehouse_common::{
     id::DeviceId,
     seal::PrivateKey,
     sync::{
-        Pull, Push, Repair, Stand, decode, encode_as,
+        Pull, Push, PushReply, Repair, Stand, Upward, decode, encode_as,
         enrolment::RENEW_FIRST,
         exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, REPAIR_PATH, STANDING_PATH},
         protocol_of,
@@ -33,11 +33,12 @@ use gatehouse_common::{
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error};
 
 use super::{
     admission::{Admission, Gate},
+    crowd::Crowd,
+    news::News,
     pull,
     push::handle_push,
     repair::{self, handle_repair},
@@ -47,7 +48,7 @@ use super::{
 use crate::{
     clock::Clock,
     listen::{Caller, From, caller},
-    store::{Device, Store, StoreChange, StoreError},
+    store::{Device, Store, StoreError},
 };
 
 /// Longest that a pull is kept waiting, in milliseconds of the hub's clock.
@@ -55,6 +56,13 @@ const WAIT_MAX_MS: u32 = 60_000;
 
 /// A device that only asks is noted as heard not more often than this, in milliseconds of the hub's clock.
 const HEARD_STEP_MS: i64 = 10_000;
+
+/// Records of a push that are written at once: whoever comes meanwhile waits for these, not for the whole push.
+const SLICE: usize = 32;
+
+/// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
+/// who sends nothing else is to be told to come back before others notice.
+const REFUSED_BYTES: usize = 64 * 1024;
 
 /// What the exchange needs. Copies share it.
 #[derive(Clone)]
@@ -67,16 +75,19 @@ struct Shared {
     clock: Clock,
     key: PrivateKey,
     gate: Gate,
+    news: News,
+    crowd: Crowd,
     /// When each device was last noted as heard.
     heard: Mutex<BTreeMap<DeviceId, UtcMs>>,
 }
 
 impl SyncState {
-    /// The exchange over `store`, signed with the hub's `key`, for whom `admission` lets in.
+    /// The exchange over `store`, signed with the hub's `key`, for whom `admission` lets in; `news` wakes who waits.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, key: PrivateKey, admission: Admission) -> Self {
+    pub fn new(store: Store, clock: Clock, key: PrivateKey, admission: Admission, news: News) -> Self {
         let gate = Gate::new(store.clone(), clock.clone(), admission);
-        Self { shared: Arc::new(Shared { store, clock, key, gate, heard: Mutex::default() }) }
+        let (crowd, heard) = (Crowd::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { store, clock, key, gate, news, crowd, heard }) }
     }
 }
 
@@ -107,6 +118,8 @@ pub(super) enum Refusal {
     Renew(String),
     /// Its sender has asked too much; seconds until it may ask again.
     Busy(u64),
+    /// Too many bring a lot at once; seconds until its sender may ask again.
+    Crowded(u64),
     /// It cannot be read.
     BadFrame(String),
     /// The store did not do it; the same request may be sent again.
@@ -129,7 +142,15 @@ impl Refusal {
             | Self::Renew(why)
             | Self::BadFrame(why) => why.clone(),
             Self::Busy(seconds) => format!("this device has used up its minute; come back in {seconds} s"),
+            Self::Crowded(seconds) => format!("many devices bring a lot at once; come back in {seconds} s"),
             Self::Later(_) => "the hub's store is unavailable".to_owned(),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Busy(seconds) | Self::Crowded(seconds) => Some(*seconds),
+            _ => None,
         }
     }
 
@@ -140,6 +161,7 @@ impl Refusal {
             Self::Conflict(_) => (StatusCode::CONFLICT, "two copies of this device"),
             Self::Renew(_) => (StatusCode::FORBIDDEN, "renew the certificate first"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too much in one minute"),
+            Self::Crowded(_) => (StatusCode::TOO_MANY_REQUESTS, "too many at once"),
             Self::BadFrame(_) => (StatusCode::BAD_REQUEST, "frame cannot be used"),
             Self::Later(_) => (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again"),
         }
@@ -160,7 +182,7 @@ impl IntoResponse for Refusal {
         }
         let mut response = (self.status().0, Json(self.body())).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Self::Busy(seconds) = self {
+        if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
@@ -209,22 +231,47 @@ impl Shared {
             Err(refusal) => refusal,
         };
         if let Refusal::BadFrame(why) = &refusal {
+            self.gate.pay(device, REFUSED_BYTES);
             self.gate.refusals.told(claim.device.as_str(), "frame", why).await;
         }
         if let Refusal::Later(e) = &refusal {
             error!(device.id = %claim.device, error = %e, "exchange with {} was not done: {e}", claim.device);
         }
         let body = refusal.body().to_string().into_bytes();
-        self.signed(claim, refusal.status().0, "application/problem+json", body)
+        let mut response = self.signed(claim, refusal.status().0, "application/problem+json", body);
+        if let Some(seconds) = refusal.retry_after_s() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 
-    async fn push(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+    async fn push(&self, device: &Device, body: &[u8]) -> Result<PushReply, Refusal> {
         let push: Push = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
         if push.records.len() > BATCH_MAX {
             // Each record may cost more than its bytes: the writer serves everyone.
             let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
             return Err(Refusal::BadFrame(why));
         }
+        let _place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        let (epoch, mut slices) = (push.outbox_epoch, slices(push.records));
+        let mut reply = self.push_slice(device, epoch, slices.next().unwrap_or_default()).await?;
+        for records in slices {
+            let further = self.push_slice(device, epoch, records).await?;
+            reply.rejected.extend(further.rejected);
+            (reply.taken_through, reply.kept_through) = (further.taken_through, further.kept_through);
+        }
+        self.gate.pay(device, reply.rejected.len() * REFUSED_BYTES);
+        Ok(reply)
+    }
+
+    /// A part of a push, committed. If a later part fails, the device sends all again, and this changes nothing then.
+    async fn push_slice(
+        &self,
+        device: &Device,
+        outbox_epoch: u64,
+        records: Vec<(u64, Upward)>,
+    ) -> Result<PushReply, Refusal> {
+        let push = Push { outbox_epoch, records };
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
@@ -266,7 +313,7 @@ impl Shared {
         let attests = protocol_of(body) >= 2;
         self.note_heard(&device.device).await;
         // Listening before the first look, so that nothing falls in between.
-        let mut changes = self.store.changes();
+        let waiting = self.news.of(device.scopes());
         let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));
         let cut = self.gate.revocations.cut(&device.device);
         tokio::pin!(wait, cut);
@@ -284,23 +331,16 @@ impl Shared {
             tokio::select! {
                 () = &mut wait => return Ok(reply),
                 () = &mut cut => return Err(Refusal::Forbidden("this device was cut off".to_owned())),
-                () = concerns(&mut changes, device) => debug!(device.id = %device.device, "something is new"),
+                () = waiting.news() => debug!(device.id = %device.device, "something is new"),
             }
         }
     }
 }
 
-/// Waits until something was committed that may concern the device.
-async fn concerns(changes: &mut tokio::sync::broadcast::Receiver<StoreChange>, device: &Device) {
-    let scopes = device.scopes();
-    loop {
-        match changes.recv().await {
-            Ok(StoreChange::Feed(scope)) if scopes.contains(&scope) => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-    }
+/// A push in parts that are written one after the other.
+fn slices(records: Vec<(u64, Upward)>) -> impl Iterator<Item = Vec<(u64, Upward)>> {
+    let mut rest = records.into_iter();
+    std::iter::from_fn(move || Some(rest.by_ref().take(SLICE).collect()).filter(|slice: &Vec<_>| !slice.is_empty()))
 }
 
 async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
@@ -440,7 +480,7 @@ mod tests {
         let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
         let quota = crate::sync::Quota::default();
         let admission = Admission { without_certificate: true, quota, refusals, revocations };
-        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission);
+        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router(state)).await });

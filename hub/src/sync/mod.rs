@@ -5,9 +5,11 @@
 
 mod admission;
 mod copies;
+mod crowd;
 pub mod devices;
 pub mod endpoint;
 mod gate;
+mod news;
 pub mod pull;
 pub mod push;
 mod quota;
@@ -18,6 +20,7 @@ pub mod standing;
 
 pub use admission::Admission;
 pub use endpoint::{SyncState, router};
+pub use news::News;
 pub use pull::handle_pull;
 pub use push::handle_push;
 pub use quota::Quota;

@@ -3,7 +3,7 @@
 //! And what is done when two copies of one device have been at work: the evidence is kept, and a case opened.
 
 use gatehouse_common::{
-    case::{self, Axes, CaseType, Says},
+    case::{self, Axes, CaseType},
     decision::{ChainHead, DecisionRecord},
     id::{DeviceId, Hash32, OrderId, SiteId},
     seal::{PrivateKey, Sealed},
@@ -11,7 +11,10 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
-use crate::store::{DocumentSays, Reader, StoreError, Tx};
+use crate::{
+    core::opening::Opening,
+    store::{DocumentSays, Reader, StoreError, Tx},
+};
 
 /// The name under which this room speaks in documents.
 const BY: &str = "rule: one device, one chain";
@@ -80,31 +83,9 @@ pub(super) fn violation(
         return Ok(false);
     }
     let axes = Axes { time: 0, customer: 0, money: 0, safety: 0 };
-    let severity = axes.severity(case_type);
-    let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
-    let says = vec![
-        Says::Opened {
-            case_type,
-            subject,
-            leg,
-            occurrence: 1,
-            site: site.clone(),
-            since: now,
-            summary,
-            order,
-            blocks: None,
-            follows: None,
-        },
-        Says::Classified {
-            severity,
-            axes,
-            owner: case_type.owner(),
-            actions: case_type.actions().iter().map(|action| (*action).to_owned()).collect(),
-            acknowledge_by: minutes(severity.acknowledge_minutes()),
-            resolve_by: minutes(severity.resolve_minutes()),
-            // No rule of a bundle was asked: the type alone says how grave it is.
-            bundle: Hash32::ZERO,
-        },
-    ];
+    let site = site.clone();
+    let opening = Opening { case_type, subject, leg, occurrence: 1, site, summary, order, blocks: None };
+    // No rule of a bundle was asked: the type alone says how grave it is.
+    let says = opening.says(axes, None, Hash32::ZERO, now);
     tx.write_entries(&id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| true)
 }

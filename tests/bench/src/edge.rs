@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use gatehouse_bench::lines::{Aim, Printer, rounded};
+
 use crate::{
     broker::Broker,
-    lines::{Aim, Printer, rounded},
     load::{DEVICES, Load},
     program::{Places, Program, Setup},
 };

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use gatehouse_bench::lines::{Aim, Printer, rounded};
+
 use crate::{
     broker::Broker,
-    lines::{Aim, Printer, rounded},
     load,
     program::{Places, Program, Setup},
 };

@@ -9,9 +9,10 @@ use anyhow::bail;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
+use gatehouse_bench::lines::{Aim, Printer, rounded};
+
 use crate::{
     broker::Broker,
-    lines::{Aim, Printer, rounded},
     load::Load,
     program::{Found, Places, Program, Setup},
 };

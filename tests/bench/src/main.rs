@@ -8,9 +8,7 @@ mod broker;
 mod edge;
 mod footprint;
 mod kill;
-mod lines;
 mod load;
-mod process;
 mod program;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -18,9 +16,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use edge::Edge;
-use lines::Printer;
+use gatehouse_bench::{default_peers, lines::Printer};
 use load::Load;
-use program::{Places, Program, default_peers};
+use program::{Places, Program};
 
 /// Benchmarks of Gatehouse.
 ///

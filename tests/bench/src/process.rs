@@ -62,6 +62,11 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it ends by itself; says whether it was content.
+    pub fn waits(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.wait()?.success())
+    }
+
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))

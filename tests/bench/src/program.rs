@@ -2,20 +2,19 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+use gatehouse_bench::{lines::Printer, process::Process};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     blocks,
     broker::{Broker, free_port},
-    lines::Printer,
     load,
-    process::Process,
 };
 
 /// paho-mqtt as it comes from PyPI.
@@ -285,11 +284,4 @@ impl Setup {
     fn store(&self) -> PathBuf {
         self.directory.path().join("store.db")
     }
-}
-
-/// The folder for peers: the user's cache, outside any clone.
-pub fn default_peers() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map_or_else(|| Path::new("/tmp").to_owned(), PathBuf::from);
-    cache.unwrap_or_else(|| home().join(".cache")).join("gatehouse/peers")
 }

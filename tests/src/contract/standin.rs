@@ -1,4 +1,4 @@
-//! The stand-in ERP as a shop, with keys that it honours and without.
+//! The stand-in ERP as a shop: with keys that it honours, with versions of orders, with neither, and under other names.
 
 use std::{
     net::SocketAddr,
@@ -11,11 +11,11 @@ use std::{
 use async_trait::async_trait;
 use gatehouse_common::id::{CustomerId, OrderId, ProductId, SiteId};
 use gatehouse_hub::{
-    config::Secret,
+    config::{SaleTerms, Secret},
     core::reconcile::{Posting, PostingKind},
     erp::{
         Connector,
-        rest::{Rest, RestOptions},
+        rest::{Rest, RestMap, RestOptions, Version},
     },
 };
 use reqwest::Method;
@@ -31,16 +31,37 @@ const STRANGER: &str = "stranger-canary";
 /// A stand-in of its own.
 pub struct StandIn {
     address: SocketAddr,
-    honours_keys: bool,
+    map: RestMap,
     orders: AtomicU32,
     http: reqwest::Client,
 }
 
 impl StandIn {
-    /// One that runs, without faults of its own.
+    /// One that honours the key in a header.
+    pub async fn with_keys() -> Self {
+        Self::new(RestMap { key_header: Some("Idempotency-Key".to_owned()), ..RestMap::default() }).await
+    }
+
+    /// One that knows neither keys nor versions.
+    pub async fn plain() -> Self {
+        Self::new(RestMap::default()).await
+    }
+
+    /// One that takes a posting only under the tag of its order.
+    pub async fn with_tags() -> Self {
+        Self::new(RestMap { version: Version::Etag, ..RestMap::default() }).await
+    }
+
+    /// One with other names for everything, that takes a posting only under the version in a field of its order.
     /// # Panics
-    /// If it cannot be started.
-    pub async fn new(honours_keys: bool) -> Self {
+    /// If the map cannot be read.
+    pub async fn under_other_names() -> Self {
+        let map: RestMap = toml::from_str(include_str!("dialect.toml")).expect("the map is one");
+        Self::new(RestMap { version: Version::Field("rev".to_owned()), ..map }).await
+    }
+
+    async fn new(map: RestMap) -> Self {
+        let honours_keys = map.key_header.is_some();
         rustls::crypto::ring::default_provider().install_default().ok();
         let faults = Faults { reset_after_apply: 0, ..Faults::default() };
         let options =
@@ -50,7 +71,7 @@ impl StandIn {
         let address = listener.local_addr().expect("a bound socket has an address");
         tokio::spawn(async move { erp.serve(listener).await });
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let shop = Self { address, honours_keys, orders: AtomicU32::new(0), http };
+        let shop = Self { address, map, orders: AtomicU32::new(0), http };
         let credit = json!({ "on_hold": false, "limit_minor": 100_000_000, "exposure_minor": 0, "currency": "EUR" });
         shop.admin(Method::PUT, "customers/C1", json!({ "name": "One", "tier": "b", "credit": credit })).await;
         shop.admin(Method::PUT, "stock", json!({ "site": "D1", "product": "P1", "available": 1000 })).await;
@@ -71,7 +92,8 @@ impl StandIn {
             url: format!("http://{address}"),
             token: Secret::new(token),
             sites: [("WH-1".to_owned(), SiteId::new("D8").expect("a plain name"))].into(),
-            honours_keys: self.honours_keys,
+            terms: SaleTerms::default(),
+            map: self.map.clone(),
         };
         Arc::new(Rest::new(options).expect("a connector"))
     }
@@ -101,7 +123,8 @@ impl Shop for StandIn {
     }
 
     fn mark_of(&self, kind: PostingKind) -> String {
-        format!("\"kind\":\"{}\"", kind.as_str())
+        let names = &self.map.posting;
+        format!("\"{}\":\"{}\"", names.kind, names.kinds.get(&kind).map_or(kind.as_str(), String::as_str))
     }
 
     async fn orders(&self, quantities: &[u32]) -> OrderId {
@@ -146,7 +169,7 @@ impl Shop for StandIn {
     }
 
     fn stands_races(&self) -> bool {
-        self.honours_keys
+        self.map.key_header.is_some() || self.map.version != Version::None
     }
 
     async fn ends_sessions(&self) -> bool {

@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a panic is how a target fails")]
 
+mod edi;
 mod forms;
 pub mod mutate;
 mod samples;
@@ -23,7 +24,7 @@ pub struct Target {
 }
 
 /// Every reader that is tried.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "payload", run: targets::payload, seeds: samples::payloads },
     Target { name: "owntracks", run: targets::owntracks, seeds: forms::owntracks },
     Target { name: "traccar", run: targets::traccar, seeds: forms::traccar },
@@ -40,6 +41,8 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "chunk", run: targets::chunk, seeds: samples::chunks },
     Target { name: "entries", run: targets::entries, seeds: samples::entries },
     Target { name: "event", run: targets::event, seeds: samples::events },
+    Target { name: "x12", run: edi::interchange, seeds: edi::x12 },
+    Target { name: "edifact", run: edi::interchange, seeds: edi::edifact },
 ];
 
 /// A reader that trusts what it should not. A fuzzer that finds nothing here sees nothing.

@@ -233,6 +233,11 @@ pub enum Change {
         /// The posting.
         effect: Effect,
     },
+    /// An order counts as changed: something was posted under its version.
+    Touch {
+        /// Its number.
+        order: String,
+    },
 }
 
 /// All that the ERP holds to be true.
@@ -320,7 +325,7 @@ impl Books {
                     None => Ok(()),
                 }
             }
-            Change::CancelOrder { order } => self.order(order).map(|_| ()),
+            Change::CancelOrder { order } | Change::Touch { order } => self.order(order).map(|_| ()),
             Change::SetQuantity { order, line, .. } => self.line(order, *line).map(|_| ()),
             Change::HoldCustomer { customer, .. } => self.customer(customer).map(|_| ()),
             Change::PutCustomer { .. } | Change::PutStock { .. } => Ok(()),
@@ -337,7 +342,7 @@ impl Books {
         }
     }
 
-    /// Whether `change` would leave the books as they are. An effect never does: it is counted.
+    /// Whether `change` would leave the books as they are. An effect or a touch never does: it is counted.
     #[must_use]
     pub fn already_says(&self, change: &Change) -> bool {
         match change {
@@ -359,7 +364,7 @@ impl Books {
             Change::PutStock { site, product, available } => {
                 self.stock.get(site).and_then(|products| products.get(product)) == Some(available)
             }
-            Change::Effect { .. } => false,
+            Change::Effect { .. } | Change::Touch { .. } => false,
         }
     }
 
@@ -373,6 +378,7 @@ impl Books {
                 self.change_order(&id, |_| ());
             }
             Change::CancelOrder { order } => self.change_order(&order, |o| o.status = Status::Cancelled),
+            Change::Touch { order } => self.change_order(&order, |_| ()),
             Change::SetQuantity { order, line, quantity } => {
                 self.change_order(&order, |o| set_quantity(o, line, quantity));
             }

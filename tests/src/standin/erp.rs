@@ -17,7 +17,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path as UrlPath, Query, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -30,6 +30,7 @@ use tracing::info;
 
 use super::{
     books::{Books, Change, Effect},
+    dialect,
     forms::{read_customer, read_effect, read_order},
     lines::{LineFile, OpenError},
     wire::{self, Cut, Fields, Problem},
@@ -157,6 +158,7 @@ impl Erp {
             .route("/customers/{id}", get(customer))
             .route("/stock", get(stock))
             .route("/effects", get(effects_of_reference).post(post_effect))
+            .merge(dialect::router())
             .route("/admin/orders/{id}", put(put_order))
             .route("/admin/orders/{id}/cancel", post(cancel_order))
             .route("/admin/orders/{id}/lines/{line}/quantity", post(set_quantity))
@@ -327,35 +329,67 @@ async fn effects_of_reference(
     Ok(Json(json!({ "effects": effects })))
 }
 
-async fn post_effect(State(erp): State<Erp>, body: Bytes) -> Result<Response, Problem> {
-    let mut inside = erp.inside();
-    inside.postings += 1;
-    let fail_every = inside.faults.fail_before_apply;
-    if fail_every > 0 && inside.postings.is_multiple_of(fail_every) {
-        let mut refusal = Problem::of(StatusCode::SERVICE_UNAVAILABLE, "busy; nothing was applied").into_response();
-        refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return Ok(refusal);
+/// What a posting says of the order's version: the order may not have changed since.
+fn under_version(books: &Books, order: &str, headers: &HeaderMap, field: Option<u64>) -> Result<bool, Problem> {
+    let tag = headers.get(header::IF_MATCH).map(|tag| tag.to_str().unwrap_or_default().to_owned());
+    let said = tag.or(field.map(|revision| format!("\"{revision}\"")));
+    let Some(said) = said else { return Ok(false) };
+    let now = format!("\"{}\"", books.order(order)?.revision);
+    if said != now {
+        let detail = format!("order {order} has the version {now} and not {said}");
+        return Err(Problem::of(StatusCode::PRECONDITION_FAILED, detail));
     }
-    let seq = inside.books.effects().len() as u64 + 1;
-    let effect = read_effect(seq, Timestamp::now(), Fields::of_body(&body)?)?;
-    if erp.0.honour_keys
-        && let Some(first) = inside.books.effects_of(&effect.reference).next()
-    {
-        // Answering a different posting with the first would lose it without a word.
-        if !first.asks_the_same_as(&effect) {
-            let detail = format!("reference: effect {} has this key and asks for something else", first.seq);
-            return Err(Problem { status: StatusCode::CONFLICT, field: Some("reference".to_owned()), detail });
+    Ok(true)
+}
+
+async fn post_effect(State(erp): State<Erp>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    erp.post(&headers, Fields::of_body(&body)?)
+}
+
+impl Erp {
+    /// Takes a posting.
+    pub(super) fn post(&self, headers: &HeaderMap, body: Fields) -> Result<Response, Problem> {
+        let erp = self;
+        let mut body = body;
+        let mut inside = erp.inside();
+        inside.postings += 1;
+        let fail_every = inside.faults.fail_before_apply;
+        if fail_every > 0 && inside.postings.is_multiple_of(fail_every) {
+            let mut refusal = Problem::of(StatusCode::SERVICE_UNAVAILABLE, "busy; nothing was applied").into_response();
+            refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return Ok(refusal);
         }
-        return Ok((StatusCode::OK, Json(json!({ "effect": first.seq }))).into_response());
+        let seq = inside.books.effects().len() as u64 + 1;
+        let revision = body.number_or_null("revision", 0)?;
+        let effect = read_effect(seq, Timestamp::now(), body)?;
+        if erp.0.honour_keys
+            && let Some(first) = inside.books.effects_of(&effect.reference).next()
+        {
+            // Answering a different posting with the first would lose it without a word.
+            if !first.asks_the_same_as(&effect) {
+                let detail = format!("reference: effect {} has this key and asks for something else", first.seq);
+                return Err(Problem { status: StatusCode::CONFLICT, field: Some("reference".to_owned()), detail });
+            }
+            return Ok((StatusCode::OK, Json(json!({ "effect": first.seq }))).into_response());
+        }
+        let touches = under_version(&inside.books, &effect.order, headers, revision)?.then(|| effect.order.clone());
+        info!(effect = seq, order = %effect.order, reference = %effect.reference, "applying effect {seq}: {:?}", effect.kind);
+        inside.take(Change::Effect { effect })?;
+        if let Some(order) = touches {
+            inside.take(Change::Touch { order })?;
+        }
+        let mut response = (StatusCode::CREATED, Json(json!({ "effect": seq }))).into_response();
+        let reset_every = inside.faults.reset_after_apply;
+        if reset_every > 0 && seq.is_multiple_of(reset_every) {
+            response.extensions_mut().insert(ResetInstead);
+        }
+        Ok(response)
     }
-    info!(effect = seq, order = %effect.order, reference = %effect.reference, "applying effect {seq}: {:?}", effect.kind);
-    inside.take(Change::Effect { effect })?;
-    let mut response = (StatusCode::CREATED, Json(json!({ "effect": seq }))).into_response();
-    let reset_every = inside.faults.reset_after_apply;
-    if reset_every > 0 && seq.is_multiple_of(reset_every) {
-        response.extensions_mut().insert(ResetInstead);
+
+    /// The books, for a look.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Books) -> T) -> T {
+        look(&self.inside().books)
     }
-    Ok(response)
 }
 
 async fn put_order(State(erp): State<Erp>, UrlPath(id): UrlPath<String>, body: Bytes) -> Result<Json<Value>, Problem> {

@@ -7,11 +7,13 @@
 //!
 //! - [`erp`] serves orders, customers and stock, takes postings, and loses answers on purpose.
 //! - [`books`] is what the ERP holds to be true; it knows no network, disk or clock.
+//! - `dialect` is the same ERP under other names, for connectors that are told them by configuration.
 //! - [`forms`] reads what is asked of it, and [`lines`] keeps what happened to it.
 //! - [`events`] sends the facts of a WMS or a TMS to the hub.
 //! - [`wire`] is the plumbing of all: bodies, problems, and connections that can be cut.
 
 pub mod books;
+mod dialect;
 pub mod erp;
 pub mod events;
 pub mod forms;

@@ -136,5 +136,6 @@ fn headline(change: &Change) -> String {
         }
         Change::PutStock { site, product, available } => format!("{available} {product} at {site}"),
         Change::Effect { effect } => format!("{:?} of {}", effect.kind, effect.order),
+        Change::Touch { order } => format!("order {order} counts as changed"),
     }
 }

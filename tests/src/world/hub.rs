@@ -25,7 +25,7 @@ use gatehouse_hub::{
     lease_grants::{self, Grantor},
     partners::events::{Event, EventError, Taken},
     reconciler::{self, Reconciler},
-    store::{Device, DeviceKind, ReconFilter, Store, StoreChange, StoreError},
+    store::{Device, DeviceKind, Location, ReconFilter, Store, StoreChange, StoreError},
     sync::{devices, handle_push, handle_repair, pull},
 };
 use tokio::{
@@ -129,7 +129,7 @@ impl Hub {
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
         self.erp.hub_lives();
-        let store = Store::open_after(&self.path, &hub_name(), self.clock.wall())?;
+        let store = Store::open_after(&Location::Sqlite(self.path.clone()), &hub_name(), self.clock.wall())?;
         let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };

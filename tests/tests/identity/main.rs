@@ -25,7 +25,7 @@ use gatehouse_hub::{
     clock::Clock,
     config::{self, CommandLine},
     identity::Authority,
-    store::{Device, DeviceKind, Invited, Store},
+    store::{Device, DeviceKind, Invited, Location, Store},
     sync::devices,
     wiring::{self, RunningHub},
 };
@@ -65,7 +65,7 @@ impl Hub {
         let clock = Clock::standing(at(time));
         let hub = Some(run(directory.path(), more, &clock).await);
         let name: DeviceId = "hub".parse().unwrap();
-        let store = Store::open_beside(&directory.path().join("hub.db"), &name).unwrap();
+        let store = Store::open_beside(&Location::Sqlite(directory.path().join("hub.db")), &name).unwrap();
         let file = directory.path().join("hub.authority.pem");
         let authority = Authority::load_or_make(&file, &name, clock.wall()).unwrap();
         Self { hub, store, clock, authority, directory, more: more.to_owned() }

@@ -145,6 +145,37 @@ async fn a_dead_letter_is_tried_again_though_its_key_has_slashes() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_is_corrected_and_stays_parked_or_counts_as_booked_by_hand() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = |act: &str| format!("/v1/dead-letters/{}/{act}", scene.posting.replace('/', "%2F"));
+    let read = || desk.store.read_now(|r| r.posting(&scene.posting)).unwrap().unwrap();
+    let before = read();
+    let correction = json!({ "text": "dock 3, not 2", "reason": WHY });
+    assert_eq!(desk.refused(&path("correct"), &person("fina"), correction.clone()).await.0, 403);
+    assert_eq!(desk.refused(&path("correct"), &person("otto"), correction.clone()).await.0, 404);
+    assert_eq!(desk.refused(&path("correct"), &person("dora"), json!({ "reason": WHY })).await.0, 400);
+    assert_eq!(desk.act(&path("correct"), &person("dora"), correction).await.status, StatusCode::OK);
+    let corrected = read();
+    assert_eq!((corrected.state, corrected.posting.text.as_str()), (PostingState::Dead, "dock 3, not 2"));
+    assert_eq!(corrected.posting.key, before.posting.key);
+    let booked = json!({ "document": "DN-0815", "reason": WHY });
+    assert_eq!(desk.refused(&path("booked"), &person("fina"), booked.clone()).await.0, 403);
+    assert_eq!(desk.refused(&path("booked"), &person("dora"), json!({ "document": " ", "reason": WHY })).await.0, 400);
+    assert_eq!(desk.act(&path("booked"), &person("dora"), booked.clone()).await.status, StatusCode::OK);
+    assert_eq!((read().state, read().document.as_deref()), (PostingState::Applied, Some("DN-0815")));
+    assert_eq!(desk.refused(&path("booked"), &person("dora"), booked).await.0, 409);
+}
+
+#[tokio::test]
+async fn which_system_owns_a_field_is_told() {
+    let desk = Desk::new().await;
+    let owned = desk.get("/v1/ownership", &person("dora")).await.body;
+    let carrier = owned["items"].as_array().unwrap().iter().find(|o| o["field"] == "carrier").unwrap();
+    assert_eq!((&carrier["owner"], &carrier["written"]), (&json!("TMS"), &json!("")));
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_the_json_asked_for_is_refused_with_the_place() {
     let desk = Desk::new().await;
     let scene = desk.play();

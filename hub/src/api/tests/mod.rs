@@ -121,11 +121,13 @@ fn keeper() -> Gatekeeper {
         name: name.parse().unwrap(),
         sha256: Hash32::of(name.as_bytes()),
         scopes: BTreeSet::from([scope]),
+        per_minute: 6_000,
     };
     let tokens = vec![
         token("wms", TokenScope::EventsWms),
         token("tms", TokenScope::EventsTms),
         token("board", TokenScope::Read),
+        token("tracker", TokenScope::Positions),
     ];
     Gatekeeper::new(people.map(person).into(), tokens)
 }
@@ -214,11 +216,59 @@ async fn an_event_that_cannot_be_read_is_refused_with_the_place_and_kept_in_quar
     assert!(broken.status == StatusCode::BAD_REQUEST && broken.detail().contains("line 1 column 8"), "{broken:?}");
     let large = desk.ask(Method::POST, "/v1/events", "Bearer wms", kind, " ".repeat(70_000)).await;
     assert_eq!((large.status, large.problem()), (StatusCode::PAYLOAD_TOO_LARGE, "too-large"));
-    let batch =
-        desk.ask(Method::POST, "/v1/events", "Bearer wms", "application/cloudevents-batch+json", "[]".into()).await;
-    assert_eq!((batch.status, batch.problem()), (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type"));
+    let plain = desk.ask(Method::POST, "/v1/events", "Bearer wms", "application/json", "[]".into()).await;
+    assert_eq!((plain.status, plain.problem()), (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type"));
     let good = desk.send(&inventory("i1", 40, EARLY), "wms").await;
     assert_eq!((good.status, desk.confirmed()), (StatusCode::ACCEPTED, Some(40)));
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_event_by_event_and_what_was_refused_can_be_put_right() {
+    let desk = Desk::new().await;
+    let mut bad = inventory("i2", 40, EARLY);
+    bad["data"]["line"] = json!("one");
+    let mut other = inventory("i1", 41, EARLY);
+    other["data"]["confirmed"] = json!(41);
+    let batch = json!([inventory("i1", 40, EARLY), bad, inventory("i1", 40, EARLY), other]);
+    let kind = "application/cloudevents-batch+json";
+    let answer = desk.ask(Method::POST, "/v1/events", "Bearer wms", kind, batch.to_string()).await;
+    let items = answer.body["items"].as_array().unwrap();
+    let said: Vec<_> = items.iter().map(|i| (i["status"].as_u64().unwrap(), i["outcome"].as_str())).collect();
+    assert_eq!(said, [(202, Some("new")), (400, None), (202, Some("again")), (409, None)], "{answer:?}");
+    assert_eq!(desk.confirmed(), Some(40));
+    let login = person("sue");
+    let dead = desk.get("/v1/events/dead", "Bearer board").await.body;
+    let n = dead["items"][0]["n"].as_u64().unwrap();
+    assert_eq!(dead["items"].as_array().unwrap().len(), 1, "a conflict is no letter: it was read, and said no to");
+    let replay = |body: Value| {
+        let (path, login) = (format!("/v1/events/dead/{n}/replay"), login.clone());
+        let desk = &desk;
+        async move { desk.ask(Method::POST, &path, &login, "application/json", body.to_string()).await }
+    };
+    let again = replay(json!({ "reason": "try it once more" })).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
+    bad["data"]["line"] = json!(2);
+    let good = replay(json!({ "reason": "the line was a word", "event": bad.to_string() })).await;
+    assert_eq!(good.status, StatusCode::OK, "{good:?}");
+    assert_eq!(desk.get("/v1/events/dead", "Bearer board").await.body["items"], json!([]));
+    let schema = desk.get("/v1/events/schemas/io.gatehouse.wms.inventory.v1", "Bearer wms").await;
+    assert_eq!(schema.body["required"], json!(["order", "line", "confirmed"]));
+}
+
+#[tokio::test]
+async fn a_vehicle_without_an_agent_is_followed_by_what_its_tracker_posts() {
+    let desk = Desk::new().await;
+    let body =
+        r#"{"_type":"location","tst":1425974400,"lat":30.26,"lon":-97.74,"vel":42,"topic":"owntracks/cap/bus-7"}"#;
+    let send =
+        |login: &'static str| desk.ask(Method::POST, "/v1/positions/owntracks", login, "application/json", body.into());
+    assert_eq!(send("Bearer wms").await.status, StatusCode::FORBIDDEN);
+    for login in ["Bearer tracker", "Basic Y2FwOnRyYWNrZXI="] {
+        let answer = send(login).await;
+        assert_eq!((answer.status, answer.body), (StatusCode::OK, json!([])), "what OwnTracks wants to hear");
+    }
+    let tracks = desk.store.read_now(|r| r.tracks(&"bus-7".parse().unwrap(), UtcMs(0), UtcMs(i64::MAX), 10)).unwrap();
+    assert_eq!((tracks.len(), tracks[0].fixes[0].kmh), (1, Some(42)));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use gatehouse_common::{
     document::{Document, Entry, History},
     gate::{GateInput, GateKind, GateResult, GateState},
     id::{DecisionId, DocumentId, DocumentKind, Hash32},
-    order::{Customer, LineQuantity, Order, OrderLine, OrderStatus, Tier},
+    order::{LineQuantity, Order, Tier},
     seal::Sealed,
     sync::{Lane, Push, Upward},
     time::Hlc,
@@ -16,6 +16,7 @@ use gatehouse_common::{
 use super::*;
 use crate::{
     core::reconcile::{Choice, Family, Posting, PostingKind, ReconItem},
+    fixture,
     store::{Device, DeviceKind, DocumentSays},
 };
 
@@ -32,31 +33,12 @@ fn load(quantity: u32) -> Vec<LineQuantity> {
 }
 
 fn order(now: UtcMs) -> Order {
-    Order {
-        id: "SO-1".parse().unwrap(),
-        version: 1,
-        site: "D1".parse().unwrap(),
-        customer: Customer { id: "C-1".parse().unwrap(), name: "Ada's <b>Shop</b>".into(), tier: Tier::A },
-        lines: vec![OrderLine {
-            line: 1,
-            product: "PALLET".parse().unwrap(),
-            quantity: 10,
-            unit_price_minor: 500,
-            unit_weight_grams: None,
-        }],
-        currency: "EUR".into(),
-        class: "standard".into(),
-        vehicle: "v1".parse().unwrap(),
-        carrier: "ACME".parse().unwrap(),
-        door: "3".parse().unwrap(),
-        planned_departure: now.plus(600_000),
-        window_end: now.plus(7_200_000),
-        destination: None,
-        route: None,
-        status: OrderStatus::Released,
-        cut_off: None,
-        dangerous_goods: false,
-    }
+    let mut order = fixture::order(now);
+    order.customer.name = "Ada's <b>Shop</b>".into();
+    order.customer.tier = Tier::A;
+    order.lines[0].product = "PALLET".parse().unwrap();
+    order.planned_departure = now.plus(600_000);
+    order
 }
 
 fn planned(order: &Order) -> dispatch::Says {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::settings::{Login, ODataOptions};
 use crate::erp::{
     ErpError,
-    rest::{client, failed_write, head, retry_after, transient},
+    http::{client, failed_write, head, retry_after, transient},
 };
 
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(40);

@@ -136,3 +136,35 @@ pub struct Create {
     #[serde(default)]
     pub fields: BTreeMap<String, Value>,
 }
+
+impl ODataMap {
+    /// What the map lets the hub write although the ERP owns it, one sentence each. Quantity and status are the ERP's
+    /// as well; an order change may write them, since that is what a person chose.
+    #[must_use]
+    pub fn written_by_two(&self) -> Vec<String> {
+        let order = &self.document.order;
+        let line = &order.line;
+        let known = [&order.customer_name, &order.tier, &order.currency, &order.class, &order.vehicle, &order.carrier];
+        let more =
+            [&order.door, &order.window_end, &order.latitude, &order.longitude, &order.cut_off, &line.weight_grams];
+        let mut owned =
+            vec![&order.id, &order.site, &order.customer, &order.departure, &line.line, &line.product, &line.price];
+        owned.extend(known.into_iter().chain(more).flatten());
+        let changeable: Vec<&String> = [Some(&line.quantity), order.status.as_ref()].into_iter().flatten().collect();
+        let mut told = Vec::new();
+        for (kind, write) in &self.write {
+            let fields =
+                write.set.keys().chain(&write.lines).chain(write.released.keys()).chain(write.cancelled.keys());
+            for field in fields {
+                let is_change = *kind == PostingKind::OrderChange && changeable.contains(&field);
+                if owned.contains(&field) || (changeable.contains(&field) && !is_change) {
+                    told.push(format!(
+                        "write.{} writes {field}, which the ERP owns and the order is read from",
+                        kind.as_str()
+                    ));
+                }
+            }
+        }
+        told
+    }
+}

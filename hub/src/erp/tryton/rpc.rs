@@ -16,7 +16,7 @@ use crate::{
     config::Secret,
     erp::{
         ErpError,
-        rest::{client, failed_write, head, retry_after, transient},
+        http::{client, failed_write, head, retry_after, transient},
     },
 };
 

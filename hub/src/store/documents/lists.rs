@@ -54,6 +54,14 @@ pub struct DocumentRow {
 }
 
 impl Reader<'_> {
+    /// Every case that someone needs to work on, folded or not.
+    /// # Errors
+    /// [`StoreError::Damaged`] if an id cannot be read.
+    pub fn open_cases(&self) -> Result<Vec<DocumentId>, StoreError> {
+        let sql = "SELECT document FROM documents WHERE kind = 'case' AND over = 0 ORDER BY document";
+        self.sql.query(sql, params![], |r| row::parse("documents", &r.get::<String>("document")?))
+    }
+
     /// Dispatches by filter, by planned departure, as they were last folded.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.

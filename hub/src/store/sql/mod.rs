@@ -4,11 +4,14 @@
 //! allows. Out: rows, read column by column. Statements are prepared once for each connection. What is
 //! special to an engine (how it is opened, begins, commits) is in its own file and nowhere else.
 
+mod postgres;
 mod sqlite;
 mod value;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+pub(super) use self::postgres::Postgres;
+pub use self::postgres::{Password, PostgresOptions};
 pub(crate) use value::params;
 pub use value::{Column, FromValue, Kind, ToValue, Value, ValueRef};
 
@@ -18,6 +21,12 @@ pub enum Error {
     /// SQLite refused. The transaction goes on unless SQLite undid it.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL refused, or the connection to it was lost. Nothing of the transaction is kept.
+    #[error("{}", postgres::told(.0))]
+    Postgres(#[from] ::postgres::Error),
+    /// No line that may be trusted can be made to PostgreSQL.
+    #[error("TLS to the database: {0}")]
+    Tls(String),
     /// A column is not there, or not what it is read as.
     #[error("column {column}: {why}")]
     Column {
@@ -29,6 +38,16 @@ pub enum Error {
     /// A row had to be there.
     #[error("there is no row where one must be")]
     NoRow,
+}
+
+impl Error {
+    /// Whether it may pass by itself: the database is away, busy, or ended the connection.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Postgres(error) => postgres::may_pass(error),
+            _ => false,
+        }
+    }
 }
 
 /// A commit that did not happen.
@@ -46,6 +65,7 @@ pub struct Connection {
 
 enum Engine {
     Sqlite(rusqlite::Connection),
+    Postgres(Postgres),
 }
 
 /// A row that a statement returned.
@@ -55,6 +75,7 @@ pub struct Row<'r> {
 
 enum Place<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r ::postgres::Row),
 }
 
 impl Connection {
@@ -68,12 +89,26 @@ impl Connection {
         Ok(Self { engine: Engine::Sqlite(sqlite::open_reader(path)?) })
     }
 
+    /// Opens a connection to PostgreSQL. What is in the database is not looked at.
+    pub(super) fn open_postgres(options: &PostgresOptions) -> Result<Self, Error> {
+        Ok(Self { engine: Engine::Postgres(Postgres::open(options)?) })
+    }
+
+    /// The connection to PostgreSQL, for what only that has.
+    pub(super) fn postgres(&self) -> Option<&Postgres> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(connection) => Some(connection),
+        }
+    }
+
     /// Carries out a statement that returns no rows. Returns how many rows it changed.
     /// # Errors
     /// The engine's.
     pub fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::execute(connection, sql, values),
+            Engine::Postgres(connection) => connection.execute(sql, values),
         }
     }
 
@@ -88,6 +123,7 @@ impl Connection {
     ) -> Result<Vec<T>, E> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::query(connection, sql, values, read),
+            Engine::Postgres(connection) => connection.query(sql, values, read),
         }
     }
 
@@ -119,6 +155,7 @@ impl Connection {
     pub(super) fn is_written_by_one(&self) -> bool {
         match &self.engine {
             Engine::Sqlite(_) => true,
+            Engine::Postgres(_) => false,
         }
     }
 
@@ -126,6 +163,7 @@ impl Connection {
     pub(super) fn begin_reading(&self) -> Result<(), Error> {
         match &self.engine {
             Engine::Sqlite(connection) => Ok(connection.execute_batch("BEGIN DEFERRED")?),
+            Engine::Postgres(connection) => connection.begin_reading(),
         }
     }
 
@@ -133,6 +171,7 @@ impl Connection {
     pub(super) fn end_reading(&self) -> Result<(), Error> {
         match &self.engine {
             Engine::Sqlite(connection) => Ok(connection.execute_batch("ROLLBACK")?),
+            Engine::Postgres(connection) => connection.batch("ROLLBACK"),
         }
     }
 
@@ -140,6 +179,7 @@ impl Connection {
     pub(super) fn begin_writing(&self) -> Result<(), Error> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::begin_writing(connection),
+            Engine::Postgres(connection) => connection.begin_writing(),
         }
     }
 
@@ -147,6 +187,7 @@ impl Connection {
     pub(super) fn savepoint(&self) -> Result<(), Error> {
         match &self.engine {
             Engine::Sqlite(connection) => Ok(connection.execute_batch("SAVEPOINT one")?),
+            Engine::Postgres(connection) => connection.batch("SAVEPOINT one"),
         }
     }
 
@@ -155,6 +196,7 @@ impl Connection {
         let sql = if keep { "RELEASE SAVEPOINT one" } else { "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one" };
         match &self.engine {
             Engine::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Engine::Postgres(connection) => connection.end_savepoint(keep, sql),
         }
     }
 
@@ -163,6 +205,7 @@ impl Connection {
         match &self.engine {
             // A full disk makes SQLite undo the whole transaction.
             Engine::Sqlite(connection) => connection.is_autocommit(),
+            Engine::Postgres(connection) => connection.is_undone(),
         }
     }
 
@@ -171,18 +214,69 @@ impl Connection {
         match &self.engine {
             // It fails only where nothing is left to undo.
             Engine::Sqlite(connection) => drop(connection.execute_batch("ROLLBACK")),
+            Engine::Postgres(connection) => connection.give_up(),
         }
     }
 
-    /// Commits; when that fails nothing of the transaction stays, as far as anybody knows.
-    pub(super) fn commit(&self) -> Result<(), NotCommitted> {
+    /// Commits; when that fails nothing of the transaction stays, as far as anybody knows. When only the answer
+    /// was lost, `settled` says whether it was kept, in a transaction after it.
+    pub(super) fn commit(&self, settled: impl Fn() -> Result<bool, Error>) -> Result<(), NotCommitted> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::commit(connection),
+            Engine::Postgres(connection) => connection.commit(settled),
         }
+    }
+
+    /// Copies one state of a file of SQLite, which may be in use, into a new one.
+    pub(super) fn back_up_to(&self, path: &Path) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(connection) => sqlite::back_up(connection, path),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Reads the file over, where there is one.
+    pub(super) fn check_file(&self) -> Result<(), super::StoreError> {
+        match &self.engine {
+            Engine::Sqlite(connection) => sqlite::check(connection),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Brings everything into the one file, so that it can be given another name.
+    pub(super) fn end_file(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(connection) => sqlite::end(connection),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Waits for a word from others who write, at most `wait`.
+    pub(super) fn listen(&self, wait: Duration) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => std::thread::sleep(wait),
+            Engine::Postgres(connection) => connection.listen(wait)?,
+        }
+        Ok(())
     }
 }
 
 impl Row<'_> {
+    /// The value at a place, as a parameter of this kind.
+    pub(super) fn value(&self, place: usize, kind: Kind) -> Result<Value, Error> {
+        let value = match &self.at {
+            Place::Sqlite(row) => sqlite::value(row, place),
+            Place::Postgres(row) => postgres::value(row, place),
+        };
+        let value = value.map_err(|why| Error::Column { column: place.to_string(), why })?;
+        Ok(match value {
+            ValueRef::Null => Value::Null(kind),
+            ValueRef::Integer(n) => Value::Integer(n),
+            ValueRef::Text(text) => Value::Text(text.to_owned()),
+            ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        })
+    }
+
     /// The value of a column, by name or by place from 0.
     /// # Errors
     /// [`Error::Column`] if there is no such column or it is something else.
@@ -191,6 +285,10 @@ impl Row<'_> {
             Place::Sqlite(row) => {
                 let place = column.place(row.as_ref().column_names().into_iter())?;
                 (place, sqlite::value(row, place))
+            }
+            Place::Postgres(row) => {
+                let place = column.place(row.columns().iter().map(|column| column.name()))?;
+                (place, postgres::value(row, place))
             }
         };
         value.and_then(T::from_value).map_err(|why| Error::Column { column: place.to_string(), why })

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter, types};
+use rusqlite::{Connection, ErrorCode, OpenFlags, backup, params_from_iter, types};
 use tracing::error;
 
 use super::{Error, NotCommitted, Place, Row, Value, ValueRef};
@@ -88,4 +88,28 @@ pub(super) fn commit(connection: &Connection) -> Result<(), NotCommitted> {
     // After a failed sync nobody knows what is on disk; only opening the file anew tells.
     let is_lost = !matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull));
     Err(NotCommitted { is_lost, why: e.to_string() })
+}
+
+/// One step, so that whoever writes meanwhile does not make it begin again.
+pub(super) fn back_up(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let mut target = Connection::open(path)?;
+    let backup = backup::Backup::new(connection, &mut target)?;
+    for _ in 0..BEGIN_TRIES {
+        match backup.step(-1)? {
+            backup::StepResult::Done => return Ok(()),
+            _ => std::thread::sleep(Duration::from_millis(250)),
+        }
+    }
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None).into())
+}
+
+/// What SQLite itself finds wrong with the file.
+pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |r| r.get(0))?;
+    let why = || StoreError::Damaged { table: "(file)", row: String::new(), why: found.clone() };
+    if found == "ok" { Ok(()) } else { Err(why()) }
+}
+
+pub(super) fn end(connection: &Connection) -> Result<(), Error> {
+    Ok(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE")?)
 }

@@ -17,9 +17,10 @@ mod chains;
 mod gaps;
 mod refusals;
 mod repair;
+mod replicas;
 
 use super::{handle_push, pull};
-use crate::store::{Device, DeviceKind, DocumentSays, Scope, Store};
+use crate::store::{Device, DeviceKind, DocumentSays, Location, Scope, Store};
 
 fn at(ms: i64) -> Moment {
     Moment { wall: UtcMs(ms), uncertainty_ms: 0, boot: BootId("b".into()), boottime_ms: ms as u64, trusted: true }

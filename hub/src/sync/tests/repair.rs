@@ -49,7 +49,7 @@ impl Hub {
         self.path = directory.path().join("hub.db");
         self._directory = directory;
         std::fs::write(&self.path, copy).unwrap();
-        self.store = Store::open_after(&self.path, &"hub".parse().unwrap(), now).unwrap();
+        self.store = Store::open_after(&Location::Sqlite(self.path.clone()), &"hub".parse().unwrap(), now).unwrap();
     }
 
     fn heads(&self, id: &DocumentId) -> Vec<Hash32> {

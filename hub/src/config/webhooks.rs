@@ -1,0 +1,99 @@
+//! Who is told what, and where.
+
+use std::collections::BTreeSet;
+
+use gatehouse_common::id::{ActorName, SiteId};
+
+use super::read::{Problem, Section};
+use crate::partners::webhooks::sign::Key;
+
+/// `[[webhooks]]`
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// `name`: how it is called here.
+    pub name: ActorName,
+    /// `url`: where requests go. HTTPS to a public address, unless `private` says otherwise.
+    pub url: reqwest::Url,
+    /// Content of `key_file`: `whsec_` and base64 of 24 to 64 bytes, or `whsk_` and an ed25519 key.
+    pub key: Key,
+    /// `types`: which events, such as `dispatch.departed`, or `case.*` for all that begin so. Default: all.
+    pub types: BTreeSet<String>,
+    /// `sites`: of which depots. Empty, the default: all.
+    pub sites: BTreeSet<SiteId>,
+    /// `private`: whether it may be reached at a private address, and without TLS. Default false.
+    pub private: bool,
+    /// `expires_minutes`: how old news may be when it is told, 1 to 10080. Default 1440. Older news is kept and not sent.
+    pub expires_minutes: u32,
+}
+
+impl WebhookConfig {
+    pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
+        const URL: &str = "give an address such as \"https://example.com/hooks\"";
+        const KEY: &str = "name a file that holds whsec_ and base64 of 24 to 64 bytes, or whsk_ and an ed25519 key";
+        const MINUTES: &str = "give minutes from 1 to 10080";
+        let name = section.required("name", "give the subscription's name, such as \"crm\"", problems);
+        let private = section.optional("private", "give true or false", problems).unwrap_or(false);
+        let text: Option<String> = section.required("url", URL, problems);
+        let url = text.and_then(|text| match reqwest::Url::parse(&text) {
+            Ok(url) if !url.has_host() || !url.username().is_empty() || url.password().is_some() => {
+                problems.push(section.problem("url", "has no host, or has a login in it", URL));
+                None
+            }
+            Ok(url) if url.scheme() == "https" || (private && url.scheme() == "http") => Some(url),
+            Ok(url) => {
+                let what = format!("{} is not HTTPS", url.scheme());
+                problems.push(section.problem("url", what, "use https, or set private = true for your own network"));
+                None
+            }
+            Err(error) => {
+                problems.push(section.problem("url", error.to_string(), URL));
+                None
+            }
+        });
+        let secret = super::erp::read_secret(section, "key_file", problems);
+        let key = secret.and_then(|secret| match Key::read(secret.reveal()) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                problems.push(section.problem("key_file", error.to_string(), KEY));
+                None
+            }
+        });
+        let types = section.optional("types", "list types, such as [\"case.*\"]", problems).unwrap_or_default();
+        let sites = section.optional("sites", "list depots, such as [\"D1\"], or leave it out", problems);
+        let expires_minutes: u32 = section.optional("expires_minutes", MINUTES, problems).unwrap_or(1440);
+        if !(1..=10_080).contains(&expires_minutes) {
+            problems.push(section.problem("expires_minutes", format!("is {expires_minutes}"), MINUTES));
+        }
+        section.finish(problems);
+        Some(Self {
+            name: name?,
+            url: url?,
+            key: key?,
+            types,
+            sites: sites.unwrap_or_default(),
+            private,
+            expires_minutes,
+        })
+    }
+
+    /// Whether an event of this type at this depot goes there.
+    #[must_use]
+    pub fn wants(&self, kind: &str, site: &SiteId) -> bool {
+        let fits = |wanted: &String| match wanted.strip_suffix('*') {
+            Some(begin) => kind.starts_with(begin),
+            None => kind == wanted,
+        };
+        (self.types.is_empty() || self.types.iter().any(fits)) && (self.sites.is_empty() || self.sites.contains(site))
+    }
+}
+
+/// Tells names that occur twice.
+pub(super) fn refuse_twins<'a>(hooks: impl Iterator<Item = &'a WebhookConfig>, problems: &mut Vec<Problem>) {
+    let mut names = BTreeSet::new();
+    for hook in hooks {
+        if !names.insert(&hook.name) {
+            let what = format!("{} is listed twice", hook.name);
+            problems.push(Problem::new("webhooks", what, "give each subscription a name of its own"));
+        }
+    }
+}

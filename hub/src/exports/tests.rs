@@ -1,0 +1,179 @@
+//! One store in each form.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    case::CaseType,
+    dispatch,
+    id::DocumentKind,
+    order::{LineQuantity, Order},
+    sync::Lane,
+    time::UtcMs,
+};
+use serde_json::Value;
+
+use super::{epcis, ocel_json::OcelJson, ocel_sqlite::OcelSqlite, walk, xes::Xes};
+use crate::{
+    fixture,
+    partners::desk::matters,
+    store::{DocumentSays, Store},
+};
+
+fn order(now: UtcMs) -> Order {
+    let mut order = fixture::order(now);
+    // Marks that each form must write so that it reads as it was.
+    order.id = "SO 1/a".parse().unwrap();
+    order.lines[0].product = "P <1>".parse().unwrap();
+    order
+}
+
+/// Three cases, two of them resolved, and a dispatch that was cancelled.
+fn scene() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+    let now: UtcMs = "2026-11-23T08:00:00Z".parse().unwrap();
+    store
+        .write_now(move |tx| {
+            let order = order(now);
+            let subject = order.id.to_string();
+            tx.put_order(&order, now)?;
+            for (n, case_type) in
+                [CaseType::LateDelivery, CaseType::EtaRisk, CaseType::PodDamage].into_iter().enumerate()
+            {
+                let at = now.plus(60_000 * n as i64);
+                matters::open(tx, &subject, case_type, "it is \"late\" & <more>", "acme", at)?;
+                if n < 2 {
+                    matters::clear(tx, &subject, case_type, "over", "acme", at.plus(1_234_567 * (n as i64 + 1)))?;
+                }
+            }
+            let id = dispatch::document_id(&order.id, &order.site, 1);
+            let load = vec![LineQuantity { line: 1, product: order.lines[0].product.clone(), quantity: 10 }];
+            let planned = dispatch::Says::Planned {
+                order: order.id.clone(),
+                order_version: 1,
+                site: order.site.clone(),
+                occurrence: 1,
+                vehicle: order.vehicle.clone(),
+                carrier: order.carrier.clone(),
+                door: order.door.clone(),
+                load,
+                planned_departure: order.planned_departure,
+            };
+            tx.write_entries(&id, DocumentSays::Dispatch(vec![planned]), "rule: test", Lane::Documents, now)?;
+            let cancelled = dispatch::Says::Cancelled { order_version: 2, why: "cancelled".into() };
+            let later = now.plus(300_000);
+            tx.write_entries(&id, DocumentSays::Dispatch(vec![cancelled]), "rule: test", Lane::Documents, later)?;
+            Ok(())
+        })
+        .unwrap();
+    (folder, store)
+}
+
+/// Cycle times of resolved cases as the hub reckons them, in milliseconds.
+fn cycle_times(store: &Store) -> BTreeMap<String, i64> {
+    store
+        .read_now(|r| {
+            let mut times = BTreeMap::new();
+            for id in r.document_ids(DocumentKind::Case)? {
+                let view = r.case_view(&id)?.unwrap();
+                if let Some(resolved) = view.resolved_at {
+                    times.insert(format!("case:{id}"), resolved.since(view.opened_at));
+                }
+            }
+            Ok(times)
+        })
+        .unwrap()
+}
+
+/// The dispatch of the scene as if it had left and were handed over short.
+fn every_step(store: &Store) -> Vec<Value> {
+    store
+        .read_now(|r| {
+            let id = r.document_ids(DocumentKind::Dispatch)?.remove(0);
+            let mut view = r.dispatch_view(&id)?.unwrap();
+            let key = view.cancelled.clone().unwrap();
+            let at = view.planned_departure;
+            let physical = |load: Vec<LineQuantity>, at| dispatch::view::Physical { key: key.clone(), load, at };
+            let mut short = view.load.clone();
+            short[0].quantity = 9;
+            view.loading_at = Some(at);
+            view.departed = Some(physical(view.load.clone(), at.plus(60_000)));
+            view.delivered = Some(physical(short, at.plus(120_000)));
+            Ok(epcis::of_dispatch(&id, &view, Some(at)))
+        })
+        .unwrap()
+}
+
+#[test]
+fn one_state_of_the_store_is_the_same_in_every_form() {
+    let (folder, store) = scene();
+    let mut json = OcelJson::new(Vec::new());
+    let sqlite = folder.path().join("log.sqlite");
+    let mut cases = Xes::new(Vec::new(), "case");
+    let counted = store.read_now(|r| Ok(walk(r, &mut json).unwrap())).unwrap();
+    assert_eq!(store.read_now(|r| Ok(walk(r, &mut OcelSqlite::create(&sqlite).unwrap()).unwrap())).unwrap(), counted);
+    assert_eq!(store.read_now(|r| Ok(walk(r, &mut cases).unwrap())).unwrap(), counted);
+    let (json, cases) = (json.into_inner(), cases.into_inner());
+
+    let log: Value = serde_json::from_slice(&json).unwrap();
+    let list = |name: &str| log[name].as_array().unwrap().clone();
+    assert_eq!((list("events").len() as u64, list("objects").len() as u64), (counted.events, counted.objects));
+    let known: Vec<Value> = list("objects").iter().map(|o| o["id"].clone()).collect();
+    let kinds: Vec<Value> = list("eventTypes").iter().map(|t| t["name"].clone()).collect();
+    for event in list("events") {
+        assert!(kinds.contains(&event["type"]), "{event}");
+        for to in event["relationships"].as_array().unwrap() {
+            assert!(known.contains(&to["objectId"]), "{event} names what is not there");
+        }
+    }
+    let opened: i64 = rusqlite::Connection::open(&sqlite)
+        .unwrap()
+        .query_row("SELECT count(*) FROM event WHERE ocel_type = 'case opened'", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(opened, 3);
+    let cases = String::from_utf8(cases).unwrap();
+    assert_eq!(cases.matches("<trace>").count(), 3);
+    assert!(!cases.contains("<more>"), "text is escaped");
+
+    // The times between the events of the log are those that the hub reckons.
+    let ours = cycle_times(&store);
+    assert_eq!(ours.len(), 2);
+    let at = |case: &str, kind: &str| -> UtcMs {
+        let about = |e: &Value| e["relationships"].as_array().unwrap().iter().any(|r| r["objectId"] == case);
+        let found = list("events").into_iter().find(|e| e["type"] == kind && about(e)).unwrap();
+        found["time"].as_str().unwrap().parse().unwrap()
+    };
+    for (case, ms) in &ours {
+        assert_eq!(at(case, "case resolved").since(at(case, "case opened")), *ms);
+    }
+
+    let mut events = Vec::new();
+    store.read_now(|r| Ok(epcis::write(r, &mut events, UtcMs(1_800_000_000_000)).unwrap())).unwrap();
+    let seen: Value = serde_json::from_slice(&events).unwrap();
+    let list = seen["epcisBody"]["eventList"].as_array().unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!(
+        (&list[0]["bizStep"], &list[0]["eventTime"]),
+        (&"void_shipping".into(), &"2026-11-23T08:05:00.000Z".into())
+    );
+    assert_eq!(list[0]["quantityList"][0]["epcClass"], "urn:gatehouse:product:P%20%3C1%3E");
+
+    let all = every_step(&store);
+    let steps: Vec<&str> = all.iter().map(|e| e["bizStep"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["loading", "departing", "accepting"], "what left is no void shipment");
+    assert_eq!((&all[1]["disposition"], &all[2]["disposition"]), (&"in_transit".into(), &"mismatch_quantity".into()));
+
+    if let Some(place) = std::env::var_os("GATEHOUSE_EXPORTS_WRITTEN") {
+        let place = std::path::PathBuf::from(place);
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("log.jsonocel"), &json).unwrap();
+        std::fs::copy(&sqlite, place.join("log.sqlite")).unwrap();
+        std::fs::write(place.join("cases.xes"), &cases).unwrap();
+        std::fs::write(place.join("epcis.json"), &events).unwrap();
+        let mut whole = seen.clone();
+        whole["epcisBody"]["eventList"] = all.into();
+        std::fs::write(place.join("epcis-steps.json"), whole.to_string()).unwrap();
+        let expected = serde_json::json!({ "events": counted.events, "objects": counted.objects, "cycle_ms": ours });
+        std::fs::write(place.join("expected.json"), expected.to_string()).unwrap();
+    }
+}

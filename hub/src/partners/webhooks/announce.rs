@@ -1,0 +1,123 @@
+//! What changed, as events: decided and committed with the mark that it was told.
+
+use gatehouse_common::{
+    case::CaseView,
+    dispatch::DispatchView,
+    id::{DocumentId, Hash32, SiteId},
+    time::UtcMs,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    config::WebhookConfig,
+    store::{Reader, StoreError, Tx, webhooks::HookEvent},
+};
+
+/// The mark that this hub has begun to tell; what was so before is no news.
+const BEGUN: &str = "begun";
+
+/// A change that can be told: its subject, its state now, its depot and its data.
+struct News {
+    subject: String,
+    state: String,
+    site: SiteId,
+    data: Value,
+}
+
+fn of_dispatch(id: &DocumentId, view: &DispatchView) -> News {
+    News {
+        subject: format!("dispatch/{id}"),
+        state: format!("dispatch.{}", view.state.as_str()),
+        site: view.site.clone(),
+        data: json!({
+            "dispatch": id.to_string(), "order": view.order, "order_version": view.order_version, "site": view.site,
+            "vehicle": view.vehicle, "carrier": view.carrier, "state": view.state.as_str(),
+            "planned_departure_ms": view.planned_departure.0,
+            "departed_at_ms": view.departed.as_ref().map(|p| p.at.0),
+            "delivered_at_ms": view.delivered.as_ref().map(|p| p.at.0),
+        }),
+    }
+}
+
+fn of_case(id: &DocumentId, view: &CaseView) -> News {
+    News {
+        subject: format!("case/{id}"),
+        state: format!("case.{}", view.state.as_str()),
+        site: view.site.clone(),
+        data: json!({
+            "case": id.to_string(), "type": view.case_type.code(), "subject": view.subject, "order": view.order,
+            "site": view.site, "state": view.state.as_str(), "severity": view.severity, "owner": view.owner,
+            "summary": view.summary, "opened_at_ms": view.opened_at.0,
+        }),
+    }
+}
+
+fn look(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
+    use gatehouse_common::id::DocumentKind;
+    Ok(match r.document(id)? {
+        Some((DocumentKind::Dispatch, _)) => r.dispatch_view(id)?.map(|view| of_dispatch(id, &view)),
+        Some((DocumentKind::Case, _)) => r.case_view(id)?.map(|view| of_case(id, &view)),
+        None => None,
+    })
+}
+
+/// Whether this hub has told anything yet.
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub fn has_begun(r: &Reader<'_>) -> Result<bool, StoreError> {
+    Ok(r.hook_told(BEGUN)?.is_some())
+}
+
+/// Notes how these documents stand, so that only what changes from now on is told.
+/// # Errors
+/// [`StoreError`] if the store cannot be read or written.
+pub fn begin(tx: &mut Tx<'_>, documents: &[DocumentId]) -> Result<(), StoreError> {
+    for id in documents {
+        if let Some(news) = look(tx, id)? {
+            tx.tell_hook(&news.subject, &news.state, 0)?;
+        }
+    }
+    tx.tell_hook(BEGUN, "", 0)
+}
+
+/// Tells of those of these documents whose state is another than the last that was told. Returns how many events.
+/// # Errors
+/// [`StoreError`] if the store cannot be read or written.
+pub fn announce(
+    tx: &mut Tx<'_>,
+    hooks: &[WebhookConfig],
+    documents: &[DocumentId],
+    now: UtcMs,
+) -> Result<usize, StoreError> {
+    let mut told = 0;
+    for id in documents {
+        let Some(news) = look(tx, id)? else { continue };
+        let last = tx.hook_told(&news.subject)?;
+        if last.as_ref().is_some_and(|(state, _)| *state == news.state) {
+            continue;
+        }
+        let n = last.map_or(1, |(_, n)| n.saturating_add(1));
+        tx.tell_hook(&news.subject, &news.state, n)?;
+        let wanted: Vec<&WebhookConfig> = hooks.iter().filter(|hook| hook.wants(&news.state, &news.site)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        // Made from what caused it, so that it is the same whoever makes it again.
+        let name = Hash32::of(format!("{}\n{n}\n{}", news.subject, news.state).as_bytes()).to_string();
+        let id = format!("evt_{}", name.chars().take(32).collect::<String>());
+        let body = json!({ "type": news.state, "timestamp": now.to_string(), "data": news.data });
+        let minutes = wanted.iter().map(|hook| hook.expires_minutes).max().unwrap_or_default();
+        let event = HookEvent {
+            id,
+            kind: news.state,
+            site: news.site,
+            body: body.to_string(),
+            at: now,
+            expires: now.plus(i64::from(minutes).saturating_mul(60_000)),
+        };
+        let names: Vec<String> = wanted.iter().map(|hook| hook.name.to_string()).collect();
+        tx.keep_hook_event(&event, &names)?;
+        told += 1;
+    }
+    Ok(told)
+}

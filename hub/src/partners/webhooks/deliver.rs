@@ -1,0 +1,248 @@
+//! Sends what waits, subscription by subscription: a slow receiver holds back nobody but itself.
+//!
+//! A try is written down before it is made, with the time of the next one. A crash in between costs a wait, and the
+//! receiver knows the event by its id.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use futures::future::join_all;
+use gatehouse_common::{
+    id::{DocumentId, DocumentKind},
+    time::UtcMs,
+};
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
+use tracing::{info, warn};
+
+use super::{
+    announce::{announce, begin, has_begun},
+    schedule::{Answered, Next, next, retry_after},
+    targets::is_public,
+};
+use crate::{
+    clock::Clock,
+    config::WebhookConfig,
+    store::{
+        Store, StoreChange, StoreError,
+        webhooks::{HookDelivery, HookEvent},
+    },
+    tasks::{Stop, TaskError},
+};
+
+/// How long a receiver may take, in real time.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long between two looks, in real time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most characters of what went wrong that are kept.
+const WHY_MAX: usize = 300;
+
+/// Tells what changes and delivers it, until told to stop.
+/// # Errors
+/// Only if the store is stopped.
+pub async fn run(store: Store, clock: Clock, hooks: Vec<WebhookConfig>, stop: Stop) -> Result<(), TaskError> {
+    let telling = tell(store.clone(), clock.clone(), hooks.clone(), stop.clone());
+    let sending = join_all(hooks.into_iter().map(|hook| send_to(store.clone(), clock.clone(), hook, stop.clone())));
+    let (told, sent) = tokio::join!(telling, sending);
+    told?;
+    for one in sent {
+        one?;
+    }
+    Ok(())
+}
+
+async fn tell(store: Store, clock: Clock, hooks: Vec<WebhookConfig>, mut stop: Stop) -> Result<(), StoreError> {
+    let mut changes = store.changes();
+    let mut all = true;
+    while !stop.is_stopped() {
+        let documents = changed(&store, &mut changes, std::mem::take(&mut all)).await?;
+        if !documents.is_empty() || !store.read(has_begun).await? {
+            let (hooks, now) = (hooks.clone(), clock.wall());
+            store
+                .write(move |tx| {
+                    if !has_begun(tx)? {
+                        return begin(tx, &documents);
+                    }
+                    announce(tx, &hooks, &documents, now).map(|_| ())
+                })
+                .await?;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.stopped() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Documents that changed; all of them at first, and where hints were missed.
+async fn changed(
+    store: &Store,
+    changes: &mut Receiver<StoreChange>,
+    mut all: bool,
+) -> Result<Vec<DocumentId>, StoreError> {
+    let mut found = BTreeSet::new();
+    loop {
+        match changes.try_recv() {
+            Ok(StoreChange::Dispatch(id) | StoreChange::Case(id)) => drop(found.insert(id)),
+            Ok(_) => {}
+            Err(TryRecvError::Lagged(_)) => all = true,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    if !all {
+        return Ok(found.into_iter().collect());
+    }
+    store
+        .read(|r| {
+            let mut all = r.document_ids(DocumentKind::Dispatch)?;
+            all.extend(r.document_ids(DocumentKind::Case)?);
+            Ok(all)
+        })
+        .await
+}
+
+async fn send_to(store: Store, clock: Clock, hook: WebhookConfig, mut stop: Stop) -> Result<(), StoreError> {
+    while !stop.is_stopped() {
+        if !once(&store, &clock, &hook).await? {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.stopped() => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the next try that is due to a subscription. Returns whether there was one.
+/// # Errors
+/// Only if the store is stopped.
+pub async fn once(store: &Store, clock: &Clock, hook: &WebhookConfig) -> Result<bool, StoreError> {
+    let (name, now) = (hook.name.to_string(), clock.wall());
+    let due = store
+        .write(move |tx| {
+            if tx.hook_ended(&name)?.is_some() {
+                return Ok(None);
+            }
+            let Some((mut delivery, event)) = tx.hook_due(&name, now)? else { return Ok(None) };
+            if now > event.expires {
+                // Whoever acts on news acts wrongly on old news.
+                delivery.state = "stale".to_owned();
+                delivery.last_error = format!("it was news until {}", event.expires);
+                tx.keep_hook_delivery(&delivery)?;
+                return Ok(Some((delivery, None)));
+            }
+            delivery.attempts = delivery.attempts.saturating_add(1);
+            delivery.next_try = match next(&unanswered(), delivery.attempts, 0) {
+                Next::Again(wait) => now.plus(wait),
+                _ => now.plus(60_000),
+            };
+            tx.keep_hook_delivery(&delivery)?;
+            Ok(Some((delivery, Some(event))))
+        })
+        .await?;
+    let Some((delivery, event)) = due else { return Ok(false) };
+    let Some(event) = event else { return Ok(true) };
+    let answered = send(hook, &event, now).await;
+    settle(store, hook, delivery, answered, clock.wall()).await?;
+    Ok(true)
+}
+
+fn unanswered() -> Answered {
+    Answered::Refused { why: "nothing was answered".to_owned(), wait_ms: None }
+}
+
+async fn settle(
+    store: &Store,
+    hook: &WebhookConfig,
+    mut delivery: HookDelivery,
+    answered: Answered,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let name = hook.name.to_string();
+    let chance = rand::random_range(0..1000);
+    let then = next(&answered, delivery.attempts, chance);
+    if let Answered::Refused { why, .. } = &answered {
+        delivery.last_error = why.chars().take(WHY_MAX).collect();
+    }
+    match then {
+        Next::Done => {
+            delivery.state = "delivered".to_owned();
+            delivery.last_error.clear();
+        }
+        Next::Again(wait) => delivery.next_try = now.plus(wait),
+        Next::Park => {
+            delivery.state = "dead".to_owned();
+            warn!(hook = %name, event = %delivery.event, "{name} did not take {} in {} tries: {}",
+                delivery.event, delivery.attempts, delivery.last_error);
+        }
+        Next::Disable => {
+            info!(hook = %name, "{name} answered 410 and is told nothing more");
+            delivery.state = "dead".to_owned();
+            delivery.last_error = "410: it wants nothing more".to_owned();
+        }
+    }
+    store
+        .write(move |tx| {
+            tx.keep_hook_delivery(&delivery)?;
+            if then == Next::Disable {
+                tx.end_hook(&name, "it answered 410", now)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+async fn send(hook: &WebhookConfig, event: &HookEvent, now: UtcMs) -> Answered {
+    let refused = |why: String| Answered::Refused { why, wait_ms: None };
+    let client = match client(hook).await {
+        Ok(client) => client,
+        Err(why) => return refused(why),
+    };
+    // The time of the try, so that a receiver can tell an old request that somebody sends again from a late one of ours.
+    let timestamp = now.0.div_euclid(1000);
+    let request = client
+        .post(hook.url.clone())
+        .header("content-type", "application/json")
+        .header("webhook-id", &event.id)
+        .header("webhook-timestamp", timestamp.to_string())
+        .header("webhook-signature", hook.key.sign(&event.id, timestamp, event.body.as_bytes()))
+        .body(event.body.clone());
+    match request.send().await {
+        // The address may hold a secret in its path, so it stays out of what is kept.
+        Err(error) => refused(error.without_url().to_string()),
+        Ok(answer) if answer.status().is_success() => Answered::Taken,
+        Ok(answer) if answer.status() == reqwest::StatusCode::GONE => Answered::Gone,
+        Ok(answer) => {
+            let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+            let wait_ms = after.and_then(|value| retry_after(value, now.0));
+            Answered::Refused { why: format!("answered {}", answer.status()), wait_ms }
+        }
+    }
+}
+
+/// A client that reaches the addresses that were looked at and no other, whatever the name means a moment later.
+async fn client(hook: &WebhookConfig) -> Result<reqwest::Client, String> {
+    let host = hook.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = hook.url.port_or_known_default().unwrap_or(443);
+    let found = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host.as_str(), port))).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(error)) => return Err(format!("{host} cannot be found: {error}")),
+        Err(_) => return Err(format!("{host} cannot be found in time")),
+    };
+    if !hook.private
+        && let Some(inner) = addresses.iter().find(|address| !is_public(address.ip()))
+    {
+        return Err(format!(
+            "{host} is {}, which is no public address; set private = true if that is meant",
+            inner.ip()
+        ));
+    }
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(TIMEOUT)
+        .resolve_to_addrs(&host, &addresses)
+        .build()
+        .map_err(|error| format!("no HTTP client: {error}"))
+}

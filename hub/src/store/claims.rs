@@ -1,0 +1,162 @@
+//! Which replica does what only one of them may do at a time.
+//!
+//! Whoever holds a claim beats: a number that grows each second. Who has watched it stand still for a while, by a
+//! clock of his own, takes it over; so no two clocks are compared. Over a store that is not shared every claim is
+//! held without a word.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{Store, StoreError, Tx, sql::params};
+use crate::tasks::{Stop, TaskError};
+
+/// How often a claim is renewed or looked at, in real time.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a claim stands still before another replica takes it, in real time. Whoever could not renew it for
+/// as long has stopped before.
+const TAKEN_OVER_AFTER: Duration = Duration::from_secs(10);
+/// How long the holder goes on when it cannot renew.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(4);
+/// How long it waits for one answer of the store, and for what is under way to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a claim stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Held,
+    /// Another holds it, who has beaten so often.
+    Others {
+        holder: String,
+        beat: i64,
+    },
+}
+
+/// What was last seen of another's claim, and since when it stands still.
+struct Watched {
+    holder: String,
+    beat: i64,
+    since: Instant,
+}
+
+impl Tx<'_> {
+    /// Takes the claim `name`, or beats if it is held already. Another's is taken only if it still stands where
+    /// `still` says.
+    fn claim(&mut self, name: &str, still: Option<&(String, i64)>) -> Result<Standing, StoreError> {
+        let me = self.actor.to_string();
+        let found = self.sql.optional("SELECT holder, beat FROM claims WHERE name = ?1", params![name], |r| {
+            Ok::<_, StoreError>((r.get::<String>("holder")?, r.get::<i64>("beat")?))
+        })?;
+        match found {
+            Some((holder, beat)) if holder != me && still != Some(&(holder.clone(), beat)) => {
+                return Ok(Standing::Others { holder, beat });
+            }
+            _ => {}
+        }
+        self.sql.execute(
+            "INSERT INTO claims (name, holder, beat) VALUES (?1, ?2, 1)
+             ON CONFLICT (name) DO UPDATE SET holder = ?2, beat = claims.beat + 1",
+            params![name, me],
+        )?;
+        Ok(Standing::Held)
+    }
+
+    /// Lets the claim `name` go, if it is held.
+    fn let_go(&mut self, name: &str) -> Result<(), StoreError> {
+        self.sql
+            .execute("DELETE FROM claims WHERE name = ?1 AND holder = ?2", params![name, self.actor.to_string()])?;
+        Ok(())
+    }
+}
+
+/// Runs a task while this replica holds the claim `name`, again and again until it is stopped. `run` is told to
+/// stop when the claim is lost, and is waited for before another is let in by it.
+/// # Errors
+/// Those of the task.
+pub async fn while_held<F, Fut>(store: Store, name: &'static str, mut stop: Stop, run: F) -> Result<(), TaskError>
+where
+    F: Fn(Stop) -> Fut,
+    Fut: Future<Output = Result<(), TaskError>> + Send,
+{
+    if !store.is_shared() {
+        return run(stop).await;
+    }
+    let mut watched: Option<Watched> = None;
+    while !stop.is_stopped() {
+        let still = watched
+            .as_ref()
+            .filter(|watched| watched.since.elapsed() >= TAKEN_OVER_AFTER)
+            .map(|watched| (watched.holder.clone(), watched.beat));
+        match store.write(move |tx| tx.claim(name, still.as_ref())).await {
+            Ok(Standing::Held) => {
+                watched = None;
+                info!(task = name, "this replica does {name} from now on");
+                hold(&store, name, &mut stop, &run).await?;
+            }
+            Ok(Standing::Others { holder, beat }) => {
+                if watched.as_ref().is_none_or(|seen| seen.holder != holder || seen.beat != beat) {
+                    watched = Some(Watched { holder, beat, since: Instant::now() });
+                }
+            }
+            Err(e @ StoreError::Stopped) => return Err(e.into()),
+            // Whoever holds it may not be able to beat either.
+            Err(_) => watched = None,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            () = stop.stopped() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Runs the task and beats, until it ends, is stopped, or the claim is lost.
+async fn hold<F, Fut>(store: &Store, name: &'static str, stop: &mut Stop, run: &F) -> Result<(), TaskError>
+where
+    F: Fn(Stop) -> Fut,
+    Fut: Future<Output = Result<(), TaskError>> + Send,
+{
+    let (end, inner) = Stop::pair();
+    let mut running = std::pin::pin!(run(inner));
+    let mut renewed = Instant::now();
+    let ended = loop {
+        tokio::select! {
+            ended = &mut running => break Some(ended),
+            () = stop.stopped() => break None,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+        let asked = Instant::now();
+        let beaten = tokio::select! {
+            ended = &mut running => break Some(ended),
+            beaten = tokio::time::timeout(PATIENCE, store.write(move |tx| tx.claim(name, None))) => {
+                beaten.unwrap_or_else(|_| Err(StoreError::NotWritten("it takes too long".to_owned())))
+            }
+        };
+        match beaten {
+            Ok(Standing::Held) => renewed = asked,
+            Ok(Standing::Others { holder, .. }) => {
+                warn!(task = name, "{name} was taken over by {holder}");
+                break None;
+            }
+            Err(_) if renewed.elapsed() < GIVEN_UP_AFTER => {}
+            Err(e) => {
+                warn!(task = name, error = %e, "{name} cannot be held: {e}");
+                break None;
+            }
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            let _ = end.send(true);
+            // What is under way is brought to its end, though not for ever: another may do it by then.
+            tokio::time::timeout(PATIENCE, running).await.unwrap_or(Ok(()))
+        }
+    };
+    // Another need not wait for it to stand still. It is no matter if this does not arrive.
+    let _ = tokio::time::timeout(PATIENCE, store.write(move |tx| tx.let_go(name))).await;
+    ended
+}

@@ -1,0 +1,133 @@
+//! The hub's place: its folder, its authority, what its store holds before it starts, and the program itself.
+
+use std::{
+    net::{IpAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use gatehouse_bench::process::Process;
+use gatehouse_common::{id::DeviceId, seal::PrivateKey, time::UtcMs};
+use gatehouse_hub::{
+    config::key,
+    identity::Authority,
+    store::{Location, Store},
+};
+
+use crate::{
+    programs::{Programs, now},
+    unit::Unit,
+};
+
+/// What may tell the hub events of WMS and TMS.
+pub const TOKEN: &str = "a token of the bench";
+/// Devices written in one transaction.
+const BATCH: usize = 500;
+/// Longest wait until the hub listens.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// A hub that can be started.
+pub struct HubPlace {
+    directory: PathBuf,
+    /// Where it listens.
+    pub host: IpAddr,
+    /// Port of people and programs.
+    pub people: u16,
+    /// Port of devices.
+    pub devices: u16,
+    /// What signs its answers.
+    pub key: PrivateKey,
+    /// What signs certificates.
+    pub authority: Authority,
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl HubPlace {
+    /// A place in `directory` for a hub that listens at `host`. Devices may ask as often as they like: it is the hub that
+    /// is measured, not its quota.
+    pub fn make(directory: &Path, host: IpAddr) -> anyhow::Result<Self> {
+        Self::with(directory, host, "requests_per_minute = 1000000\nkib_per_minute = 16777216\n")
+    }
+
+    /// The same with these lines about devices, and the usual quota.
+    pub fn with(directory: &Path, host: IpAddr, devices_too: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let (people, devices) = (free_port()?, free_port()?);
+        let hash = gatehouse_common::id::Hash32::of(TOKEN.as_bytes());
+        let text = format!(
+            "[hub]\nkey_file = \"hub.key\"\n[devices]\nlisten = \"{host}:{devices}\"\n{devices_too}\
+             [[tokens]]\nname = \"bench\"\nsha256 = \"{hash}\"\nscopes = [\"events:wms\", \"events:tms\", \"read\"]\n"
+        );
+        std::fs::write(directory.join("hub.toml"), text)?;
+        let key = key::load_or_make(&directory.join("hub.key"))?;
+        let authority = Authority::load_or_make(&directory.join("hub.authority.pem"), &name()?, now())?;
+        Ok(Self { directory: directory.to_owned(), host, people, devices, key, authority })
+    }
+
+    /// The file of its store.
+    pub fn database(&self) -> PathBuf {
+        self.directory.join("hub.db")
+    }
+
+    /// Its store, before it runs.
+    pub fn store(&self) -> anyhow::Result<Store> {
+        Ok(Store::open(&self.database(), &name()?)?)
+    }
+
+    /// Its store while it runs, for looks.
+    pub fn beside(&self) -> anyhow::Result<Store> {
+        Ok(Store::open_beside(&Location::Sqlite(self.database()), &name()?)?)
+    }
+
+    /// Lets `units` speak.
+    pub fn list(store: &Store, units: &[Unit], now: UtcMs) -> anyhow::Result<()> {
+        for units in units.chunks(BATCH) {
+            let listed: Vec<_> = units.iter().map(|unit| (unit.device.clone(), unit.certificate.clone())).collect();
+            store.write_now(move |tx| {
+                for (device, certificate) in &listed {
+                    tx.put_device(device, now)?;
+                    tx.put_certificate(certificate)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(&self, programs: &Programs) -> anyhow::Result<Process> {
+        let log = std::fs::File::create(self.directory.join("hub.log"))?;
+        let listen = format!("{}:{}", self.host, self.people);
+        let mut command = programs.hub();
+        command
+            .args(["serve", "--listen", &listen, "--database", "sqlite:hub.db", "--config", "hub.toml"])
+            .current_dir(&self.directory)
+            .env("GATEHOUSE_LOG", "warn")
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut process = Process::new(command.spawn().with_context(|| format!("{command:?}"))?);
+        let begun = Instant::now();
+        while TcpStream::connect((self.host, self.devices)).is_err() {
+            if !process.runs() || begun.elapsed() > START_MAX {
+                bail!("the hub does not listen; its log:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(process)
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("hub.log")).unwrap_or_default()
+    }
+}
+
+fn name() -> anyhow::Result<DeviceId> {
+    Ok("hub".parse()?)
+}
