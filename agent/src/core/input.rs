@@ -4,7 +4,7 @@ use gatehouse_common::{
     case::{CaseState, WaitsFor},
     id::{ActorName, DocumentId, DocumentKind, Hash32},
     reading::{ProofLine, Reading},
-    sync::{Cursor, FeedItem, Rejection, Standing},
+    sync::{Cursor, FeedItem, LedgerEpoch, Rejection, Standing},
     time::UtcMs,
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub enum Input {
     Outlived(Standing),
     /// The hub has taken the outbox this far.
     Pushed {
+        /// In which life of the hub's ledger it was asked: an answer of another life says nothing in this one.
+        ledger: LedgerEpoch,
         /// The last number taken or rejected.
         through: u64,
         /// Numbers that were not let in, with the reason.

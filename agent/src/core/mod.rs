@@ -374,7 +374,10 @@ impl Core {
                 self.begin_epoch(now, &known);
                 self.keep(now, GroundInput::Outlived(known));
             }
-            Input::Pushed { through, rejected, changes, kept_through } => {
+            Input::Pushed { ledger, .. } if ledger != self.cursor.epoch => {
+                tracing::info!(%ledger, "the hub took records in a life of its ledger that is over; they are told again");
+            }
+            Input::Pushed { through, rejected, changes, kept_through, .. } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
                     tracing::error!(outbox.n = number, reason, "the hub did not let in record {number}: {reason}");

@@ -186,7 +186,10 @@ impl Sync {
                 Ok(reply) => {
                     backoff.reset();
                     self.answered().await?;
-                    let taken = self.session().pushed(&reply);
+                    let (taken, ledger) = {
+                        let mut session = self.session();
+                        (session.pushed(&reply), session.cursor().epoch)
+                    };
                     match taken {
                         Ok(through) => {
                             for rejection in &reply.rejected {
@@ -197,7 +200,9 @@ impl Sync {
                             }
                             let PushReply { rejected, kept_through, .. } = reply;
                             let changes = store.reader().changes_among(&rejected)?;
-                            self.driver.send(Input::Pushed { through, rejected, changes, kept_through }).await?;
+                            self.driver
+                                .send(Input::Pushed { ledger, through, rejected, changes, kept_through })
+                                .await?;
                             self.outbox_moved(&store, through).await?;
                             if through < last {
                                 // The hub took less than was sent; asking at once would only repeat it.

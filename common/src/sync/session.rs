@@ -122,8 +122,9 @@ impl DeviceSession {
         Ok(match reply {
             PullReply::Page { items, cursor, more } => Pulled::Items { items, cursor, more },
             PullReply::OtherEpoch(epoch) => {
-                // What was recalled there has not been read.
+                // What was recalled there has not been read, and what was taken of the outbox before says nothing here.
                 self.recalls_known = false;
+                self.push_in_flight = None;
                 Pulled::StartAgain(Cursor::start(epoch))
             }
         })

@@ -44,7 +44,8 @@ pub(super) fn chunk(
             let refused = match before_loading(tx, device, document, &inspected, standing)? {
                 Some(reason) => Err(reason),
                 None => {
-                    let chunk = ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
+                    let (origin, is_proved) = (&device.device, standing == Standing::Proved);
+                    let chunk = ForeignChunk { origin, document, kind, bytes, inspected: &inspected, is_proved };
                     tx.admit_chunk(&chunk, |reader, projection| may_write(reader, device, projection), now)?
                 }
             };

@@ -323,10 +323,11 @@ impl World {
         let Some(running) = &mut self.agents[place].running else { return };
         // A pull that failed meanwhile made the session forget the push: it is sent again.
         let Ok(through) = running.session.pushed(&reply) else { return self.push_soon(place) };
+        let ledger = running.session.cursor().epoch;
         let (rejected, kept_through) = (reply.rejected, reply.kept_through);
         let changes = running.store.look().changes_among(&rejected);
         let Some(changes) = self.must("reading what was refused", changes) else { return };
-        if self.give(place, vec![Input::Pushed { through, rejected, changes, kept_through }]).is_some() {
+        if self.give(place, vec![Input::Pushed { ledger, through, rejected, changes, kept_through }]).is_some() {
             self.push_soon(place);
         }
     }

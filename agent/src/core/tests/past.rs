@@ -105,6 +105,7 @@ fn what_the_hub_did_not_let_in_is_not_forgotten() {
         let number = waiting.iter().find(|w| of_dispatch(&w.says)).unwrap().n;
         let rejected = vec![gatehouse_common::sync::Rejection { number, reason: "out of order".into() }];
         depot.give(Input::Pushed {
+            ledger: gatehouse_common::sync::LedgerEpoch::default(),
             through: waiting.last().unwrap().n,
             rejected,
             changes: Vec::new(),

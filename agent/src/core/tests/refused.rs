@@ -4,7 +4,7 @@ use gatehouse_common::{
     dispatch::{DispatchState, document_id},
     document::gate::inspect,
     id::DocumentKind,
-    sync::{Rejection, Upward, repair::Local},
+    sync::{LedgerEpoch, Rejection, Upward, repair::Local},
 };
 
 use super::{Depot, both};
@@ -27,7 +27,7 @@ fn refuse(depot: &mut Depot, (number, change): (u64, RefusedChange)) {
     let rejected = vec![Rejection { number, reason: change.reason.clone() }];
     let changes = depot.look().changes_among(&rejected).unwrap();
     assert_eq!(changes, [change]);
-    depot.give(Input::Pushed { through: number, rejected, changes, kept_through: 0 });
+    depot.give(Input::Pushed { ledger: LedgerEpoch::default(), through: number, rejected, changes, kept_through: 0 });
 }
 
 #[test]

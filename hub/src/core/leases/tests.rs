@@ -8,6 +8,8 @@ use super::*;
 use gatehouse_common::id::Hash32;
 
 const LIMIT: i64 = 10_000;
+/// Steps of a world.
+const STEPS: u32 = 400;
 
 /// A small random stream; the seed is in the failure message.
 struct Dice(u64);
@@ -83,14 +85,17 @@ impl World {
 
     fn step(&mut self, weigh: fn(&Committed) -> i64) {
         self.now = self.now.plus(1 + self.dice.roll(20) as i64);
-        match self.dice.roll(9) {
-            0 => self.grant(weigh),
-            1 | 2 => self.release(),
-            3 => self.report(),
-            4 => self.issue(),
-            5 => self.read(),
-            6 => self.slow = self.figures.clone(),
-            7 => self.settle(),
+        // What is lent is stated and posted sooner than more is lent, or soon nothing would be left to lend; and a read
+        // is answered while its figure may still be used.
+        match self.dice.roll(20) {
+            0 | 1 => self.grant(weigh),
+            2 | 3 => self.release(),
+            4 | 5 => self.report(),
+            6..=8 => self.issue(),
+            9..=12 => self.read(),
+            13 => self.slow = self.figures.clone(),
+            14..=16 => self.settle(),
+            17 => self.pay(),
             _ => self.state(),
         }
     }
@@ -173,10 +178,15 @@ impl World {
         }
     }
 
+    /// The customer pays, so that there is something to lend for as long as the world lasts.
+    fn pay(&mut self) {
+        self.exposure -= self.dice.roll(self.exposure as u64 + 1) as i64;
+    }
+
     /// A depot closes a lease; all it did under it came before, in the same chain.
     fn state(&mut self) {
         let open = self.book.loans.iter().position(|l| l.stated.is_none());
-        let Some(n) = open.filter(|_| self.dice.roll(3) == 0) else { return };
+        let Some(n) = open else { return };
         while self.unreported.iter().any(|(of, _)| *of == n) {
             self.report();
         }
@@ -202,7 +212,7 @@ fn worlds_over_the_limit(weigh: fn(&Committed) -> i64, figure_max: i64) -> Vec<u
     (1..=seeds)
         .filter(|seed| {
             let mut world = World { figure_max, ..World::new(*seed) };
-            (0..120).any(|_| {
+            (0..STEPS).any(|_| {
                 world.step(weigh);
                 world.worst_case() > LIMIT
             })
@@ -224,7 +234,9 @@ fn with_any_term_of_the_rule_dropped_some_world_goes_over_the_limit() {
 
 #[test]
 fn a_book_that_settled_leases_leave_at_once_lets_a_slow_grant_go_over_the_limit() {
-    assert!(!worlds_over_the_limit(Committed::sum, 0).is_empty());
+    let over = worlds_over_the_limit(Committed::sum, 0);
+    println!("{} worlds of settled leases that leave at once go over the limit", over.len());
+    assert!(!over.is_empty());
 }
 
 #[test]
