@@ -60,13 +60,7 @@ pub(super) enum Whole {
 pub(super) fn run(errand: Whole) -> anyhow::Result<()> {
     match errand {
         Whole::Backup { file, database } => {
-            let from = location(&database)?;
-            let store = open(&database, false)?;
-            // What is committed now is in it; once it is verified devices may forget that.
-            let now = Clock::system().wall();
-            let began = store.write_now(move |tx| tx.backup_begins(now))?;
-            let verified = moving::back_up(&from, &file)?;
-            store.write_now(move |tx| tx.backup_holds(began))?;
+            let verified = open(&database, false)?.back_up(&file, Clock::system().wall())?;
             say(&format!("{} holds {}", file.display(), told(&verified)))
         }
         Whole::Restore { file, database } => {

@@ -332,6 +332,10 @@ impl Store {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    pub(super) fn location(&self) -> &Location {
+        &self.shared.location
+    }
+
     /// Whether other replicas may write to it at the same time.
     #[must_use]
     pub fn is_shared(&self) -> bool {
