@@ -40,13 +40,15 @@ use crate::{
     listen::{self, Caller, TlsListener},
     partners::{desk::folders, webhooks::deliver},
     reconciler,
-    store::{Location, Store, claims::while_held, folding},
+    store::{Location, Remembered, Store, claims::while_held, folding},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
 /// How long each task may take to end by itself, in real time.
 const GRACE: Duration = Duration::from_secs(5);
+/// Between two notes of how far the store has got. A copy that is older than the last of them is noticed when it is put back.
+const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
 /// A hub that runs.
 pub struct RunningHub {
@@ -84,6 +86,7 @@ impl RunningHub {
                     "reconciler",
                     "folding",
                     "store",
+                    "memory",
                 ],
                 GRACE,
             )
@@ -125,7 +128,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Location::Postgresql(_) => None,
     };
     let (place, name, now) = (database.clone(), hub.name.clone(), clock.wall());
-    let store = tokio::task::spawn_blocking(move || Store::open_after(&place, &name, now)).await??;
+    let remembered = Remembered::at(&hub.key_file.with_extension("seen"));
+    let kept = remembered.clone();
+    let store = tokio::task::spawn_blocking(move || kept.open(&place, &name, now)).await??;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
     let address = listener.local_addr()?;
@@ -139,6 +144,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let mut tasks = Tasks::new();
     let at = store.clone();
     tasks.spawn("store", OnError::StopHub, move |stop| watch_store(at.clone(), stop));
+    let at = store.clone();
+    tasks.spawn("memory", OnError::Restart, move |stop| remember(remembered.clone(), at.clone(), stop));
     let at = store.clone();
     tasks.spawn("folding", OnError::Restart, move |stop| {
         let store = at.clone();
@@ -329,6 +336,23 @@ async fn watch_store(store: Store, mut stop: Stop) -> Result<(), TaskError> {
         }
         if store.is_broken() {
             return Err("a write was lost on its way to disk".into());
+        }
+    }
+}
+
+/// Writes down how far the store has got, for the next start, now and then and at the stop.
+async fn remember(remembered: Remembered, store: Store, mut stop: Stop) -> Result<(), TaskError> {
+    loop {
+        let stopped = tokio::select! {
+            () = tokio::time::sleep(REMEMBER_EVERY) => false,
+            () = stop.stopped() => true,
+        };
+        let (to, at) = (remembered.clone(), store.clone());
+        if let Err(error) = tokio::task::spawn_blocking(move || to.note(&at)).await? {
+            warn!(%error, "how far the store has got is not written down: {error}");
+        }
+        if stopped {
+            return Ok(());
         }
     }
 }

@@ -6,22 +6,33 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreError, Tx, lives, row,
+    Reader, StoreError, Tx, lives,
+    remembered::Known,
+    row,
     sql::{Connection, params},
 };
 
-pub(super) const LEDGER_EPOCH: &str = "ledger.epoch";
+const LEDGER_EPOCH: &str = "ledger.epoch";
 const ACTOR_EPOCH: &str = "actor.epoch";
 const HLC: &str = "hlc";
 /// The life of the ledger that was restored from a backup; the one that runs began with it.
-pub(super) const RESTORED_FROM: &str = "ledger.restored_from";
+const RESTORED_FROM: &str = "ledger.restored_from";
 /// Where the store went; it is not opened here again.
 const MOVED_TO: &str = "moved_to";
 
-/// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch. Returns the actor epoch.
-pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
+/// What began when a store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) actor_epoch: u32,
+    /// Whether the store is behind what was known of it, so that another life of the ledger began.
+    pub(super) is_older_copy: bool,
+}
+
+/// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch, and in one that is
+/// behind what was `known` of it another.
+pub(super) fn begin(sql: &Connection, now: UtcMs, known: Option<&Known>) -> Result<Begun, StoreError> {
     sql.begin_writing()?;
-    let begun = begin_in(sql, now);
+    let begun = begin_in(sql, now, known);
     match &begun {
         Ok(_) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why))?,
         Err(_) => sql.give_up(),
@@ -29,7 +40,7 @@ pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     begun
 }
 
-fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
+fn begin_in(sql: &Connection, now: UtcMs, known: Option<&Known>) -> Result<Begun, StoreError> {
     let reader = Reader { sql };
     if let Some(place) = reader.cursor(MOVED_TO)? {
         return Err(StoreError::Refused(format!("this store was moved to {place}; serve that")));
@@ -41,6 +52,11 @@ fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     if reader.cursor(LEDGER_EPOCH)?.is_none() {
         put(sql, LEDGER_EPOCH, &fresh_epoch().to_string())?;
     }
+    let (here, from) = (reader.known()?, reader.restored_from()?);
+    let is_older_copy = known.is_some_and(|known| here.is_behind(from, known));
+    if is_older_copy {
+        put_restored(sql)?;
+    }
     sql.execute(
         "INSERT INTO hub_runs (run, began) SELECT CAST (?1 AS BIGINT), feed FROM turn WHERE id = 1 ON CONFLICT (run) DO NOTHING",
         params![epoch],
@@ -51,11 +67,18 @@ fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
         // another may have it under way.
         sql.execute("UPDATE postings SET claimed = 0 WHERE claimed <> 0", params![])?;
     }
-    Ok(epoch)
+    Ok(Begun { actor_epoch: epoch, is_older_copy })
+}
+
+/// Another life of the ledger begins, which names the one that it was.
+pub(super) fn put_restored(sql: &Connection) -> Result<(), StoreError> {
+    let before = Reader { sql }.ledger_epoch()?;
+    put(sql, RESTORED_FROM, &before.0.to_string())?;
+    put(sql, LEDGER_EPOCH, &fresh_epoch().to_string())
 }
 
 /// Never 0, which devices send before they know any.
-pub(super) fn fresh_epoch() -> u64 {
+fn fresh_epoch() -> u64 {
     rand::random::<u64>() | 1
 }
 
@@ -69,18 +92,17 @@ pub(super) fn put(sql: &Connection, name: &str, value: &str) -> Result<(), Store
 
 /// A restored store begins another life of the ledger, and names the one that it was.
 pub(super) fn mark_restored(sql: &Connection) -> Result<(), StoreError> {
-    let before = Reader { sql }.ledger_epoch()?;
-    marked(sql, &[(RESTORED_FROM, &before.0.to_string()), (LEDGER_EPOCH, &fresh_epoch().to_string())])
+    marked(sql, put_restored)
 }
 
 /// A store that was moved is not opened here again.
 pub(super) fn mark_moved(sql: &Connection, place: &str) -> Result<(), StoreError> {
-    marked(sql, &[(MOVED_TO, place)])
+    marked(sql, |sql| put(sql, MOVED_TO, place))
 }
 
-fn marked(sql: &Connection, marks: &[(&str, &str)]) -> Result<(), StoreError> {
+fn marked(sql: &Connection, mark: impl FnOnce(&Connection) -> Result<(), StoreError>) -> Result<(), StoreError> {
     sql.begin_writing()?;
-    match marks.iter().try_for_each(|(name, value)| put(sql, name, value)) {
+    match mark(sql) {
         Ok(()) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why)),
         Err(e) => {
             sql.give_up();

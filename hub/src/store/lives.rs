@@ -167,12 +167,9 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn begin_ledger_epoch(&mut self, now: UtcMs) -> Result<LedgerEpoch, StoreError> {
-        let before = self.ledger_epoch()?;
-        let epoch = cursors::fresh_epoch();
-        self.set_cursor(cursors::LEDGER_EPOCH, &epoch.to_string())?;
-        self.set_cursor(cursors::RESTORED_FROM, &before.0.to_string())?;
+        cursors::put_restored(self.sql)?;
         begin(self.sql, now)?;
-        Ok(LedgerEpoch(epoch))
+        self.ledger_epoch()
     }
 
     /// The device stands in this life of the ledger.

@@ -34,6 +34,7 @@ pub mod quarantine;
 pub mod queue;
 mod readers;
 pub mod recon;
+mod remembered;
 mod row;
 pub mod sql;
 mod tables;
@@ -63,6 +64,7 @@ pub use ledger::FeedRow;
 pub use location::Location;
 pub use quarantine::Quarantined;
 pub use recon::ReconFilter;
+pub use remembered::Remembered;
 pub use sql::{Password, PostgresOptions};
 
 use sql::Connection;
@@ -297,8 +299,8 @@ impl Store {
     /// As [`Self::open_at`].
     pub fn open_after(location: &Location, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
         let connection = location.open()?;
-        let epoch = cursors::begin(&connection, now)?;
-        Self::over(connection, location, name, epoch)
+        let begun = cursors::begin(&connection, now, None)?;
+        Self::over(connection, location, name, begun.actor_epoch)
     }
 
     /// Opens the store beside a hub that may be running, for tools. It begins nothing, so it may write no entries.

@@ -5,6 +5,7 @@ use super::{
     bugs::Bug,
     clock::{HOUR, MINUTE},
     dice::Dice,
+    hub::PutBack,
     random::{Played, STORM, customers_and_stock, ended, facts, order},
     weather::Weather,
 };
@@ -33,7 +34,8 @@ pub fn play_fleet(seed: u64, depots: usize, bug: Bug, prints: bool) -> Played {
     }
     let backup = dice.between(20 * MINUTE, STORM / 2);
     world.backup_after(backup);
-    world.restore_after(backup + dice.between(MINUTE, STORM / 3), dice.chance(500));
+    let how = if dice.chance(500) { PutBack::Told } else { PutBack::Copied };
+    world.restore_after(backup + dice.between(MINUTE, STORM / 3), how);
     ended(world, STORM)
 }
 

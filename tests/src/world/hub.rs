@@ -25,7 +25,7 @@ use gatehouse_hub::{
     lease_grants::{self, Grantor},
     partners::events::{Event, EventError, Taken},
     reconciler::{self, Reconciler},
-    store::{Device, DeviceKind, Location, ReconFilter, Store, StoreChange, StoreError},
+    store::{Device, DeviceKind, Location, ReconFilter, Remembered, Store, StoreChange, StoreError, moving},
     sync::{devices, handle_push, handle_repair, pull},
 };
 use tokio::{
@@ -49,7 +49,11 @@ pub struct Hub {
     erp: PretendErp,
     lasts_ms: u64,
     runtime: Runtime,
+    noted: UtcMs,
 }
+
+/// Between two notes of how far its store has got, in milliseconds.
+const NOTE_EVERY: i64 = 10_000;
 
 /// A running hub.
 pub struct Running {
@@ -97,6 +101,17 @@ pub enum HubError {
     Store(#[from] StoreError),
 }
 
+/// How an older copy comes into the place of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutBack {
+    /// By the program for it.
+    Told,
+    /// By hand, with nobody told; what the hub knows outside of its store is as it was.
+    Copied,
+    /// The whole machine is put back: nothing outside of the store knows better either.
+    WithItsMachine,
+}
+
 /// What became of a pull.
 pub enum Answer {
     /// The frame to send back.
@@ -120,6 +135,7 @@ impl Hub {
             key: PrivateKey::from_seed([1; 32]),
             erp,
             lasts_ms,
+            noted: now,
             runtime: runtime.expect("a runtime can be made"),
         }
     }
@@ -129,7 +145,8 @@ impl Hub {
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
         self.erp.hub_lives();
-        let store = Store::open_after(&Location::Sqlite(self.path.clone()), &hub_name(), self.clock.wall())?;
+        let location = Location::Sqlite(self.path.clone());
+        let store = self.remembered().open(&location, &hub_name(), self.clock.wall())?;
         let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
@@ -150,9 +167,23 @@ impl Hub {
     }
 
     /// Time goes on.
-    pub fn set_time(&mut self, now: UtcMs) {
+    /// # Errors
+    /// [`StoreError`] if what the hub knows of its store cannot be written down.
+    pub fn set_time(&mut self, now: UtcMs) -> Result<(), StoreError> {
         self.clock.set(self.machine.at(now));
         self.erp.set_time(now);
+        match &self.running {
+            Some(running) if now.since(self.noted) >= NOTE_EVERY => {
+                self.noted = now;
+                self.remembered().note(&running.store)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it knows of its store, outside of it.
+    fn remembered(&self) -> Remembered {
+        Remembered::at(&self.path.with_extension("seen"))
     }
 
     /// Puts an agent on the list of devices.
@@ -237,24 +268,34 @@ impl Hub {
         Ok(())
     }
 
-    /// The hub's disk is lost; it goes on from the copy at `from`. Whether whoever put it back says so to the store.
+    /// The hub's store is lost; it goes on from the copy at `from`, put back `how`.
     /// # Errors
     /// [`StoreError`]: it would not start.
-    pub fn is_restored(&mut self, from: &Path, is_told: bool) -> Result<(), StoreError> {
+    /// # Panics
+    /// If the copy cannot be put back.
+    pub fn is_restored(&mut self, from: &Path, how: PutBack) -> Result<(), StoreError> {
         self.running = None;
         for ending in ["", "-wal", "-shm"] {
             let mut name = self.path.clone().into_os_string();
             name.push(ending);
             let _ = std::fs::remove_file(name);
         }
-        std::fs::copy(from, &self.path).expect("a backup can be put back");
-        self.start()?;
-        let now = self.clock.wall();
-        if let (Some(running), true) = (&self.running, is_told) {
-            running.store.write_now(move |tx| tx.begin_ledger_epoch(now))?;
+        match how {
+            PutBack::Told => {
+                moving::restore(from, &Location::Sqlite(self.path.clone()))?;
+            }
+            PutBack::Copied => {
+                std::fs::copy(from, &self.path).expect("a backup can be put back");
+            }
+            PutBack::WithItsMachine => {
+                std::fs::copy(from, &self.path).expect("a backup can be put back");
+                // What the machine knew then is gone as well, or as old.
+                let _ = std::fs::remove_file(self.path.with_extension("seen"));
+            }
         }
-        Ok(())
+        self.start()
     }
+
     /// What was committed since the last time this was asked.
     pub fn news(&mut self) -> News {
         let mut news = News::default();

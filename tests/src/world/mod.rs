@@ -94,7 +94,7 @@ pub(crate) enum Event {
     AgentStarts { agent: usize },
     HubStarts,
     BackUp,
-    Restore { is_told: bool },
+    Restore { how: hub::PutBack },
     Business(business::News),
 }
 
@@ -150,7 +150,7 @@ impl World {
         let erp = PretendErp::new(dice.split());
         let machine = Machine::new("hub", DAWN, 0);
         let mut hub = Hub::new(directory.path(), machine, erp.clone(), lasts_ms, DAWN);
-        hub.set_time(DAWN);
+        drop(hub.set_time(DAWN));
         hub.start().expect("a hub starts on an empty store");
         let mut world = Self {
             now: DAWN,
@@ -218,7 +218,7 @@ impl World {
             self.happens(event);
         }
         self.now = self.now.max(until);
-        self.hub.set_time(self.now);
+        self.hub_tells_time();
     }
 
     /// Everything that was broken works again, and stays so.
@@ -281,7 +281,7 @@ impl World {
     }
 
     fn happens(&mut self, event: Event) {
-        self.hub.set_time(self.now);
+        self.hub_tells_time();
         match event {
             Event::Timer { agent, timer } => {
                 if self.agents[agent].running.as_ref().is_some_and(|r| r.timer == timer) {
@@ -322,7 +322,7 @@ impl World {
             Event::AgentStarts { agent } => self.agent_starts(agent),
             Event::HubStarts => self.hub_starts(),
             Event::BackUp => self.backs_up(),
-            Event::Restore { is_told } => self.restores(is_told),
+            Event::Restore { how } => self.restores(how),
             Event::Business(news) => self.business(news),
         }
     }

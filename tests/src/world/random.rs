@@ -11,6 +11,7 @@ use super::{
     crew::{DESTINATION_M, north_of_yard},
     dice::Dice,
     erp::Mood,
+    hub::PutBack,
     weather::Weather,
 };
 use crate::standin::books::{self, Change, Credit, Status, Tier};
@@ -51,9 +52,9 @@ pub(super) fn ended(mut world: World, ms: i64) -> Played {
 }
 
 /// Plays the world of `seed` with a hub that is backed up now and then, loses its disk once or twice and goes on from
-/// the newest backup, to its quiet end, and checks it.
+/// the newest backup, put back in one of the ways of `hows`, to its quiet end, and checks it.
 #[must_use]
-pub fn play_restored(seed: u64, bug: Bug, prints: bool) -> Played {
+pub fn play_restored(seed: u64, hows: &[PutBack], bug: Bug, prints: bool) -> Played {
     // Minds do not change here: a question that the forgotten life answered is posed anew to a person, who may answer
     // otherwise.
     let mut world = drawn_with(seed, bug, prints, 0);
@@ -61,11 +62,11 @@ pub fn play_restored(seed: u64, bug: Bug, prints: bool) -> Played {
     let first = dice.between(5 * MINUTE, STORM / 3);
     world.backup_after(first);
     let mut lost = first + dice.between(MINUTE, STORM / 2);
-    world.restore_after(lost, true);
+    world.restore_after(lost, hows[dice.place(hows.len())]);
     if dice.chance(500) {
         world.backup_after(lost + dice.between(5 * MINUTE, STORM / 4));
         lost += dice.between(STORM / 4, STORM / 2);
-        world.restore_after(lost, true);
+        world.restore_after(lost, hows[dice.place(hows.len())]);
     }
     ended(world, lost.max(STORM))
 }

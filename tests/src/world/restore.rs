@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Event, World, bugs::Bug};
+use super::{Event, World, bugs::Bug, hub::PutBack};
 
 impl World {
     /// The hub is backed up, `ms` from now.
@@ -10,10 +10,15 @@ impl World {
         self.after(ms, Event::BackUp);
     }
 
-    /// The hub's disk is lost and the newest backup put back, `ms` from now. `is_told` says whether whoever puts it
-    /// back does it with the program for that.
-    pub fn restore_after(&mut self, ms: i64, is_told: bool) {
-        self.after(ms, Event::Restore { is_told });
+    /// The hub's store is lost and the newest backup put back, `ms` from now.
+    pub fn restore_after(&mut self, ms: i64, how: PutBack) {
+        self.after(ms, Event::Restore { how });
+    }
+
+    /// The hub's clock goes on, and now and then it writes down how far its store has got.
+    pub(super) fn hub_tells_time(&mut self) {
+        let told = self.hub.set_time(self.now);
+        self.must("what the hub knows of its store", told);
     }
 
     pub(super) fn backs_up(&mut self) {
@@ -27,7 +32,7 @@ impl World {
         self.say("the hub is backed up");
     }
 
-    pub(super) fn restores(&mut self, is_told: bool) {
+    pub(super) fn restores(&mut self, how: PutBack) {
         let from = self.directory.path().join("backup.db");
         if !from.exists() {
             return;
@@ -35,18 +40,19 @@ impl World {
         if self.bug == Bug::PagesForgotten {
             self.agents.iter().for_each(|agent| change(&agent.path, "DELETE FROM page_marks"));
         }
-        let restored = self.hub.is_restored(&from, is_told);
+        let restored = self.hub.is_restored(&from, how);
         self.must("restoring the hub", restored);
         if self.bug == Bug::PostedUnasked {
             change(&self.hub.path, "DELETE FROM cursors WHERE name = 'ledger.restored'");
             change(&self.hub.path, "UPDATE postings SET state = 'queued' WHERE state = 'in_doubt'");
         }
-        self.book.note(if is_told { "restores" } else { "restores that nobody told of" });
-        self.say(if is_told {
-            "the hub is restored from its backup"
-        } else {
-            "an older copy of the hub's file is put back"
-        });
+        let (what, line) = match how {
+            PutBack::Told => ("restores", "the hub is restored from its backup"),
+            PutBack::Copied => ("restores that nobody told of", "an older copy of the hub's file is put back"),
+            PutBack::WithItsMachine => ("restores of the whole machine", "the hub's machine is put back as it was"),
+        };
+        self.book.note(what);
+        self.say(line);
         self.hub_works_at(self.now.plus(100));
         self.changes();
     }
