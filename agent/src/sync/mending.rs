@@ -132,21 +132,32 @@ fn run_of(sealed: &Sealed) -> Option<u32> {
 }
 
 impl Sync {
-    /// Makes both alike if that is due. The hub's answers become inputs.
+    /// Makes both alike as far as that is due. The hub's answers become inputs.
+    ///
+    /// Nothing is pulled before all of it is done: a feed that has passed its first document no longer shows, after a
+    /// restart, that everything was to be compared.
     pub(super) async fn mend_if_due(
         &self,
         mender: &mut Mender,
         store: &Looks,
     ) -> Result<Result<(), ExchangeError>, TaskError> {
-        let (recalls_known, cursor) = {
-            let session = self.session();
-            (session.recalls_known(), session.cursor())
-        };
-        let documents_at = cursor.positions[Lane::Documents.index()];
-        if !recalls_known {
-            return Ok(Ok(()));
+        loop {
+            let (recalls_known, cursor) = {
+                let session = self.session();
+                (session.recalls_known(), session.cursor())
+            };
+            let documents_at = cursor.positions[Lane::Documents.index()];
+            if !recalls_known {
+                return Ok(Ok(()));
+            }
+            let Some(due) = mender.due(documents_at, &self.clock.now()) else { return Ok(Ok(())) };
+            if let Err(error) = self.mend(mender, due, store).await? {
+                return Ok(Err(error));
+            }
         }
-        let Some(due) = mender.due(documents_at, &self.clock.now()) else { return Ok(Ok(())) };
+    }
+
+    async fn mend(&self, mender: &mut Mender, due: Due, store: &Looks) -> Result<Result<(), ExchangeError>, TaskError> {
         let mut comparison = mender.begin(due, &store.reader())?;
         loop {
             let step = comparison.next(&*store.reader())?;

@@ -255,7 +255,8 @@ impl World {
             None => false,
             Some(Step::Done(head)) => {
                 self.is_alike(place, due, head);
-                false
+                // As in life, nothing is pulled before all that is due is done.
+                self.mends(place)
             }
             Some(Step::Ask(asked)) => {
                 let frame = encode(&asked);

@@ -50,8 +50,11 @@ pub struct Hub {
     lasts_ms: u64,
     runtime: Runtime,
     noted: UtcMs,
+    stores: u32,
 }
 
+/// The file beside its store in which it writes down how far that had got.
+const SEEN: &str = "hub.seen";
 /// Between two notes of how far its store has got, in milliseconds.
 const NOTE_EVERY: i64 = 10_000;
 
@@ -136,6 +139,7 @@ impl Hub {
             erp,
             lasts_ms,
             noted: now,
+            stores: 1,
             runtime: runtime.expect("a runtime can be made"),
         }
     }
@@ -183,7 +187,7 @@ impl Hub {
 
     /// What it knows of its store, outside of it.
     fn remembered(&self) -> Remembered {
-        Remembered::at(&self.path.with_extension("seen"))
+        Remembered::at(&self.path.with_file_name(SEEN))
     }
 
     /// Puts an agent on the list of devices.
@@ -275,11 +279,9 @@ impl Hub {
     /// If the copy cannot be put back.
     pub fn is_restored(&mut self, from: &Path, how: PutBack) -> Result<(), StoreError> {
         self.running = None;
-        for ending in ["", "-wal", "-shm"] {
-            let mut name = self.path.clone().into_os_string();
-            name.push(ending);
-            let _ = std::fs::remove_file(name);
-        }
+        // Under another name: whoever closes the store that is lost would take away the log of the one that comes.
+        self.stores += 1;
+        self.path = self.path.with_file_name(format!("hub-{}.db", self.stores));
         match how {
             PutBack::Told => {
                 moving::restore(from, &Location::Sqlite(self.path.clone()))?;
@@ -290,7 +292,7 @@ impl Hub {
             PutBack::WithItsMachine => {
                 std::fs::copy(from, &self.path).expect("a backup can be put back");
                 // What the machine knew then is gone as well, or as old.
-                let _ = std::fs::remove_file(self.path.with_extension("seen"));
+                let _ = std::fs::remove_file(self.path.with_file_name(SEEN));
             }
         }
         self.start()
