@@ -31,7 +31,7 @@ use crate::{
         odata::{OData, ODataOptions},
         paced::Paced,
         poll::{self, PollOptions},
-        post::{self, PostOptions},
+        post,
         rest::{Rest, RestOptions},
         tryton::{Tryton, TrytonOptions},
     },
@@ -343,11 +343,11 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
             poll::run(store.clone(), to.clone(), time.clone(), options, stop)
         })
     });
-    let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
+    let (at, to, time, options) = (store.clone(), connector.clone(), clock.clone(), erp.posting);
     tasks.spawn("post", OnError::Restart, move |stop| {
         let (store, to, time) = (at.clone(), to.clone(), time.clone());
         while_held(at.clone(), "post", stop, move |stop| {
-            post::run(store.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+            post::run(store.clone(), to.clone(), time.clone(), options, stop)
         })
     });
     let (at, time) = (store.clone(), clock.clone());
@@ -362,9 +362,10 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
 
 fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
-        ErpKind::Rest { url, token, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
+        ErpKind::Rest { url, token, answer_within_ms, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
             token: token.clone(),
+            answer_within: Duration::from_millis(*answer_within_ms),
             sites: erp.sites.clone(),
             terms: terms.clone(),
             map: map.as_ref().clone(),
