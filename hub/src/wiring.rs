@@ -117,7 +117,8 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, mail, policy, tls, devices } =
+        config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = match &database {
@@ -172,12 +173,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             })
         });
     }
-    if !webhooks.is_empty() {
-        let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
+    if !webhooks.is_empty() || mail.is_some() {
+        let (at, time, all) = (store.clone(), clock.clone(), (webhooks.clone(), mail));
         tasks.spawn("webhooks", OnError::Restart, move |stop| {
-            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            let (store, time, (hooks, mail)) = (at.clone(), time.clone(), all.clone());
             while_held(at.clone(), "webhooks", stop, move |stop| {
-                deliver::run(store.clone(), time.clone(), all.clone(), stop)
+                deliver::run(store.clone(), time.clone(), hooks.clone(), mail.clone(), stop)
             })
         });
     }

@@ -99,7 +99,7 @@ impl Hubs {
             write!(
                 text,
                 "[tls]\nplain_on_loopback = true\nauthority_file = \"hub.authority.pem\"\n\
-                 [erp]\nkind = \"rest\"\nurl = \"http://{door}\"\ntoken_file = \"erp-token\"\npoll_ms = 2000\n\
+                 [erp]\nkind = \"rest\"\nurl = \"http://{door}\"\ntoken_file = \"erp-token\"\npoll_ms = 3000\n\
                  answer_within_ms = {}\n\
                  [erp.posting]\nat_once = {}\nretry_first_ms = 100\nretry_max_ms = 2000\ndoubt_ms = {}\n",
                 pace.answer_within_ms, pace.at_once, pace.doubt_ms

@@ -201,6 +201,10 @@ impl Killer<'_> {
             self.hubs.start(1).await?;
         }
         let mut serving = 0;
+        // What is tried are postings: the hub reads its orders in peace.
+        while (0..HUBS).all(|door| self.weather.under_way(door) == 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         loop {
             let wait = self.dice.random_range(self.kill_every.0..=self.kill_every.1);
             tokio::time::sleep(wait).await;
