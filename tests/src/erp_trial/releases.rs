@@ -24,6 +24,7 @@ use crate::standin::{
 
 /// Releases told to the hub in one transaction.
 const BATCH: usize = 100;
+const ORDERS_OF_A_CUSTOMER: usize = 20;
 const DEPARTURE: &str = "2030-01-31T08:00:00Z";
 
 /// The order of the `n`-th release.
@@ -32,14 +33,21 @@ pub fn order_name(n: usize) -> String {
     format!("SO-{n:06}")
 }
 
-/// Writes `count` orders of one unit, and their customer, into the ERP's books.
+/// Writes `count` orders of one unit, and their customers, into the ERP's books.
 /// # Errors
 /// If the books do not take one.
 pub fn order(erp: &Erp, count: usize) -> anyhow::Result<()> {
     let put = |change| erp.put(change).map_err(|problem| anyhow::anyhow!(problem.detail));
-    let credit = Credit { on_hold: false, limit_minor: i64::MAX / 2, exposure_minor: 0, currency: "EUR".into() };
-    let (id, name, tier) = ("C1".to_owned(), "One".to_owned(), Tier::B);
-    put(Change::PutCustomer { customer: Customer { id: id.clone(), name: name.clone(), tier, revision: 0, credit } })?;
+    let tier = Tier::B;
+    let buyer = |n: usize| {
+        let customer = n / ORDERS_OF_A_CUSTOMER;
+        Buyer { id: format!("C{customer}"), name: format!("Customer {customer}"), tier }
+    };
+    for n in (0..count).step_by(ORDERS_OF_A_CUSTOMER) {
+        let Buyer { id, name, tier } = buyer(n);
+        let credit = Credit { on_hold: false, limit_minor: i64::MAX / 2, exposure_minor: 0, currency: "EUR".into() };
+        put(Change::PutCustomer { customer: Customer { id, name, tier, revision: 0, credit } })?;
+    }
     let departure: Timestamp = DEPARTURE.parse()?;
     for n in 0..count {
         put(Change::PutOrder {
@@ -47,7 +55,7 @@ pub fn order(erp: &Erp, count: usize) -> anyhow::Result<()> {
                 id: order_name(n),
                 revision: 0,
                 site: "D1".into(),
-                customer: Buyer { id: id.clone(), name: name.clone(), tier },
+                customer: buyer(n),
                 lines: vec![Line { line: 1, product: "P1".into(), quantity: 1, unit_price_minor: 1_250 }],
                 currency: "EUR".into(),
                 class: "standard".into(),
