@@ -57,8 +57,10 @@ pub struct StoredDocument {
     pub document: DocumentId,
     /// Case or dispatch.
     pub kind: DocumentKind,
-    /// The whole document.
+    /// The document as it was last written whole; empty if it never was.
     pub snapshot: Vec<u8>,
+    /// The changes since, in the order in which they were written.
+    pub chunks: Vec<Vec<u8>>,
 }
 
 /// A lease as stored.

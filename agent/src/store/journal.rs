@@ -22,8 +22,8 @@ const ROW_MAX: u32 = 64 << 20;
 /// Level of zstd: each row is written once and seldom read.
 const LEVEL: i32 = 1;
 /// Rule state that is kept here, by the first word of its key.
-const OFTEN: [&str; 10] =
-    ["door", "vehicle", "counts", "unknown_order", "watch", "motion", "probe", "sender", "clock", "stamp"];
+const OFTEN: [&str; 11] =
+    ["case", "door", "vehicle", "counts", "unknown_order", "watch", "motion", "probe", "sender", "clock", "stamp"];
 
 /// What stands under one key after a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
