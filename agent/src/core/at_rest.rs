@@ -9,7 +9,7 @@ use std::sync::Arc;
 use gatehouse_common::document::{Document, DocumentError};
 use serde::Serialize;
 
-use super::{decision::Folded, dispatches::folded, start::StoredDocument};
+use super::{decision::Folded, dispatches::folded};
 
 /// Most changes that a start applies to a case that was written whole, or was never.
 const BEHIND_MAX: u32 = 8;
@@ -46,15 +46,4 @@ impl AtRest {
         }
         (Self { saved: Some(saved.into()), behind }, after)
     }
-}
-
-/// The document that the store holds.
-/// # Errors
-/// [`DocumentError`]: what is stored does not make a document.
-pub(super) fn read(stored: &StoredDocument) -> Result<Document, DocumentError> {
-    let mut document = if stored.snapshot.is_empty() { Document::new() } else { Document::load(&stored.snapshot) }?;
-    for chunk in &stored.chunks {
-        document.apply_own(chunk)?;
-    }
-    Ok(document)
 }

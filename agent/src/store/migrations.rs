@@ -30,7 +30,8 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(checkpoints::begin),
     },
     Migration { name: "0008_forgotten", sql: include_str!("migrations/0008_forgotten.sql"), then: None },
-    Migration { name: "0009_tails", sql: include_str!("migrations/0009_tails.sql"), then: None },
+    Migration { name: "0009_pages", sql: include_str!("migrations/0009_pages.sql"), then: None },
+    Migration { name: "0010_tails", sql: include_str!("migrations/0010_tails.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.
