@@ -8,6 +8,7 @@ mod cases;
 mod dispatches;
 mod edi;
 mod events;
+mod exports;
 mod fleet;
 mod live;
 pub mod openapi;
@@ -48,6 +49,7 @@ use crate::{
     auth::Gatekeeper,
     clock::Clock,
     config::{PartnerConfig, WebhookConfig},
+    exports::held::Exports,
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -61,6 +63,9 @@ pub struct Api {
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    pub(crate) exports: Arc<Exports>,
+    /// Held by whoever writes an export.
+    exporting: Arc<Mutex<()>>,
     quotas: Arc<quota::Quotas>,
     stop: Stop,
     listeners: Arc<Semaphore>,
@@ -96,6 +101,8 @@ impl Api {
             about: Arc::new(about),
             partners: Arc::default(),
             hooks: Arc::default(),
+            exports: Arc::default(),
+            exporting: Arc::default(),
             quotas: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
@@ -152,6 +159,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/edi/{shipment}/answer", post(edi::answer)),
         ("/v1/webhooks", get(webhooks::list)),
         ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
+        ("/v1/exports/{form}", get(exports::take)),
         ("/openapi.json", get(openapi::serve)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),

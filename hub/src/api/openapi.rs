@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{cases, dispatches, edi, events, fleet, live, positions, problem, queue, recon, status, webhooks};
+use super::{cases, dispatches, edi, events, exports, fleet, live, positions, problem, queue, recon, status, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +30,7 @@ use super::{cases, dispatches, edi, events, fleet, live, positions, problem, que
         recon::one, recon::choose, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
         fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
         events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,
-        webhooks::replay, serve,
+        webhooks::replay, exports::take, serve,
         status::healthz, status::readyz,
     ),
     components(schemas(problem::Problem, problem::FieldProblem)),
