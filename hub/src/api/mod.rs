@@ -10,6 +10,7 @@ mod edi;
 mod events;
 mod fleet;
 mod live;
+mod metrics;
 pub mod openapi;
 mod positions;
 pub mod problem;
@@ -48,6 +49,7 @@ use crate::{
     auth::Gatekeeper,
     clock::Clock,
     config::{PartnerConfig, WebhookConfig},
+    core::reconcile::ReconPolicy,
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -61,6 +63,7 @@ pub struct Api {
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    pub(crate) policy: ReconPolicy,
     quotas: Arc<quota::Quotas>,
     stop: Stop,
     listeners: Arc<Semaphore>,
@@ -96,6 +99,7 @@ impl Api {
             about: Arc::new(about),
             partners: Arc::default(),
             hooks: Arc::default(),
+            policy: ReconPolicy::default(),
             quotas: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
@@ -109,6 +113,14 @@ impl Api {
     #[must_use]
     pub fn with_partners(self, partners: Vec<PartnerConfig>, hooks: Vec<WebhookConfig>) -> Self {
         Self { partners: Arc::new(partners), hooks: Arc::new(hooks), ..self }
+    }
+}
+
+impl Api {
+    /// The same under this policy for choices.
+    #[must_use]
+    pub fn with_policy(self, policy: ReconPolicy) -> Self {
+        Self { policy, ..self }
     }
 }
 
@@ -127,8 +139,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/cases/{id}", get(cases::one)),
         ("/v1/cases/{id}/move", post(cases::move_to)),
         ("/v1/recon", get(recon::list)),
+        ("/v1/recon/figures", get(recon::figures)),
         ("/v1/recon/{decision}", get(recon::one)),
         ("/v1/recon/{decision}/choice", post(recon::choose)),
+        ("/v1/recon/{decision}/confirm", post(recon::confirm)),
+        ("/v1/recon/{decision}/refuse", post(recon::refuse)),
         ("/v1/dead-letters", get(queue::dead_letters)),
         ("/v1/dead-letters/{id}/replay", post(queue::replay)),
         ("/v1/dead-letters/{id}/booked", post(queue::booked)),
@@ -153,6 +168,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/webhooks", get(webhooks::list)),
         ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
         ("/openapi.json", get(openapi::serve)),
+        ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),
     ]

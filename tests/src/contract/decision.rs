@@ -45,6 +45,7 @@ impl Decision {
             quantity,
             total: total.collect(),
             status: None,
+            amount_minor: None,
             text: "as the depot says".to_owned(),
             at: UtcMs(0),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     decision::{DecidedBy, DecisionKind, DecisionRecord, Mode},
     dispatch::{
-        DispatchState, DispatchView, HoldReason, Says,
+        Changed, DispatchState, DispatchView, HoldReason, Says,
         view::{Hold, Physical, Release},
     },
     document::EntryKey,
@@ -41,6 +41,12 @@ struct Desk {
     policy_lagged: bool,
     recalled: bool,
     earlier: Vec<LineQuantity>,
+    elsewhere: Vec<LineQuantity>,
+    is_planned_elsewhere: bool,
+    seen: Order,
+    confirmed: Vec<(u16, u32)>,
+    tendered: Option<CarrierId>,
+    was_too_warm: bool,
     queue: Vec<QueuedPosting>,
     read_at: UtcMs,
     now: UtcMs,
@@ -153,6 +159,7 @@ impl Desk {
             item,
             record,
             view,
+            seen: order.clone(),
             order,
             on_hold: Some(false),
             within_lease: true,
@@ -160,6 +167,11 @@ impl Desk {
             policy_lagged: false,
             recalled: false,
             earlier: Vec::new(),
+            elsewhere: Vec::new(),
+            is_planned_elsewhere: false,
+            confirmed: Vec::new(),
+            tendered: None,
+            was_too_warm: false,
             queue: Vec::new(),
             read_at: UtcMs(0),
             now: UtcMs(1_000),
@@ -170,12 +182,20 @@ impl Desk {
 
     fn steps(&self) -> Vec<Step> {
         let mut steps = obey(&self.order, &self.view, &self.earlier, self.on_hold);
+        steps.extend(told_of_change(&self.order, Some(&self.seen), &self.view).map(Step::WriteDispatch));
         steps.extend(settle(&Situation {
             item: &self.item,
             decision: &self.record,
             dispatch: Some(&self.view),
             earlier: &self.earlier,
+            elsewhere: &self.elsewhere,
+            is_planned_elsewhere: self.is_planned_elsewhere,
             order: Some(&self.order),
+            seen: Some(&self.seen),
+            confirmed: &self.confirmed,
+            tendered: self.tendered.as_ref(),
+            was_too_warm: self.was_too_warm,
+            policy: ReconPolicy::default(),
             on_hold: self.on_hold,
             within_lease: self.within_lease,
             lease_expired: self.lease_expired,
@@ -263,6 +283,15 @@ impl Desk {
                 }
             }
             Says::Settled { .. } => self.view.state = DispatchState::Settled,
+            Says::Changed { order_version, what, promised, promises, .. } => {
+                self.view.order_version = order_version;
+                self.view.divert = self.view.state.has_left() && what.contains(&Changed::Address);
+                self.view.promises = vec![promised, promises];
+            }
+            Says::InTransit { action, .. } => {
+                self.view.in_transit.push((key("hub/hub/hub/1-9"), action));
+                self.view.divert = false;
+            }
             other => panic!("the hub may not say {other:?}"),
         }
     }
@@ -301,8 +330,10 @@ impl Desk {
     fn chooses(&mut self, choice: Choice) {
         assert!(self.item.choices.contains(&choice), "{choice:?} is not offered");
         let by = ActorName::new("fiona").unwrap();
-        self.item.chosen =
-            Some(Chosen { choice, row: self.item.row, by, reason: "asked the customer".into(), at: self.now });
+        let reason = "asked the customer".to_owned();
+        let policy = ReconPolicy { two_people_above_minor: i64::MAX, ..ReconPolicy::default() };
+        let took = choosing::choose(&mut self.item, choice, by, reason, None, &policy, self.now);
+        assert_eq!(took, Ok(Took::Chosen));
     }
 
     fn posted(&self) -> Vec<String> {
@@ -668,7 +699,8 @@ fn a_choice_for_one_row_settles_no_other() {
     desk.erp_cancels();
     desk.erp_answers();
     assert_eq!(desk.ended(), (Some(3), None));
-    assert_eq!(desk.item.choices, [Choice::Accept, Choice::Return], "a cancellation is another question");
+    let offered = [Choice::Accept, Choice::Return, Choice::Divert];
+    assert_eq!(desk.item.choices, offered, "a cancellation is another question");
     desk.chooses(Choice::Return);
     desk.erp_answers();
     assert_eq!(desk.ended(), (Some(3), Some("compensated")));

@@ -98,6 +98,7 @@ fn queued(n: u32, state: PostingState) -> QueuedPosting {
         quantity: Some(10),
         total: Vec::new(),
         status: None,
+        amount_minor: None,
         text: String::new(),
         at: UtcMs(0),
     };
