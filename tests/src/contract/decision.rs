@@ -64,6 +64,13 @@ impl Decision {
         lines.map(|(units, line)| self.posting(kind, Some(line), Some(*units), load)).collect()
     }
 
+    /// A credit note for some units of a line.
+    #[must_use]
+    pub fn credits(&self, line: u16, quantity: u32, amount_minor: i64) -> Posting {
+        let posting = self.posting(PostingKind::CreditNote, Some(line), Some(quantity), &[]);
+        Posting { amount_minor: Some(amount_minor), ..posting }
+    }
+
     /// Another quantity of a line.
     #[must_use]
     pub fn changes_line(&self, line: u16, quantity: u32) -> Posting {

@@ -233,6 +233,16 @@ async fn a_refused_posting_is_parked_with_the_reason() {
     assert_eq!((parked, reached), (Tried::Parked("the ERP refuses: line 1 is closed".into()), true));
 }
 
+#[tokio::test]
+async fn what_a_connector_does_not_take_is_parked_and_never_sent() {
+    let erp = Forgetful::default();
+    let mut note = queued(1, PostingState::Queued);
+    note.posting.kind = PostingKind::CreditNote;
+    let (parked, _) = try_one(&erp, &note, &options(), UtcMs(0)).await;
+    assert_eq!(parked, Tried::Parked("forgetful cannot write credit_note for us: book it by hand".into()));
+    assert!(erp.applied().is_empty() && *erp.probes.lock().unwrap() == 0);
+}
+
 #[test]
 fn an_erp_that_is_away_is_left_alone_for_a_while_then_tried_with_one() {
     let mut breaker = Breaker::default();
