@@ -27,7 +27,12 @@ pub fn is_urgent(input: &Input) -> bool {
             ReadingValue::Scan { .. } | ReadingValue::Documents { .. } | ReadingValue::Occupancy { .. }
         ),
         // The hub may tell of a recall.
-        Input::Tap(_) | Input::Feed { .. } | Input::StartAgain { .. } | Input::Outlived(_) | Input::Line(_) => true,
+        Input::Tap(_)
+        | Input::Feed { .. }
+        | Input::StartAgain { .. }
+        | Input::Alike { .. }
+        | Input::Outlived(_)
+        | Input::Line(_) => true,
         Input::Shown(_)
         | Input::Unreadable(_)
         | Input::Counted(_)

@@ -5,6 +5,7 @@
 
 mod devices;
 mod export;
+mod leases;
 mod whole;
 
 use std::{
@@ -64,6 +65,9 @@ enum Command {
     /// Who may speak: invite, take keys over, list, show, revoke.
     #[command(subcommand, alias = "devices")]
     Device(devices::Devices),
+    /// What depots may decide on their own: list, write off.
+    #[command(subcommand)]
+    Lease(leases::Leases),
     /// The hub's own authority, which makes the certificates of devices.
     #[command(subcommand)]
     Ca(Ca),
@@ -169,6 +173,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             ))
         }
         Command::Device(errand) => devices::run(errand),
+        Command::Lease(errand) => leases::run(errand),
         Command::Whole(errand) => whole::run(errand),
         Command::Ca(Ca::Init(place)) => {
             say(&authority(&load("127.0.0.1:0", &place)?, Clock::system().wall())?.fingerprint().to_string())

@@ -13,7 +13,7 @@ use gatehouse_common::{
     bundle::Bundle,
     decision::DecisionKind,
     dispatch::{DispatchState, DispatchView},
-    id::{CustomerId, DocumentId, LeaseId, OrderId, SiteId},
+    id::{CustomerId, DecisionId, DocumentId, LeaseId, OrderId, SiteId},
     lease::{Lease, LeaseUse},
     order::{LineQuantity, Order, OrderStatus},
     seal::{PrivateKey, SealError, Sealed},
@@ -24,11 +24,14 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     core::{
-        leases::{Book, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, needs, slices},
+        leases::{
+            Book, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, needs, slices,
+            written_off,
+        },
         reconcile::ReconItem,
     },
     erp::{Caps, Connector, ErpError, counted},
-    store::{DeviceKind, Reader, ReconFilter, Store, StoreError, Tx},
+    store::{AuditEntry, DeviceKind, Reader, Store, StoreError, Tx},
     tasks::{Stop, TaskError},
 };
 
@@ -96,6 +99,13 @@ pub async fn once(
     told: &mut BTreeSet<SiteId>,
 ) -> Result<(), StoreError> {
     let now = clock.wall();
+    if let Some(untold) = nothing_can_be_lent(store).await? {
+        if told.insert(untold.clone()) {
+            warn!(site = %untold, "after the restore depot {untold} has not told its leases; until then, or until they \
+                   are written off, nobody gets a new lease");
+        }
+        return Ok(());
+    }
     let sites = match store.read(move |r| connected_sites(r, now)).await {
         Ok(sites) => sites,
         Err(e @ StoreError::Stopped) => return Err(e),
@@ -118,6 +128,18 @@ pub async fn once(
         }
     }
     Ok(())
+}
+
+/// A depot that may hold leases which this store has forgotten: what they set aside of which customer nobody knows.
+async fn nothing_can_be_lent(store: &Store) -> Result<Option<SiteId>, StoreError> {
+    match store.read(|r| r.sites_with_untold_leases()).await {
+        Ok(untold) => Ok(untold.into_iter().next()),
+        Err(e @ StoreError::Stopped) => Err(e),
+        Err(error) => {
+            warn!(%error, "it cannot be read which leases were told");
+            Ok(None)
+        }
+    }
 }
 
 /// Depots with a gateway that was heard lately.
@@ -192,9 +214,15 @@ fn grant(
     caps: Caps,
     now: UtcMs,
 ) -> Result<Option<LeaseId>, StoreError> {
+    if now.since(figures.read_at) > FIGURE_MAX_MS {
+        // What has left the book since may not be in them.
+        return Ok(None);
+    }
     let needed = needed_at(tx, site)?;
     add_own_orders(tx, site, caps, &mut figures)?;
-    let offer = slices(&book(tx)?, site, &needed, &figures, &grantor.policy, now);
+    let (book, decisions) = book(tx)?;
+    let offer = slices(&book, site, &needed, &figures, &grantor.policy, now);
+    settle(tx, &book, &decisions, now)?;
     if !is_due(held(&tx.leases_of(site)?, tx.epoch_begun_at(site)?), &needed, &offer, grantor.renew_after_ms, now) {
         return Ok(None);
     }
@@ -221,6 +249,17 @@ fn grant(
     let row = LeaseRow { lease, sealed, state: LeaseState::Outstanding, used: LeaseUse::default(), closed_at: None };
     tx.put_lease(&row, now)?;
     Ok(Some(id))
+}
+
+/// Takes out of the book what weighs on no figure that a grant may still be cut from.
+fn settle(tx: &mut Tx<'_>, book: &Book, decisions: &[DecisionId], now: UtcMs) -> Result<(), StoreError> {
+    let settled = book.settled(now.plus(-FIGURE_MAX_MS));
+    for id in &settled.loans {
+        if let Some(row) = tx.lease(id)? {
+            tx.put_lease(&LeaseRow { state: LeaseState::Settled, ..row }, now)?;
+        }
+    }
+    settled.spendings.iter().filter_map(|n| decisions.get(*n)).try_for_each(|decision| tx.weighs_no_more(decision))
 }
 
 /// Adds back what the ERP has taken off its figures for orders that are still to leave. A customer on hold has no
@@ -293,12 +332,12 @@ fn depot_took_it_back(reader: &Reader<'_>, id: &DocumentId, view: &DispatchView)
     Ok(view.state == DispatchState::Aborted || view.state == DispatchState::Cancelled && recalled)
 }
 
-/// All leases and all releases, as the sum rule wants them.
-fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
-    let loans = reader.leases()?.iter().map(Loan::from).collect();
-    let mut spendings = Vec::new();
+/// All leases and all releases that may weigh, as the sum rule wants them; and the decision of each release.
+fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), StoreError> {
+    let loans = reader.leases_that_weigh()?.iter().map(Loan::from).collect();
+    let (mut spendings, mut decisions) = (Vec::new(), Vec::new());
     let mut of_dispatch: BTreeMap<_, Vec<ReconItem>> = BTreeMap::new();
-    for item in reader.recon_items(&ReconFilter::default())? {
+    for item in reader.recon_items_that_weigh()? {
         // A closed lease has no dispatch; its statement is in the lease's own row.
         if let Some(dispatch) = item.dispatch {
             of_dispatch.entry(dispatch).or_default().push(item);
@@ -327,9 +366,45 @@ fn book(reader: &Reader<'_>) -> Result<Book, StoreError> {
                 _ => continue,
             };
             spendings.push(Spending { lease, site: item.site.clone(), used, issued_at, void });
+            decisions.push(item.decision);
         }
     }
-    Ok(Book { loans, spendings })
+    Ok((Book { loans, spendings }, decisions))
+}
+
+/// A person writes off what of a lease nobody reported, after its end: its depot stays away. Returns the lease.
+/// # Errors
+/// [`StoreError::Refused`] if there is no such lease, or it is not to be written off.
+pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: UtcMs) -> Result<LeaseRow, StoreError> {
+    let row = tx.lease(id)?.ok_or_else(|| StoreError::Refused(format!("there is no lease {id}")))?;
+    let off = written_off(&row, now).map_err(|why| StoreError::Refused(format!("lease {id} stays: {why}")))?;
+    tx.put_lease(&off, now)?;
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: by.to_owned(),
+        action: "lease written off".to_owned(),
+        subject: id.to_string(),
+        detail: reason.to_owned(),
+    })?;
+    Ok(off)
+}
+
+/// A person answers for it that a depot which does not come back after a restore holds no lease that this store has
+/// forgotten, so that others get leases again.
+/// # Errors
+/// The store's.
+pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, now: UtcMs) -> Result<(), StoreError> {
+    if !tx.sites_with_untold_leases()?.contains(site) {
+        return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
+    }
+    tx.leases_are_told(site)?;
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: by.to_owned(),
+        action: "forgotten leases written off".to_owned(),
+        subject: site.to_string(),
+        detail: reason.to_owned(),
+    })
 }
 
 #[cfg(test)]

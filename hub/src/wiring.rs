@@ -124,8 +124,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Location::Sqlite(path) => Some(lock(path)?),
         Location::Postgresql(_) => None,
     };
-    let (place, name) = (database.clone(), hub.name.clone());
-    let store = tokio::task::spawn_blocking(move || Store::open_at(&place, &name)).await??;
+    let (place, name, now) = (database.clone(), hub.name.clone(), clock.wall());
+    let store = tokio::task::spawn_blocking(move || Store::open_after(&place, &name, now)).await??;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}: is another program there?"))?;
     let address = listener.local_addr()?;

@@ -278,6 +278,12 @@ def credit_note_that_nobody_chose(copy):
     return [amounts(note, note["quantity"], 0), told(note, 0, 1)]
 
 
+def item_measured_from_another_time(copy):
+    item = copy.ask("hub", "SELECT decision FROM recon_items WHERE family = 'cancel'")[0]["decision"]
+    copy.change("hub", "UPDATE recon_items SET since_ms = 0 WHERE decision = ?", item)
+    return [f"recon: {item} is measured from another time than its decision's"]
+
+
 def posting_under_a_second_key(copy):
     # Hub and ERP agree on it; only what physically left tells.
     effects, issue = one_issue(copy)
@@ -366,6 +372,7 @@ CONTROLS = [
     posting_altered,
     posting_moved_to_another_depot,
     credit_note_that_nobody_chose,
+    item_measured_from_another_time,
     posting_under_a_second_key,
     release_withdrawn_though_its_order_stands,
     depot_a_change_behind,

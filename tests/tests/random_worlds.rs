@@ -16,7 +16,7 @@ use std::{
 
 use gatehouse_tests::world::{
     bugs::Bug,
-    checks::{FACTS_WIN, KEPT, ONCE},
+    checks::{CONVERGED, FACTS_WIN, KEPT, ONCE},
     random::play,
 };
 
@@ -117,4 +117,9 @@ fn an_intake_that_acknowledges_before_the_commit_is_found() {
 #[test]
 fn a_register_in_place_of_the_fold_is_found() {
     finds(Bug::RegisterInsteadOfFold, FACTS_WIN);
+}
+
+#[test]
+fn a_cursor_that_passes_a_change_that_is_not_committed_is_found() {
+    finds(Bug::CursorPastUncommitted, CONVERGED);
 }

@@ -21,6 +21,7 @@ use super::{
     Core,
     cases::Matter,
     decision::{Change, Effect, Record},
+    refused::life_of,
     signals::watch::Gravity,
     start::ChainTail,
 };
@@ -175,7 +176,7 @@ impl Core {
         let newest = known.newest_head(&self.profile.device, self.profile.hub_key.as_ref());
         let outbox = u32::try_from(known.newest_outbox_epoch()).unwrap_or(u32::MAX);
         let beyond = newest.as_ref().map_or(0, |(head, _)| head.epoch).max(outbox);
-        let epoch = self.actor.epoch.max(self.chain.head.epoch).max(beyond).saturating_add(1);
+        let epoch = life_of(self.actor.epoch).max(self.chain.head.epoch).max(beyond).saturating_add(1);
         tracing::warn!(epoch, "the store is older than what the hub knows of this device: epoch {epoch} begins");
         let held = std::mem::replace(&mut self.chain.head, ChainHead::start(self.profile.device.clone(), epoch));
         self.chain.anchored = None;

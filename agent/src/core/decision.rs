@@ -11,7 +11,7 @@ use gatehouse_common::{
     order::Order,
     reading::Reading,
     seal::Sealed,
-    sync::{Cursor, Rejection},
+    sync::{Cursor, PageDigest, Rejection},
     telemetry::Track,
     time::{Moment, UtcMs},
 };
@@ -202,6 +202,49 @@ pub enum Record {
     },
     /// Everything kept in the outbox is to be pushed again.
     OutboxAgain,
+    /// A page of the hub's feed, as the hub signed it: proof that it sent these changes, should it forget them.
+    Page {
+        /// What it signed.
+        digest: PageDigest,
+        /// Its text and the hub's signature.
+        sealed: Sealed,
+        /// The marks of the changes in it.
+        marks: Vec<Hash32>,
+    },
+    /// The hub is alike again: pages of an earlier life of its ledger are kept until its backups hold what it has now.
+    PagesOutlive {
+        /// The life of the ledger, and the position up to which it is alike.
+        cursor: Cursor,
+    },
+    /// A whole document that was not known here.
+    Whole {
+        /// Which.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// Its changes, each after those it builds on.
+        chunks: Vec<Chunk>,
+        /// The document.
+        after: Folded,
+    },
+    /// Changes that are no longer part of their document, since the hub did not let the first of them in: they are kept.
+    SetAside {
+        /// Which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The changes.
+        chunks: Vec<Chunk>,
+        /// Why, for people.
+        reason: String,
+        /// The document without them.
+        after: Folded,
+    },
+    /// This device writes under another actor from now on.
+    Actor {
+        /// The actor's epoch.
+        epoch: u32,
+    },
     /// Where the own vehicle was, to be told to the hub with how this device is. Once written, every one is told.
     Tracks {
         /// When.

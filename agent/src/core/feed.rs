@@ -6,9 +6,10 @@ use gatehouse_common::{
     dispatch::Says,
     document::{Applied, Chunk, Document, Entry, gate::inspect},
     fact::{Fact, FactKey, Report},
-    id::{DocumentId, DocumentKind, OrderId},
+    id::{DocumentId, DocumentKind, Hash32, OrderId},
     order::{Order, OrderStatus},
-    sync::{Cursor, Downward, FeedItem},
+    seal::Sealed,
+    sync::{Attested, Cursor, Downward, FeedItem, session::marks},
     time::{Hlc, Moment, UtcMs},
 };
 
@@ -25,6 +26,7 @@ impl Core {
     pub(super) fn take_feed(&mut self, now: &Moment, items: Vec<FeedItem>, cursor: Cursor) -> Vec<Told> {
         let mut orders = BTreeSet::new();
         let mut told = Vec::new();
+        let marks = marks(&items);
         for item in items {
             let before = self.out.records.len();
             let keeps = match item.says {
@@ -59,6 +61,15 @@ impl Core {
                 Downward::Sources(json) => {
                     self.take_sources(now, &json);
                     Told::Sources(json)
+                }
+                Downward::Snapshot { document, kind, bytes } => {
+                    told.extend(self.take_whole(now, document, kind, &bytes));
+                    orders.extend(self.view(document).map(|view| view.order.clone()));
+                    continue;
+                }
+                Downward::Page(sealed) => {
+                    self.take_page(now, sealed, &marks);
+                    continue;
                 }
             };
             let withheld = !self.drilled().is_empty();
@@ -195,6 +206,68 @@ impl Core {
         self.cases.insert(id, Case { document, view });
         self.out.records.push(Record::Chunk { document: id, kind: DocumentKind::Case, chunk, own: false, after });
         self.changed(Change::Case { document: id });
+    }
+
+    /// Takes a whole document. One that is known here takes what it lacks of it, change by change.
+    fn take_whole(&mut self, now: &Moment, id: DocumentId, kind: DocumentKind, bytes: &[u8]) -> Vec<Told> {
+        let document = match Document::admit_whole(bytes) {
+            Ok(document) => document,
+            Err(e) => {
+                self.refuse_item(now, "snapshot", e.to_string(), bytes);
+                return Vec::new();
+            }
+        };
+        let chunks = document.chunks();
+        let told = chunks.iter().map(|chunk| Told::Chunk { document: id, kind, hash: chunk.hash }).collect();
+        let is_known = self.dispatches.contains_key(&id) || self.cases.contains_key(&id);
+        if is_known {
+            for chunk in chunks {
+                match kind {
+                    DocumentKind::Dispatch => _ = self.take_dispatch_chunk(now, id, &chunk.bytes),
+                    DocumentKind::Case => self.take_case_chunk(now, id, &chunk.bytes),
+                }
+            }
+            return told;
+        }
+        let after = match kind {
+            DocumentKind::Dispatch => {
+                let view = gatehouse_common::dispatch::fold(&document);
+                let after = folded(&document, view.as_ref());
+                self.hear_clock(now, document.entries::<Says>().0.values());
+                self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
+                self.touched.insert(id);
+                self.changed(Change::Dispatch { document: id });
+                after
+            }
+            DocumentKind::Case => {
+                let view = gatehouse_common::case::fold(&document);
+                let after = folded(&document, view.as_ref());
+                self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
+                if let Some(view) = &view {
+                    self.touched.extend(view.blocks);
+                    self.follow_join(view);
+                }
+                self.cases.insert(id, Case { document, view });
+                self.changed(Change::Case { document: id });
+                after
+            }
+        };
+        self.out.records.push(Record::Whole { document: id, kind, chunks, after });
+        told
+    }
+
+    /// Keeps what the hub signed of a page, where it is of this page.
+    fn take_page(&mut self, now: &Moment, sealed: Sealed, marks: &[Hash32]) {
+        let page = Attested { digest: sealed, marks: marks.to_vec() };
+        let read = match &self.profile.hub_key {
+            Some(hub) => page.open(hub, &self.profile.device).map_err(|e| e.to_string()),
+            // Without the hub's key nothing could be proved to it either.
+            None => return,
+        };
+        match read {
+            Ok(digest) => self.out.records.push(Record::Page { digest, sealed: page.digest, marks: page.marks }),
+            Err(why) => self.refuse_item(now, "page", why, page.digest.body.as_bytes()),
+        }
     }
 
     fn document_for(&mut self, now: &Moment, held: Option<Document>, bytes: &[u8]) -> Option<Document> {

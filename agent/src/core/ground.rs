@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Core,
     decision::Record,
-    input::{Line, Tap},
+    input::{Line, RefusedChange, Tap},
     past::Over,
     state::LineSeen,
 };
@@ -57,6 +57,8 @@ pub enum GroundInput {
         /// Hash of their text.
         bundle: Hash32,
     },
+    /// The hub did not let a change of a document in.
+    Refused(RefusedChange),
     /// Time passed and something followed from it: the program ran then.
     Looked,
     /// What was over was forgotten.
@@ -127,7 +129,11 @@ impl Core {
         let told = |record: &Record| {
             matches!(
                 record,
-                Record::Chunk { .. } | Record::Decision { .. } | Record::Status { .. } | Record::Tracks { .. }
+                Record::Chunk { .. }
+                    | Record::Whole { .. }
+                    | Record::Decision { .. }
+                    | Record::Status { .. }
+                    | Record::Tracks { .. }
             )
         };
         if self.out.records.iter().any(told) {

@@ -2,9 +2,9 @@
 
 use gatehouse_common::{
     case::{CaseState, WaitsFor},
-    id::{ActorName, DocumentId, Hash32},
+    id::{ActorName, DocumentId, DocumentKind, Hash32},
     reading::{ProofLine, Reading},
-    sync::{Cursor, FeedItem, Rejection, Standing},
+    sync::{Cursor, FeedItem, LedgerEpoch, Rejection, Standing},
     time::UtcMs,
 };
 use serde::{Deserialize, Serialize};
@@ -45,14 +45,23 @@ pub enum Input {
         /// The start of the new life.
         cursor: Cursor,
     },
+    /// Hub and device hold the same documents: take this cursor, which is past what was compared.
+    Alike {
+        /// Where the device stands.
+        cursor: Cursor,
+    },
     /// The hub knows more of this device than its store does: the store is an older copy.
     Outlived(Standing),
     /// The hub has taken the outbox this far.
     Pushed {
+        /// In which life of the hub's ledger it was asked: an answer of another life says nothing in this one.
+        ledger: LedgerEpoch,
         /// The last number taken or rejected.
         through: u64,
         /// Numbers that were not let in, with the reason.
         rejected: Vec<Rejection>,
+        /// Those of them that are changes of documents, in the order of their numbers.
+        changes: Vec<RefusedChange>,
         /// The last number that the hub's newest backup covers; rows up to here may be forgotten.
         kept_through: u64,
     },
@@ -64,6 +73,19 @@ pub enum Input {
     Forget(Vec<Over>),
     /// Time has passed.
     Tick,
+}
+
+/// A change of a document that the hub did not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedChange {
+    /// Which document.
+    pub document: DocumentId,
+    /// Case or dispatch.
+    pub kind: DocumentKind,
+    /// Hash of the change.
+    pub change: Hash32,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// What a message shows beside its readings.

@@ -22,6 +22,7 @@ mod physical;
 mod readiness;
 mod readings;
 mod recalls;
+mod refused;
 pub mod rules;
 pub mod senders;
 pub mod signals;
@@ -44,7 +45,7 @@ use gatehouse_common::{
     fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
-    id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    id::{DeviceId, DocumentId, DocumentKind, Hash32, OrderId, SiteId, VehicleId},
     lease::HeldLease,
     order::Order,
     seal::{PrivateKey, PublicKey},
@@ -145,6 +146,8 @@ pub struct Core {
     line: LineSeen,
     stamps: Stamps,
     sources: BTreeMap<String, UtcMs>,
+    /// Changes that were written because the hub had not let others in.
+    rewritten: BTreeSet<Hash32>,
     senders: Table<SenderState>,
     drills: Table<Option<Drill>>,
     kept_facts: Table<Option<Fact>>,
@@ -201,6 +204,7 @@ impl Core {
             line: LineSeen::default(),
             stamps: Stamps::default(),
             sources: BTreeMap::new(),
+            rewritten: BTreeSet::new(),
             senders: Table::new("sender"),
             drills: Table::new("drill"),
             kept_facts: Table::new("kept_fact"),
@@ -275,6 +279,7 @@ impl Core {
             "clock" => serde_json::from_str(body).map(|hlc| (self.hlc, self.hlc_settled) = (hlc, hlc)),
             "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
             "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
+            refused::REWRITTEN => serde_json::from_str(body).map(|changes| self.rewritten = changes),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
             drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
@@ -361,16 +366,24 @@ impl Core {
                 self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
                 self.out.effects.push(Effect::PushNow);
             }
+            Input::Alike { cursor } => {
+                self.cursor = cursor;
+                self.out.records.extend([Record::Cursor(cursor), Record::PagesOutlive { cursor }]);
+            }
             Input::Outlived(known) => {
                 self.begin_epoch(now, &known);
                 self.keep(now, GroundInput::Outlived(known));
             }
-            Input::Pushed { through, rejected, kept_through } => {
+            Input::Pushed { ledger, .. } if ledger != self.cursor.epoch => {
+                tracing::info!(%ledger, "the hub took records in a life of its ledger that is over; they are told again");
+            }
+            Input::Pushed { through, rejected, changes, kept_through, .. } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
                     tracing::error!(outbox.n = number, reason, "the hub did not let in record {number}: {reason}");
                 }
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
+                changes.iter().for_each(|change| self.take_refused_change(now, change));
                 self.changed(Change::Status);
             }
             Input::Line(line) => {

@@ -10,7 +10,7 @@ use gatehouse_common::{
     gate::GateResult,
     id::{DocumentId, DocumentKind, Hash32, OrderId},
     reading::Reading,
-    sync::{Cursor, Downward, FeedItem},
+    sync::{Cursor, Downward, FeedItem, LedgerEpoch},
     time::{Moment, UtcMs},
 };
 
@@ -352,6 +352,10 @@ impl Pair {
             GroundInput::StartAgain => self.both(at, &Input::StartAgain { cursor: Cursor::default() }),
             GroundInput::Outlived(standing) => self.both(at, &Input::Outlived(standing)),
             GroundInput::Tap(tap) => self.both(at, &Input::Tap(tap)),
+            GroundInput::Refused(change) => {
+                let (ledger, rejected, changes) = (LedgerEpoch::default(), Vec::new(), vec![change]);
+                self.both(at, &Input::Pushed { ledger, through: 0, rejected, changes, kept_through: 0 });
+            }
             GroundInput::Forgot(over) => self.both(at, &Input::Forget(over)),
             // Given elsewhere, or nothing but time.
             GroundInput::Looked | GroundInput::Started { .. } | GroundInput::Rules { .. } | GroundInput::Feed(_) => {

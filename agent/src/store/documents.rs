@@ -1,15 +1,19 @@
 //! Cases and dispatches: chunks as ground, documents and gates as derived from them.
 
 use gatehouse_common::{
+    case::CaseState,
+    dispatch::DispatchState,
     document::Chunk,
     gate::GateResult,
     id::{DocumentId, DocumentKind},
+    sync::repair::Heads,
 };
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
+use serde::Deserialize;
 
 use super::{
     Store, StoreError, checksum,
-    ledger::{json, uint},
+    ledger::{from_json, int, json, uint},
 };
 use crate::core::{decision::Folded, start::StoredDocument};
 
@@ -22,17 +26,53 @@ pub fn write(
     own: bool,
     after: &Folded,
 ) -> Result<()> {
+    write_chunk(conn, document, kind, chunk, own)?;
+    write_folded(conn, document, kind, after)
+}
+
+/// Writes every change of a document that was not known, and the document.
+pub fn write_whole(
+    conn: &Connection,
+    document: DocumentId,
+    kind: DocumentKind,
+    chunks: &[Chunk],
+    after: &Folded,
+) -> Result<()> {
+    chunks.iter().try_for_each(|chunk| write_chunk(conn, document, kind, chunk, false))?;
+    write_folded(conn, document, kind, after)
+}
+
+/// Marks changes that are no longer part of their document, and writes the document without them.
+pub fn set_aside(
+    conn: &Connection,
+    document: DocumentId,
+    kind: DocumentKind,
+    chunks: &[Chunk],
+    after: &Folded,
+) -> Result<()> {
+    for chunk in chunks {
+        conn.prepare_cached("UPDATE chunks SET aside = 1 WHERE document = ?1 AND hash = ?2")?
+            .execute(params![document.to_string(), chunk.hash.to_string()])?;
+    }
+    write_folded(conn, document, kind, after)
+}
+
+fn write_chunk(conn: &Connection, document: DocumentId, kind: DocumentKind, chunk: &Chunk, own: bool) -> Result<()> {
     let (id, hash) = (document.to_string(), chunk.hash.to_string());
     conn.prepare_cached(
         "INSERT INTO chunks (document, kind, hash, own, bytes, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (document, hash) DO NOTHING",
     )?
-    .execute(params![id, kind.as_str(), hash, own, chunk.bytes, checksum::of(&[id.as_bytes(), &chunk.bytes])])?;
+    .execute(params![id, kind.as_str(), hash, own, chunk.bytes, checksum::of(&[id.as_bytes(), &chunk.bytes])])
+    .map(|_| ())
+}
+
+fn write_folded(conn: &Connection, document: DocumentId, kind: DocumentKind, after: &Folded) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO documents (document, kind, heads, view, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (document) DO UPDATE SET heads = ?3, view = ?4, snapshot = ?5",
     )?
-    .execute(params![id, kind.as_str(), json(&after.heads)?, after.view, after.snapshot])
+    .execute(params![document.to_string(), kind.as_str(), json(&after.heads)?, after.view, after.snapshot])
     .map(|_| ())
 }
 
@@ -53,7 +93,7 @@ pub fn kind_of(word: &str) -> Option<DocumentKind> {
 /// Every document that has a chunk, and its kind.
 pub fn with_chunks(conn: &Connection) -> Result<Vec<(DocumentId, DocumentKind)>> {
     let rows: Vec<(String, String)> = conn
-        .prepare_cached("SELECT DISTINCT document, kind FROM chunks ORDER BY document")?
+        .prepare_cached("SELECT DISTINCT document, kind FROM chunks WHERE aside = 0 ORDER BY document")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_>>()?;
     Ok(rows.iter().filter_map(|(id, kind)| Some((id.parse().ok()?, kind_of(kind)?))).collect())
@@ -62,14 +102,64 @@ pub fn with_chunks(conn: &Connection) -> Result<Vec<(DocumentId, DocumentKind)>>
 /// The chunks of a document in the order in which they were written, each with its position.
 pub fn chunks_of(conn: &Connection, document: DocumentId) -> Result<Vec<(u64, Chunk)>> {
     let id = document.to_string();
-    conn.prepare_cached("SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 ORDER BY position")?
-        .query_map([&id], |row| {
-            let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
-            checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
-            let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
-            Ok((position, Chunk { hash, bytes }))
+    conn.prepare_cached(
+        "SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 AND aside = 0 ORDER BY position",
+    )?
+    .query_map([&id], |row| {
+        let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
+        checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
+        let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
+        Ok((position, Chunk { hash, bytes }))
+    })?
+    .collect()
+}
+
+/// Documents behind `after` with their heads, by rising id, at most `limit`.
+pub fn heads(conn: &Connection, after: Option<DocumentId>, limit: usize) -> Result<Vec<Heads>> {
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    conn.prepare_cached("SELECT document, heads FROM documents WHERE document > ?1 ORDER BY document LIMIT ?2")?
+        .query_map(params![after, int(limit as u64)], |row| {
+            let (id, heads): (String, String) = (row.get(0)?, row.get(1)?);
+            let id = id.parse().map_err(|_| checksum::mismatch(format!("document {id}")))?;
+            Ok((id, from_json(&heads)?))
         })?
         .collect()
+}
+
+/// Documents that somebody still works on, with their heads, by rising id.
+pub fn open_heads(conn: &Connection) -> Result<Vec<Heads>> {
+    let mut query = conn.prepare_cached("SELECT document, kind, heads, view FROM documents ORDER BY document")?;
+    let mut rows = query.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, kind, view): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(3)?);
+        let is_over = match kind_of(&kind) {
+            Some(DocumentKind::Dispatch) => {
+                from_json::<Option<State<DispatchState>>>(&view)?.is_some_and(|v| v.state.is_over_at_depot())
+            }
+            _ => from_json::<Option<State<CaseState>>>(&view)?.is_some_and(|v| v.state.is_over()),
+        };
+        if !is_over {
+            let id = id.parse().map_err(|_| checksum::mismatch(format!("document {id}")))?;
+            open.push((id, from_json(&row.get::<_, String>(2)?)?));
+        }
+    }
+    Ok(open)
+}
+
+/// Of a view, where it stands.
+#[derive(Deserialize)]
+struct State<S> {
+    state: S,
+}
+
+/// A document as it is stored, with its kind.
+pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<(DocumentKind, Vec<u8>)>> {
+    let found: Option<(String, Vec<u8>)> = conn
+        .prepare_cached("SELECT kind, snapshot FROM documents WHERE document = ?1")?
+        .query_row([document.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.and_then(|(kind, snapshot)| Some((kind_of(&kind)?, snapshot))))
 }
 
 /// Every document.

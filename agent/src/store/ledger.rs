@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gatehouse_common::{
+    document::Chunk,
     geo::Point,
     id::LeaseId,
     lease::LeaseUse,
@@ -15,8 +16,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Store, StoreError, chain, checksum, cursors, documents, drills, facts, forgotten, outbox, quarantine, readings,
-    rules,
+    Store, StoreError, chain, checksum, cursors, documents, drills, facts, forgotten, outbox, pages, quarantine,
+    readings, rules,
 };
 use crate::core::{decision::Record, start::StoredLease};
 
@@ -102,6 +103,18 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             outbox::taken(conn, *through, rejected, *kept_through)
         }
         Record::OutboxAgain => outbox::again(conn),
+        Record::Page { digest, sealed, marks } => pages::write(conn, digest, sealed, marks),
+        Record::PagesOutlive { cursor } => pages::outlive(conn, cursor),
+        Record::Whole { document, kind, chunks, after } => {
+            documents::write_whole(conn, *document, *kind, chunks, after)
+        }
+        Record::SetAside { document, kind, chunks, reason, after } => {
+            documents::set_aside(conn, *document, *kind, chunks, after)?;
+            let as_told =
+                |chunk: &Chunk| Upward::Chunk { document: *document, kind: *kind, bytes: chunk.bytes.clone() };
+            chunks.iter().try_for_each(|chunk| outbox::set_aside(conn, *document, &as_told(chunk), reason))
+        }
+        Record::Actor { epoch } => cursors::set(conn, "actor_epoch", &epoch.to_string()),
         Record::Status { at, position } => {
             outbox::drop_waiting_status(conn)?;
             outbox::put(conn, &Upward::Status(json(&status(conn, *at, *position)?)?))
@@ -179,6 +192,13 @@ fn use_lease(conn: &Connection, id: &LeaseId, used: &LeaseUse, closed: bool) -> 
     conn.prepare_cached("UPDATE leases SET used = ?2, state = ?3, used_checksum = ?4 WHERE id = ?1")?
         .execute(params![id.as_str(), used, state, sum])
         .map(|_| ())
+}
+
+/// The leases that are not closed, as the hub signed them, oldest first.
+pub fn sealed_leases(conn: &Connection) -> Result<Vec<Sealed>> {
+    conn.prepare_cached("SELECT body, signature FROM leases WHERE state = 'open' ORDER BY rowid")?
+        .query_map([], |row| Ok(Sealed { body: row.get(0)?, signature: row.get(1)? }))?
+        .collect()
 }
 
 /// The leases that are not closed, oldest first.

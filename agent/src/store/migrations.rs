@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(checkpoints::begin),
     },
     Migration { name: "0008_forgotten", sql: include_str!("migrations/0008_forgotten.sql"), then: None },
+    Migration { name: "0009_pages", sql: include_str!("migrations/0009_pages.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

@@ -18,6 +18,7 @@ mod journal;
 mod ledger;
 mod migrations;
 mod outbox;
+mod pages;
 mod quarantine;
 mod reader;
 mod readings;

@@ -1,15 +1,17 @@
 //! What the hub has to be told, in the order in which it happened.
 
 use gatehouse_common::{
+    document::gate::change_hash,
     id::DocumentId,
     sync::{Rejection, Upward},
 };
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::{
     checksum,
     ledger::{int, uint},
 };
+use crate::core::input::RefusedChange;
 
 /// One record that waits to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,34 @@ pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_throu
         .map(|_| ())
 }
 
+/// A record is not told any more: what it says is said anew in another. It is kept with the reason.
+pub fn set_aside(conn: &Connection, document: DocumentId, says: &Upward, reason: &str) -> Result<()> {
+    let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    conn.prepare_cached(
+        "UPDATE outbox SET taken = 1, rejected = coalesce(rejected, ?3) WHERE document = ?1 AND body = ?2",
+    )?
+    .execute(params![document.to_string(), body, reason])
+    .map(|_| ())
+}
+
+/// The changes of documents among rejected records, in the order of their numbers.
+pub fn changes_among(conn: &Connection, rejected: &[Rejection]) -> Result<Vec<RefusedChange>> {
+    let mut changes = Vec::new();
+    for rejection in rejected {
+        let body: Option<Vec<u8>> = conn
+            .prepare_cached("SELECT body FROM outbox WHERE n = ?1 AND kind = 'chunk' AND rejected IS NULL")?
+            .query_row([int(rejection.number)], |row| row.get(0))
+            .optional()?;
+        let says = body.and_then(|body| postcard::from_bytes::<Upward>(&body).ok());
+        if let Some(Upward::Chunk { document, kind, bytes }) = says
+            && let Ok(change) = change_hash(&bytes)
+        {
+            changes.push(RefusedChange { document, kind, change, reason: rejection.reason.clone() });
+        }
+    }
+    Ok(changes)
+}
+
 /// Most records that may wait where [`is_told`] looks through them.
 const LOOKED_THROUGH_MAX: u64 = 2_000;
 
@@ -89,7 +119,7 @@ pub fn is_told(conn: &Connection, documents: &[DocumentId]) -> Result<bool> {
 
 /// Makes everything that is kept wait again: the hub began another life.
 pub fn again(conn: &Connection) -> Result<()> {
-    conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1")?.execute([]).map(|_| ())
+    conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1 AND rejected IS NULL")?.execute([]).map(|_| ())
 }
 
 /// The oldest that wait. In order: the hub applies one depot's changes as they happened.
@@ -111,6 +141,12 @@ pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
 /// How many wait.
 pub fn count(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM outbox WHERE taken = 0")?.query_row([], |row| uint(row, 0))
+}
+
+/// The last number that is kept and was taken; 0 if none was. What was rejected or set aside does not count.
+pub fn taken_last(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT coalesce(max(n), 0) FROM outbox WHERE taken = 1 AND rejected IS NULL")?
+        .query_row([], |row| uint(row, 0))
 }
 
 /// The last number ever given; 0 before the first.

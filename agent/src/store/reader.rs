@@ -6,12 +6,16 @@ use std::{
 };
 
 use gatehouse_common::{
-    document::Chunk,
+    document::{Chunk, Document},
     gate::GateResult,
     id::{DocumentId, DocumentKind, Hash32, OrderId},
     lease::{Lease, LeaseUse},
     order::Order,
-    sync::Cursor,
+    seal::Sealed,
+    sync::{
+        Attested, Cursor, Rejection, page,
+        repair::{Heads, Local, digest},
+    },
     time::{Moment, UtcMs},
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -21,11 +25,12 @@ use serde_json::Value;
 use super::{
     AnchorRow, Beginning, BundleRow, DecisionRow, DrillRow, KeptInput, KeptReading, QuarantineRow, Room, ScrubPlace,
     Scrubbed, StoreError, Waiting, chain, checkpoints, cursors, documents, drills, facts, inputs,
-    ledger::{explain, from_json, uint},
-    outbox, quarantine, readings, room, rules, scrub,
+    ledger::{self, explain, from_json, uint},
+    outbox, pages, quarantine, readings, room, rules, scrub,
 };
 use crate::core::{
     drills::Drill,
+    input::RefusedChange,
     senders::SenderState,
     state::{AskedOverride, LineSeen, RecallAlarm},
     trips::Trip,
@@ -36,6 +41,30 @@ use crate::core::{
 pub struct Reader {
     conn: Connection,
     path: PathBuf,
+}
+
+impl Local for Reader {
+    type Error = StoreError;
+
+    fn heads(&self, after: Option<DocumentId>, limit: usize) -> Result<Vec<Heads>, StoreError> {
+        self.ask(|conn| documents::heads(conn, after, limit))
+    }
+
+    fn beyond(&self, document: DocumentId, heads: &[Hash32]) -> Result<Option<(DocumentKind, Vec<Chunk>)>, StoreError> {
+        let Some((kind, snapshot)) = self.ask(|conn| documents::one(conn, document))? else { return Ok(None) };
+        match Document::load(&snapshot).and_then(|document| document.chunks_beyond(heads)) {
+            Ok(chunks) => Ok(Some((kind, chunks))),
+            Err(e) => {
+                // One document that cannot be read must not keep the others from being repaired.
+                tracing::error!(document.id = %document, "document {document} cannot be given to the hub: {e}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn page_of(&self, document: &DocumentId, change: &Hash32) -> Result<Option<Attested>, StoreError> {
+        self.ask(|conn| pages::of_mark(conn, &page::mark(document, change)))
+    }
 }
 
 /// One dispatch as the board shows it.
@@ -376,11 +405,57 @@ impl Reader {
         self.ask(|conn| outbox::waiting(conn, limit))
     }
 
+    /// The changes of documents among records that the hub did not let in.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn changes_among(&self, rejected: &[Rejection]) -> Result<Vec<RefusedChange>, StoreError> {
+        if rejected.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|conn| outbox::changes_among(conn, rejected))
+    }
+
+    /// One hash over the heads of all documents that somebody still works on, and how many they are.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn digest(&self) -> Result<(u64, Hash32), StoreError> {
+        let heads = self.ask(documents::open_heads)?;
+        Ok((heads.len() as u64, digest(&heads)))
+    }
+
+    /// What the hub signed of its newest page that is kept.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn newest_page(&self) -> Result<Option<Sealed>, StoreError> {
+        self.ask(pages::newest)
+    }
+
+    /// How many pages are kept as proof of what the hub sent.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pages(&self) -> Result<u64, StoreError> {
+        self.ask(pages::count)
+    }
+
+    /// Leases that are not closed, as the hub signed them.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sealed_leases(&self) -> Result<Vec<Sealed>, StoreError> {
+        self.ask(ledger::sealed_leases)
+    }
+
     /// Which life of the outbox its numbers count in.
     /// # Errors
     /// [`StoreError`].
     pub fn outbox_epoch(&self) -> Result<u64, StoreError> {
         Ok(self.identity()?.get("outbox_epoch").and_then(|e| e.parse().ok()).unwrap_or(1))
+    }
+
+    /// The last number of the outbox that is kept and that the hub said it had taken; 0 if none is.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_taken(&self) -> Result<u64, StoreError> {
+        self.ask(outbox::taken_last)
     }
 
     /// The last number that a record of the outbox was given; 0 before the first.

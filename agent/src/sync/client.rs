@@ -27,6 +27,7 @@ use super::{
     Backoff,
     enrolment::{CertificateState, Keeper},
     line::{ExchangeError, Line, Parties},
+    mending::Mender,
     standing,
 };
 use crate::{
@@ -67,11 +68,11 @@ pub struct HubState {
 /// Speaks with the hub. Copies share one session.
 #[derive(Clone)]
 pub struct Sync {
-    line: Line,
+    pub(super) line: Line,
     session: Arc<Mutex<DeviceSession>>,
     store: PathBuf,
-    clock: Clock,
-    driver: Handle,
+    pub(super) clock: Clock,
+    pub(super) driver: Handle,
     state: Arc<watch::Sender<HubState>>,
     /// A push could not reach the hub: the pull that waits there may wait for nothing.
     in_doubt: Arc<Notify>,
@@ -93,7 +94,7 @@ impl Looks {
         self.reader().outbox(limit)
     }
 
-    fn cursor(&self) -> Result<Cursor, StoreError> {
+    pub(super) fn cursor(&self) -> Result<Cursor, StoreError> {
         self.reader().cursor()
     }
 }
@@ -157,7 +158,7 @@ impl Sync {
         keeper.run(stop, tell).await
     }
 
-    fn session(&self) -> MutexGuard<'_, DeviceSession> {
+    pub(super) fn session(&self) -> MutexGuard<'_, DeviceSession> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,7 +186,10 @@ impl Sync {
                 Ok(reply) => {
                     backoff.reset();
                     self.answered().await?;
-                    let taken = self.session().pushed(&reply);
+                    let (taken, ledger) = {
+                        let mut session = self.session();
+                        (session.pushed(&reply), session.cursor().epoch)
+                    };
                     match taken {
                         Ok(through) => {
                             for rejection in &reply.rejected {
@@ -195,7 +199,10 @@ impl Sync {
                                 );
                             }
                             let PushReply { rejected, kept_through, .. } = reply;
-                            self.driver.send(Input::Pushed { through, rejected, kept_through }).await?;
+                            let changes = store.reader().changes_among(&rejected)?;
+                            self.driver
+                                .send(Input::Pushed { ledger, through, rejected, changes, kept_through })
+                                .await?;
                             self.outbox_moved(&store, through).await?;
                             if through < last {
                                 // The hub took less than was sent; asking at once would only repeat it.
@@ -229,6 +236,7 @@ impl Sync {
     async fn pull_loop(&self) -> Result<(), TaskError> {
         let store = Looks(Mutex::new(Reader::open(&self.store)?));
         let mut backoff = Backoff::new();
+        let mut mender = Mender::resume(store.reader().newest_page()?, self.clock.now());
         while !*self.stands.borrow() {
             if let Err(error) = self.stand(&store).await? {
                 self.failed(&error);
@@ -237,6 +245,12 @@ impl Sync {
             }
         }
         loop {
+            if let Err(error) = self.mend_if_due(&mut mender, &store).await? {
+                self.failed(&error);
+                self.lost().await?;
+                self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
+                continue;
+            }
             let pull = self.session().next_pull(LONG_POLL_MS);
             let Some(pull) = pull else {
                 self.session().line_lost();
@@ -257,6 +271,7 @@ impl Sync {
                     let pulled = self.session().pulled(reply);
                     match pulled {
                         Ok(Pulled::Items { items, cursor, more }) => {
+                            mender.heard(store.reader().newest_page()?, &items);
                             if !items.is_empty() || cursor != pull.cursor {
                                 self.driver.send(Input::Feed { items, cursor, more }).await?;
                                 if !self.committed(&store, cursor).await? {
@@ -267,6 +282,7 @@ impl Sync {
                         }
                         Ok(Pulled::StartAgain(cursor)) => {
                             info!(epoch = %cursor.epoch, "the hub's ledger began another life: starting again in it");
+                            mender.begins_again(cursor.epoch != pull.cursor.epoch);
                             self.driver.send(Input::StartAgain { cursor }).await?;
                             if !self.committed(&store, cursor).await? {
                                 continue;
@@ -313,7 +329,7 @@ impl Sync {
     }
 
     /// Waits until the store shows `cursor`. Only then is the page known here.
-    async fn committed(&self, store: &Looks, cursor: Cursor) -> Result<bool, TaskError> {
+    pub(super) async fn committed(&self, store: &Looks, cursor: Cursor) -> Result<bool, TaskError> {
         let started = tokio::time::Instant::now();
         while started.elapsed() < COMMIT_MAX {
             if store.cursor()? == cursor {
@@ -347,6 +363,7 @@ impl Sync {
     /// Nothing is known of the line any more: what recalls there are is asked for first.
     async fn lost(&self) -> Result<(), TaskError> {
         self.session().line_lost();
+        self.line.try_newest_protocol();
         self.driver.send(Input::Line(LineInput::Lost)).await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -13,13 +13,13 @@ use gatehouse_common::{
     id::DeviceId,
     seal::{PrivateKey, PublicKey, SealError},
     sync::{
-        FrameError, decode, encode,
+        FrameError, PROTOCOL, decode, encode_as,
         enrolment::RENEW_FIRST,
         exchange::{
             DEVICE_HEADER, HELLO_PATH, NONCE_HEADER, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, reply_text,
             request_text,
         },
-        version::FRAME_MAX_BYTES,
+        version::{FRAME_MAX_BYTES, OLDEST},
     },
     time::UtcMs,
 };
@@ -142,6 +142,8 @@ pub struct Line {
     run: Option<String>,
     /// What to add to our clock so that it shows the hub's time; 0 while ours is near enough.
     skew_ms: Arc<AtomicI64>,
+    /// The protocol to ask in: the newest, unless the hub does not speak it.
+    protocol: Arc<AtomicU8>,
     /// Told when the hub wants the certificate renewed.
     pub(super) renew: Arc<Notify>,
 }
@@ -149,6 +151,11 @@ pub struct Line {
 struct Held {
     client: Client,
     identity: Option<Identity>,
+}
+
+/// Whether a hub of the first version says that it cannot read a newer frame.
+fn is_of_the_oldest(text: &str) -> bool {
+    text.contains(&format!("this side speaks {OLDEST};"))
 }
 
 impl Line {
@@ -162,7 +169,8 @@ impl Line {
             Some(identity) => transport::certified(identity, &clock)?,
         };
         let held = Arc::new(RwLock::new(Held { client, identity }));
-        Ok(Self { url, hub, device, key, clock, held, run: None, skew_ms: Arc::default(), renew: Arc::default() })
+        let (skew_ms, renew, protocol) = (Arc::default(), Arc::default(), Arc::new(AtomicU8::new(PROTOCOL)));
+        Ok(Self { url, hub, device, key, clock, held, run: None, skew_ms, protocol, renew })
     }
 
     /// This line as that of a run of the agent, of which there may be one at a time. Tools beside it have none.
@@ -192,7 +200,13 @@ impl Line {
         self.held.read().unwrap_or_else(PoisonError::into_inner).client.clone()
     }
 
-    /// Asks `path` and reads the answer. The hub may take `wait_ms` of the clock to find one.
+    /// The hub may be another than it was: the newest protocol is tried again.
+    pub(super) fn try_newest_protocol(&self) {
+        self.protocol.store(PROTOCOL, Ordering::Relaxed);
+    }
+
+    /// Asks `path` and reads the answer. The hub may take `wait_ms` of the clock to find one. A hub that does not
+    /// speak the newest protocol is asked in the oldest.
     /// # Errors
     /// [`ExchangeError`].
     pub async fn exchange<Q: Serialize, A: DeserializeOwned>(
@@ -201,7 +215,19 @@ impl Line {
         question: &Q,
         wait_ms: u32,
     ) -> Result<A, ExchangeError> {
-        let body = encode(question)?;
+        let protocol = self.protocol.load(Ordering::Relaxed);
+        let asked = self.ask(path, encode_as(protocol, question)?, wait_ms).await;
+        match asked {
+            Err(ExchangeError::Status { status: 400, text }) if protocol > OLDEST && is_of_the_oldest(&text) => {
+                info!("the hub speaks protocol {OLDEST} alone, and is asked in that");
+                self.protocol.store(OLDEST, Ordering::Relaxed);
+                self.ask(path, encode_as(OLDEST, question)?, wait_ms).await
+            }
+            asked => asked,
+        }
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, path: &str, body: Vec<u8>, wait_ms: u32) -> Result<A, ExchangeError> {
         let sent = self.clock.wall();
         let time = sent.plus(self.skew_ms.load(Ordering::Relaxed));
         let fresh = hex::encode(rand::random::<[u8; 16]>());

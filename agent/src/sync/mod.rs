@@ -4,6 +4,7 @@ mod backoff;
 mod client;
 mod enrolment;
 mod line;
+mod mending;
 mod standing;
 mod transport;
 
@@ -14,4 +15,5 @@ pub use backoff::Backoff;
 pub use client::{HubState, Sync};
 pub use enrolment::{CertificateState, EnrolmentError, enrol};
 pub use line::{ExchangeError, Line, Parties};
+pub use mending::{CHECK_EVERY_MS, Due, Mender};
 pub use transport::TransportError;

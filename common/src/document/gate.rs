@@ -112,6 +112,13 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, ChunkRefusal> {
     })
 }
 
+/// The hash of a change, from its bytes alone.
+/// # Errors
+/// [`ChunkRefusal`] if they are no sound chunk on the face of it.
+pub fn change_hash(bytes: &[u8]) -> Result<Hash32, ChunkRefusal> {
+    check_header(bytes)
+}
+
 /// Runs `work` and turns a panic into a refusal.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, ChunkRefusal> {
     // What was half changed is thrown away by the caller, so unwind safety is not at stake.

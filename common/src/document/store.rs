@@ -146,6 +146,48 @@ impl Document {
             .collect()
     }
 
+    /// The document without the change `hash` and all that builds on it, and what was left out, each after those it
+    /// depends on.
+    /// # Errors
+    /// [`DocumentError`] if what is left cannot be put together again.
+    pub fn without(&self, hash: &Hash32) -> Result<(Self, Vec<Chunk>), DocumentError> {
+        let mut gone = BTreeSet::from([*hash]);
+        let (mut kept, mut left_out) = (Self::new()?, Vec::new());
+        for chunk in self.chunks() {
+            let builds_on_it = inspect(&chunk.bytes)?.deps.iter().any(|past| gone.contains(past));
+            if chunk.hash == *hash || builds_on_it {
+                gone.insert(chunk.hash);
+                left_out.push(chunk);
+            } else {
+                kept.apply_own(&chunk.bytes)?;
+            }
+        }
+        Ok((kept, left_out))
+    }
+
+    /// The changes that somebody with these heads lacks, each after those it depends on. A head that is not known here
+    /// takes nothing away.
+    /// # Errors
+    /// [`DocumentError::Refused`] if a change cannot be read.
+    pub fn chunks_beyond(&self, heads: &[Hash32]) -> Result<Vec<Chunk>, DocumentError> {
+        beyond(self.chunks(), heads)
+    }
+
+    /// Reads a whole document from outside: no panic, the first change of every document in it, each entry under its
+    /// own writer's key.
+    /// # Errors
+    /// [`DocumentError::Refused`] or [`DocumentError::Damaged`]: nothing of it may be used.
+    pub fn admit_whole(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let document = Self::load(bytes)?;
+        let has_first = guarded(|| document.inner.get_changes(&[]).iter().any(|c| c.raw_bytes() == GENESIS))?;
+        if !has_first {
+            return Err(DocumentError::Damaged("it does not begin as every document does".to_owned()));
+        }
+        let empty = Self::new()?;
+        guarded(|| empty.prove_harmless(&document))??;
+        Ok(document)
+    }
+
     /// The largest change number of `actor` in this document; 0 if it wrote nothing.
     #[must_use]
     pub fn known_seq(&self, actor: &Actor) -> u64 {
@@ -325,6 +367,23 @@ impl Document {
     pub fn notes(&self) -> String {
         self.inner.text(&self.notes).unwrap_or_default()
     }
+}
+
+/// Of `chunks`, each after those it depends on, those that are neither one of `heads` nor before one.
+/// # Errors
+/// [`DocumentError::Refused`] if one cannot be read.
+pub fn beyond(chunks: Vec<Chunk>, heads: &[Hash32]) -> Result<Vec<Chunk>, DocumentError> {
+    let mut known: BTreeSet<Hash32> = heads.iter().copied().collect();
+    let mut missing = Vec::new();
+    for chunk in chunks.into_iter().rev() {
+        if known.contains(&chunk.hash) {
+            known.extend(inspect(&chunk.bytes)?.deps);
+        } else {
+            missing.push(chunk);
+        }
+    }
+    missing.reverse();
+    Ok(missing)
 }
 
 #[cfg(test)]

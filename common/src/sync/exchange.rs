@@ -24,6 +24,9 @@ pub const PUSH_PATH: &str = "/sync/v1/push";
 pub const PULL_PATH: &str = "/sync/v1/pull";
 /// Path of the question how a device stands: a [`super::Stand`], answered by a [`super::Standing`].
 pub const STANDING_PATH: &str = "/sync/v1/standing";
+/// Path of everything by which both sides become alike again: a [`super::Repair`], answered by a [`super::Repaired`].
+/// A hub that does not know it answers 404; then nothing is repaired.
+pub const REPAIR_PATH: &str = "/sync/v1/repair";
 /// Path where the hub tells its name, public key and time; not signed by the asker.
 pub const HELLO_PATH: &str = "/sync/v1/hello";
 

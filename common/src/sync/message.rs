@@ -179,6 +179,17 @@ pub enum Downward {
     Anchor(Sealed),
     /// How long ago each source was heard: a map from [`crate::fact::Source`] to UTC milliseconds, as JSON.
     Sources(String),
+    /// What the hub signs of the page in which this stands: a [`super::PageDigest`]. From protocol 2 on.
+    Page(Sealed),
+    /// A whole document as [`crate::document::Document::save`] writes it, in place of its changes. From protocol 2 on.
+    Snapshot {
+        /// Which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The document's bytes.
+        bytes: Vec<u8>,
+    },
 }
 
 impl Downward {
@@ -187,8 +198,8 @@ impl Downward {
     pub fn usual_lane(&self) -> Lane {
         match self {
             Self::Order(_) | Self::Fact(_) | Self::Lease(_) => Lane::Orders,
-            Self::Chunk { .. } => Lane::Documents,
-            Self::Anchor(_) | Self::Sources(_) => Lane::Rest,
+            Self::Chunk { .. } | Self::Snapshot { .. } => Lane::Documents,
+            Self::Anchor(_) | Self::Sources(_) | Self::Page(_) => Lane::Rest,
         }
     }
 
@@ -196,9 +207,9 @@ impl Downward {
     #[must_use]
     pub fn hash(&self) -> Hash32 {
         match self {
-            Self::Chunk { bytes, .. } => Hash32::of(bytes),
+            Self::Chunk { bytes, .. } | Self::Snapshot { bytes, .. } => Hash32::of(bytes),
             Self::Order(json) | Self::Fact(json) | Self::Sources(json) => Hash32::of(json.as_bytes()),
-            Self::Lease(sealed) | Self::Anchor(sealed) => sealed.hash(),
+            Self::Lease(sealed) | Self::Anchor(sealed) | Self::Page(sealed) => sealed.hash(),
         }
     }
 }

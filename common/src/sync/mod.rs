@@ -8,10 +8,14 @@ pub mod cursor;
 pub mod enrolment;
 pub mod exchange;
 pub mod message;
+pub mod page;
+pub mod repair;
 pub mod session;
 pub mod version;
 
 pub use cursor::{Cursor, Lane, LedgerEpoch};
 pub use message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Rejection, Stand, Standing, Upward};
+pub use page::{Attested, PageDigest};
+pub use repair::{Comparison, Repair, Repaired};
 pub use session::{DeviceSession, HubPage};
-pub use version::{FrameError, PROTOCOL, decode, encode};
+pub use version::{FrameError, PROTOCOL, decode, encode, encode_as, protocol_of};

@@ -2,7 +2,13 @@
 
 use super::{
     cursor::{Cursor, Lane, LedgerEpoch},
-    message::{FeedItem, Pull, PullReply, Push, PushReply, Upward},
+    message::{Downward, FeedItem, Pull, PullReply, Push, PushReply, Upward},
+    page::mark,
+};
+use crate::{
+    document::{Document, gate::change_hash},
+    id::Hash32,
+    seal::Sealed,
 };
 
 /// Most records or items in one message.
@@ -116,8 +122,9 @@ impl DeviceSession {
         Ok(match reply {
             PullReply::Page { items, cursor, more } => Pulled::Items { items, cursor, more },
             PullReply::OtherEpoch(epoch) => {
-                // What was recalled there has not been read.
+                // What was recalled there has not been read, and what was taken of the outbox before says nothing here.
                 self.recalls_known = false;
+                self.push_in_flight = None;
                 Pulled::StartAgain(Cursor::start(epoch))
             }
         })
@@ -131,6 +138,11 @@ impl DeviceSession {
         if !self.recalls_known && same_epoch && !more {
             self.recalls_known = true;
         }
+    }
+
+    /// The store has committed what a comparison brought, and stands at `cursor`.
+    pub fn alike(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
     }
 
     /// A request failed: nothing is in flight, and recalls may have been missed.
@@ -171,6 +183,22 @@ impl Upward {
             Self::Fact(json) | Self::Status(json) => json.len(),
         }
     }
+}
+
+/// The marks of the changes among `items`, in their order. What is no sound change has none.
+#[must_use]
+pub fn marks(items: &[FeedItem]) -> Vec<Hash32> {
+    let of = |item: &FeedItem| match &item.says {
+        Downward::Chunk { document, bytes, .. } => {
+            change_hash(bytes).map(|change| vec![mark(document, &change)]).unwrap_or_default()
+        }
+        Downward::Snapshot { document, bytes, .. } => {
+            let chunks = Document::load(bytes).map(|whole| whole.chunks()).unwrap_or_default();
+            chunks.iter().map(|chunk| mark(document, &chunk.hash)).collect()
+        }
+        _ => Vec::new(),
+    };
+    items.iter().flat_map(of).collect()
 }
 
 /// The hub's end of a pull: which rows a page takes.
@@ -222,6 +250,17 @@ impl HubPage {
         if !self.full {
             self.cursor.pass(lane, position);
         }
+    }
+
+    /// Adds what the hub signs of the page. It counts as nothing new, and moves no cursor.
+    pub fn attest(&mut self, sealed: Sealed) {
+        self.items.push(FeedItem { lane: Lane::Rest, position: 0, says: Downward::Page(sealed) });
+    }
+
+    /// The marks of the page's changes, in their order, as a [`super::PageDigest`] names them.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Hash32> {
+        marks(&self.items)
     }
 
     /// Whether there is nothing to send.

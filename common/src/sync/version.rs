@@ -1,9 +1,18 @@
 //! The frame around every message: one byte of version, then postcard in zstd.
+//!
+//! | protocol | what it added |
+//! |---|---|
+//! | 1 | the first |
+//! | 2 | [`Downward::Page`](super::Downward::Page), [`Downward::Snapshot`](super::Downward::Snapshot); all else as in 1 |
+//!
+//! A device asks in the newest protocol that both know, and is answered in the one that it asked in.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The protocol this code speaks. A change that an older reader could not read raises it.
-pub const PROTOCOL: u8 = 1;
+/// The newest protocol that this code speaks. A change that an older reader could not read raises it.
+pub const PROTOCOL: u8 = 2;
+/// The oldest protocol that this code still reads and writes.
+pub const OLDEST: u8 = 1;
 /// Most bytes of a frame as it travels.
 pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
 /// Most bytes of a frame's content.
@@ -12,8 +21,8 @@ pub const CONTENT_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Why a frame cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The other side speaks another protocol. Upgrade the older side.
-    #[error("frame of protocol {found}; this side speaks {PROTOCOL}; upgrade the older side")]
+    /// The other side speaks another protocol. Ask in an older one, or upgrade the older side.
+    #[error("frame of protocol {found}; this side speaks {OLDEST} to {PROTOCOL}; upgrade the older side")]
     Version {
         /// What the frame says.
         found: u8,
@@ -32,27 +41,43 @@ pub enum FrameError {
     Unreadable(String),
 }
 
-/// Writes `message` as a frame.
+/// Writes `message` as a frame of the newest protocol.
 /// # Errors
 /// [`FrameError::TooLarge`]: send less at once.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
+    encode_as(PROTOCOL, message)
+}
+
+/// Writes `message` as a frame of `protocol`. What that protocol does not know must not be in it.
+/// # Errors
+/// [`FrameError::TooLarge`]: send less at once. [`FrameError::Version`] for one that this code does not speak.
+pub fn encode_as<T: Serialize>(protocol: u8, message: &T) -> Result<Vec<u8>, FrameError> {
+    if !(OLDEST..=PROTOCOL).contains(&protocol) {
+        return Err(FrameError::Version { found: protocol });
+    }
     let content = postcard::to_stdvec(message).map_err(|e| FrameError::Unreadable(e.to_string()))?;
     if content.len() > CONTENT_MAX_BYTES {
         return Err(FrameError::TooLarge { limit: CONTENT_MAX_BYTES });
     }
     let packed = zstd::bulk::compress(&content, 3).map_err(|e| FrameError::Unreadable(e.to_string()))?;
     let mut frame = Vec::with_capacity(packed.len() + 1);
-    frame.push(PROTOCOL);
+    frame.push(protocol);
     frame.extend_from_slice(&packed);
     if frame.len() > FRAME_MAX_BYTES { Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES }) } else { Ok(frame) }
 }
 
-/// Reads a frame; unpacks no more than [`CONTENT_MAX_BYTES`], whatever it claims.
+/// The protocol that a frame says it is of; the oldest for one without bytes.
+#[must_use]
+pub fn protocol_of(frame: &[u8]) -> u8 {
+    frame.first().copied().unwrap_or(OLDEST)
+}
+
+/// Reads a frame of any protocol that this code speaks; unpacks no more than [`CONTENT_MAX_BYTES`], whatever it claims.
 /// # Errors
 /// [`FrameError`].
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     let (version, packed) = frame.split_first().ok_or(FrameError::Empty)?;
-    if *version != PROTOCOL {
+    if !(OLDEST..=PROTOCOL).contains(version) {
         return Err(FrameError::Version { found: *version });
     }
     if frame.len() > FRAME_MAX_BYTES {
@@ -79,7 +104,7 @@ mod tests {
         assert_eq!(decode::<Pull>(&frame), Ok(pull()));
         frame[0] = 9;
         let refused = decode::<Pull>(&frame).unwrap_err();
-        assert_eq!(refused.to_string(), "frame of protocol 9; this side speaks 1; upgrade the older side");
+        assert_eq!(refused.to_string(), "frame of protocol 9; this side speaks 1 to 2; upgrade the older side");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Subcommand;
 
-use super::{location, say};
+use super::{location, open, say};
 use crate::{
+    clock::Clock,
     store::{
         Location,
         moving::{self, Verified},
@@ -59,7 +60,7 @@ pub(super) enum Whole {
 pub(super) fn run(errand: Whole) -> anyhow::Result<()> {
     match errand {
         Whole::Backup { file, database } => {
-            let verified = moving::back_up(&location(&database)?, &file)?;
+            let verified = open(&database, false)?.back_up(&file, Clock::system().wall())?;
             say(&format!("{} holds {}", file.display(), told(&verified)))
         }
         Whole::Restore { file, database } => {

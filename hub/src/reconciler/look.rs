@@ -105,7 +105,8 @@ impl Look {
         for (dispatch, view) in dispatches.iter().filter(|(_, view)| view.order_version < order.version) {
             known.extend(reader.order_version(id, view.order_version)?.map(|order| (*dispatch, order)));
         }
-        let was_too_warm = !cases_of(reader, &order, CaseType::TempExcursion)?.is_empty();
+        let is_delivered = dispatches.iter().any(|(_, view)| view.delivered.is_some());
+        let was_too_warm = is_delivered && !cases_of(reader, &order, CaseType::TempExcursion)?.is_empty();
         let erp_read_at = poll::read_at(reader)?;
         Ok(Some(Self { order, on_hold, dispatches, known, items, policy, was_too_warm, erp_read_at, new_cases, late }))
     }

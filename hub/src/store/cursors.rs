@@ -6,22 +6,22 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreError, Tx, row,
+    Reader, StoreError, Tx, lives, row,
     sql::{Connection, params},
 };
 
-const LEDGER_EPOCH: &str = "ledger.epoch";
+pub(super) const LEDGER_EPOCH: &str = "ledger.epoch";
 const ACTOR_EPOCH: &str = "actor.epoch";
 const HLC: &str = "hlc";
 /// The life of the ledger that was restored from a backup; the one that runs began with it.
-const RESTORED_FROM: &str = "ledger.restored_from";
+pub(super) const RESTORED_FROM: &str = "ledger.restored_from";
 /// Where the store went; it is not opened here again.
 const MOVED_TO: &str = "moved_to";
 
-/// Begins another actor epoch; in a new store also a ledger epoch. Returns the actor epoch.
-pub(super) fn begin(sql: &Connection) -> Result<u32, StoreError> {
+/// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch. Returns the actor epoch.
+pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     sql.begin_writing()?;
-    let begun = begin_in(sql);
+    let begun = begin_in(sql, now);
     match &begun {
         Ok(_) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why))?,
         Err(_) => sql.give_up(),
@@ -29,16 +29,23 @@ pub(super) fn begin(sql: &Connection) -> Result<u32, StoreError> {
     begun
 }
 
-fn begin_in(sql: &Connection) -> Result<u32, StoreError> {
+fn begin_in(sql: &Connection, now: UtcMs) -> Result<u32, StoreError> {
     let reader = Reader { sql };
     if let Some(place) = reader.cursor(MOVED_TO)? {
         return Err(StoreError::Refused(format!("this store was moved to {place}; serve that")));
     }
     let epoch = reader.cursor(ACTOR_EPOCH)?.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).saturating_add(1);
+    // One that the store has forgotten, since it is an older copy put back, is not taken a second time.
+    let epoch = epoch.max(u32::try_from(now.0 / 1_000).unwrap_or(0));
     put(sql, ACTOR_EPOCH, &epoch.to_string())?;
     if reader.cursor(LEDGER_EPOCH)?.is_none() {
         put(sql, LEDGER_EPOCH, &fresh_epoch().to_string())?;
     }
+    sql.execute(
+        "INSERT INTO hub_runs (run, began) SELECT CAST (?1 AS BIGINT), feed FROM turn WHERE id = 1 ON CONFLICT (run) DO NOTHING",
+        params![epoch],
+    )?;
+    lives::begin(sql, now)?;
     if sql.postgres().is_none() {
         // What was handed out before the stop may have reached the ERP: it is asked for first. Among replicas
         // another may have it under way.
@@ -48,11 +55,11 @@ fn begin_in(sql: &Connection) -> Result<u32, StoreError> {
 }
 
 /// Never 0, which devices send before they know any.
-fn fresh_epoch() -> u64 {
+pub(super) fn fresh_epoch() -> u64 {
     rand::random::<u64>() | 1
 }
 
-fn put(sql: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+pub(super) fn put(sql: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     sql.execute(
         "INSERT INTO cursors (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
         params![name, value],
@@ -113,16 +120,6 @@ impl Tx<'_> {
     /// [`StoreError::Sql`].
     pub fn set_cursor(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         put(self.sql, name, value)
-    }
-
-    /// Begins another life of the ledger, after the file was restored from a backup: every device starts
-    /// again and sends once more what the backup did not have. Positions go on; none is given twice.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn begin_ledger_epoch(&mut self) -> Result<LedgerEpoch, StoreError> {
-        let epoch = fresh_epoch();
-        self.set_cursor(LEDGER_EPOCH, &epoch.to_string())?;
-        Ok(LedgerEpoch(epoch))
     }
 
     /// The hybrid clock's reading for the next entry, never behind `seen`.

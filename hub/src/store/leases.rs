@@ -40,6 +40,7 @@ impl Stored {
         let state = match self.state.as_str() {
             "outstanding" => LeaseState::Outstanding,
             "closed" => LeaseState::Closed,
+            "settled" => LeaseState::Settled,
             other => return Err(row::damaged("leases", &self.id, format!("state {other:?}"))),
         };
         Ok(LeaseRow {
@@ -65,6 +66,13 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
         self.leases_where("?1 = ?1", "")
+    }
+
+    /// Leases that may still weigh on a figure, oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn leases_that_weigh(&self) -> Result<Vec<LeaseRow>, StoreError> {
+        self.leases_where("state <> ?1", LeaseState::Settled.as_str())
     }
 
     /// Leases of a depot, oldest first.

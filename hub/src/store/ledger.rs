@@ -284,6 +284,9 @@ impl Tx<'_> {
             Downward::Sources(text) => ("sources", text.clone().into_bytes()),
             Downward::Lease(sealed) => ("lease", serde_json::to_vec(sealed)?),
             Downward::Anchor(sealed) => ("anchor", serde_json::to_vec(sealed)?),
+            Downward::Page(_) | Downward::Snapshot { .. } => {
+                return Err(StoreError::Refused("this is made for one answer and not kept".to_owned()));
+            }
         };
         let checksum = row::checksum(&[kind.as_bytes(), document.as_bytes(), document_kind.as_bytes(), &body]);
         let actor = provenance.inspected.map(|i| String::from_utf8_lossy(&i.actor).into_owned()).unwrap_or_default();

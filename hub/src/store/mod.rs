@@ -6,6 +6,7 @@
 //! Ground (the ledger, decisions, the audit) only grows; each row has a checksum that is verified
 //! when it is read. Everything else can be derived from it.
 
+mod alike;
 pub mod audit;
 pub mod claims;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod leases;
 pub mod ledger;
 pub mod letters;
 mod listing;
+pub mod lives;
 mod location;
 mod migrations;
 pub mod moving;
@@ -45,7 +47,7 @@ use std::{collections::HashMap, fmt, ops::Deref, path::Path, str::FromStr, sync:
 use gatehouse_common::{
     document::{Actor, ActorKind, Document, DocumentError},
     id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
-    time::Hlc,
+    time::{Hlc, UtcMs},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -286,8 +288,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Foreign`] names what is wrong with the store; [`StoreError::Sql`] if it cannot be opened.
     pub fn open_at(location: &Location, name: &DeviceId) -> Result<Self, StoreError> {
+        Self::open_after(location, name, UtcMs(0))
+    }
+
+    /// As [`Self::open_at`], at `now`. The actor's epoch is then never below the seconds of that time: one that the store
+    /// has forgotten, since it is an older copy put back, is not taken a second time.
+    /// # Errors
+    /// As [`Self::open_at`].
+    pub fn open_after(location: &Location, name: &DeviceId, now: UtcMs) -> Result<Self, StoreError> {
         let connection = location.open()?;
-        let epoch = cursors::begin(&connection)?;
+        let epoch = cursors::begin(&connection, now)?;
         Self::over(connection, location, name, epoch)
     }
 
@@ -320,6 +330,10 @@ impl Store {
             _news: news,
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(super) fn location(&self) -> &Location {
+        &self.shared.location
     }
 
     /// Whether other replicas may write to it at the same time.

@@ -10,12 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatehouse_common::{id::Hash32, sync::LedgerEpoch};
+use gatehouse_common::{id::Hash32, sync::LedgerEpoch, time::UtcMs};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Location, Reader, StoreError, cursors,
+    Location, Reader, Store, StoreError, cursors,
     documents::heads_json,
     row,
     sql::{Connection, params},
@@ -122,6 +122,19 @@ pub fn back_up(from: &Location, file: &Path) -> Result<Verified, StoreError> {
     let verified = verify_in(&target, &tables::tables(&target)?)?;
     coming.arrive(target)?;
     Ok(verified)
+}
+
+impl Store {
+    /// As [`back_up`], of this store, which goes on meanwhile. Devices may then forget what the backup holds. It blocks.
+    /// # Errors
+    /// As [`back_up`]; devices keep everything then.
+    pub fn back_up(&self, file: &Path, now: UtcMs) -> Result<Verified, StoreError> {
+        // What is committed by now is in it.
+        let began = self.write_now(move |tx| tx.backup_begins(now))?;
+        let verified = back_up(self.location(), file)?;
+        self.write_now(move |tx| tx.backup_holds(began))?;
+        Ok(verified)
+    }
 }
 
 /// Brings a backup back, to where no store is. A new life of the ledger begins with it: what devices have been told

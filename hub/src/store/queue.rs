@@ -132,14 +132,17 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     /// Queues a posting behind those of its order; one whose key is known changes nothing.
-    /// Returns whether it is new.
+    /// Returns whether it is new. In a life of the ledger that a restore began it may have been sent in the life before,
+    /// and is asked for first.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn enqueue(&mut self, posting: &Posting, now: UtcMs) -> Result<bool, StoreError> {
+        let restored = self.restored_at()?;
+        let state = if restored.is_some() { PostingState::InDoubt } else { PostingState::Queued };
         let n = self.turn.next(Numbered::Postings);
         let added = self.sql.execute(
-            "INSERT INTO postings (n, key, decision, order_id, line, kind, quantity, state, next_try_ms, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9) ON CONFLICT (key) DO NOTHING",
+            "INSERT INTO postings (n, key, decision, order_id, line, kind, quantity, state, next_try_ms, body, sent_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (key) DO NOTHING",
             params![
                 n,
                 posting.key,
@@ -148,8 +151,10 @@ impl Tx<'_> {
                 posting.line,
                 posting.kind.as_str(),
                 posting.quantity,
+                state.as_str(),
                 now.0,
                 serde_json::to_string(posting)?,
+                restored.map(|at| at.0),
             ],
         )?;
         if added > 0 {

@@ -132,6 +132,20 @@ impl Reader<'_> {
         )
     }
 
+    /// Items of releases that may still weigh on a figure, the oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if one cannot be read.
+    pub fn recon_items_that_weigh(&self) -> Result<Vec<ReconItem>, StoreError> {
+        self.sql.query(
+            "SELECT decision, body FROM recon_items WHERE weighs = 1 ORDER BY opened_ms, decision",
+            params![],
+            |r| {
+                let (decision, body): (String, String) = (r.get("decision")?, r.get("body")?);
+                row::json("recon_items", &decision, &body)
+            },
+        )
+    }
+
     /// How many items there are with each outcome; open ones under an empty text.
     /// # Errors
     /// [`StoreError::Sql`].
@@ -155,7 +169,7 @@ impl Tx<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
              ON CONFLICT (decision) DO UPDATE SET dispatch = ?2, order_id = ?3, row = ?4, family = ?5,
                outcome = ?6, approver = ?7, body = ?8, opened_ms = ?9, closed_ms = ?10,
-               since_ms = ?11, value_minor = ?12, currency = ?13, waits = ?14",
+               since_ms = ?11, value_minor = ?12, currency = ?13, waits = ?14, weighs = 1",
             params![
                 item.decision.as_str(),
                 item.dispatch.map(|d| d.to_string()),
@@ -174,6 +188,14 @@ impl Tx<'_> {
             ],
         )?;
         self.changed(StoreChange::Recon(item.decision.clone()));
+        Ok(())
+    }
+
+    /// The release of a decision weighs on no figure any more, until its item changes again.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub(crate) fn weighs_no_more(&mut self, decision: &DecisionId) -> Result<(), StoreError> {
+        self.sql.execute("UPDATE recon_items SET weighs = 0 WHERE decision = ?1", params![decision.as_str()])?;
         Ok(())
     }
 }

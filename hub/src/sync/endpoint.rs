@@ -22,9 +22,10 @@ use gatehouse_common::{
     id::DeviceId,
     seal::PrivateKey,
     sync::{
-        Pull, Push, PushReply, Stand, Upward, decode, encode,
+        Pull, Push, PushReply, Repair, Stand, Upward, decode, encode_as,
         enrolment::RENEW_FIRST,
-        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, STANDING_PATH},
+        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, REPAIR_PATH, STANDING_PATH},
+        protocol_of,
         session::BATCH_MAX,
         version::FRAME_MAX_BYTES,
     },
@@ -40,6 +41,7 @@ use super::{
     news::News,
     pull,
     push::handle_push,
+    repair::{self, handle_repair},
     signed::{Claim, sign_reply},
     standing,
 };
@@ -95,6 +97,7 @@ pub fn router(state: SyncState) -> Router {
         .route(PUSH_PATH, post(push_route))
         .route(PULL_PATH, post(pull_route))
         .route(STANDING_PATH, post(standing_route))
+        .route(REPAIR_PATH, post(repair_route))
         .route(HELLO_PATH, get(hello_route))
         .layer(DefaultBodyLimit::max(FRAME_MAX_BYTES))
         .with_state(state)
@@ -210,8 +213,16 @@ impl Shared {
         response
     }
 
-    async fn answer<T: Serialize>(&self, device: &Device, claim: &Claim, reply: Result<T, Refusal>) -> Response {
-        let framed = reply.and_then(|reply| encode(&reply).map_err(|e| Refusal::BadFrame(e.to_string())));
+    /// Answers in the protocol in which was asked.
+    async fn answer<T: Serialize>(
+        &self,
+        device: &Device,
+        claim: &Claim,
+        asked: &[u8],
+        reply: Result<T, Refusal>,
+    ) -> Response {
+        let framed =
+            reply.and_then(|reply| encode_as(protocol_of(asked), &reply).map_err(|e| Refusal::BadFrame(e.to_string())));
         let refusal = match framed {
             Ok(frame) => {
                 self.gate.pay(device, frame.len());
@@ -271,6 +282,15 @@ impl Shared {
         self.store.read(move |r| standing::standing(r, &key, &name, &asked, now)).await.map_err(Refusal::Later)
     }
 
+    async fn repair(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Repair = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        repair::fits(&asked).map_err(Refusal::BadFrame)?;
+        let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
+        let (store, work) = (self.store.clone(), move |store: &Store| handle_repair(store, &key, &name, asked, &now));
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|_| Refusal::Later(StoreError::Stopped))?.map_err(Refusal::Later)
+    }
+
     /// A depot where nothing happens has nothing to push, and yet it is there.
     async fn note_heard(&self, device: &DeviceId) {
         let now = self.clock.wall();
@@ -290,6 +310,7 @@ impl Shared {
 
     async fn pull(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
         let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+        let attests = protocol_of(body) >= 2;
         self.note_heard(&device.device).await;
         // Listening before the first look, so that nothing falls in between.
         let waiting = self.news.of(device.scopes());
@@ -298,7 +319,9 @@ impl Shared {
         tokio::pin!(wait, cut);
         loop {
             let (store, name, pull) = (self.store.clone(), device.device.clone(), asked.clone());
-            let reply = tokio::task::spawn_blocking(move || pull::answer(&store, &name, &pull))
+            let (key, run, now) = (self.key.clone(), store.actor().epoch, self.clock.wall());
+            let attest = attests.then_some(pull::Attest { key, run, now });
+            let reply = tokio::task::spawn_blocking(move || pull::answer(&store, &name, &pull, attest.as_ref()))
                 .await
                 .map_err(|_| Refusal::Later(StoreError::Stopped))?
                 .map_err(Refusal::Later)?;
@@ -325,7 +348,7 @@ async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderM
     match shared.admit(PUSH_PATH, &headers, &body, caller(&from)).await {
         Ok((device, claim)) => {
             let reply = shared.push(&device, &body).await;
-            shared.answer(&device, &claim, reply).await
+            shared.answer(&device, &claim, &body, reply).await
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -336,7 +359,7 @@ async fn pull_route(State(state): State<SyncState>, from: From, headers: HeaderM
     match shared.admit(PULL_PATH, &headers, &body, caller(&from)).await {
         Ok((device, claim)) => {
             let reply = shared.pull(&device, &body).await;
-            shared.answer(&device, &claim, reply).await
+            shared.answer(&device, &claim, &body, reply).await
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -347,7 +370,18 @@ async fn standing_route(State(state): State<SyncState>, from: From, headers: Hea
     match shared.admit(STANDING_PATH, &headers, &body, caller(&from)).await {
         Ok((device, claim)) => {
             let reply = shared.standing(&device, &body).await;
-            shared.answer(&device, &claim, reply).await
+            shared.answer(&device, &claim, &body, reply).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn repair_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
+    let shared = &state.shared;
+    match shared.admit(REPAIR_PATH, &headers, &body, caller(&from)).await {
+        Ok((device, claim)) => {
+            let reply = shared.repair(&device, &body).await;
+            shared.answer(&device, &claim, &body, reply).await
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -378,7 +412,7 @@ mod tests {
         id::SiteId,
         seal::PublicKey,
         sync::{
-            Cursor, PullReply,
+            Cursor, PullReply, encode,
             exchange::{reply_text, request_text},
         },
     };

@@ -16,6 +16,15 @@ use crate::{
     store::{Device, DeviceKind, Reader, StoreError, Tx, documents::ForeignChunk, quarantine::Refused},
 };
 
+/// Why a device may send a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It wrote it itself.
+    Own,
+    /// The hub sent it to the device once, and has forgotten it.
+    Proved,
+}
+
 /// Lets a chunk in, or says why not. A chunk that is known is let in and changes nothing.
 pub(super) fn chunk(
     tx: &mut Tx<'_>,
@@ -23,6 +32,7 @@ pub(super) fn chunk(
     document: &DocumentId,
     kind: DocumentKind,
     bytes: &[u8],
+    standing: Standing,
     now: UtcMs,
 ) -> Result<Result<(), String>, StoreError> {
     let (reason, hash) = match inspect(bytes) {
@@ -31,10 +41,11 @@ pub(super) fn chunk(
             if tx.has_chunk(document, &inspected.hash)? {
                 return Ok(Ok(()));
             }
-            let refused = match before_loading(tx, device, document, &inspected)? {
+            let refused = match before_loading(tx, device, document, &inspected, standing)? {
                 Some(reason) => Err(reason),
                 None => {
-                    let chunk = ForeignChunk { origin: &device.device, document, kind, bytes, inspected: &inspected };
+                    let (origin, is_proved) = (&device.device, standing == Standing::Proved);
+                    let chunk = ForeignChunk { origin, document, kind, bytes, inspected: &inspected, is_proved };
                     tx.admit_chunk(&chunk, |reader, projection| may_write(reader, device, projection), now)?
                 }
             };
@@ -55,6 +66,7 @@ fn before_loading(
     device: &Device,
     document: &DocumentId,
     inspected: &gatehouse_common::document::gate::Inspected,
+    standing: Standing,
 ) -> Result<Option<String>, StoreError> {
     let kind = match device.kind {
         DeviceKind::Gateway => ActorKind::Site,
@@ -64,12 +76,14 @@ fn before_loading(
     let own =
         actor.as_ref().is_some_and(|a| a.kind == kind && a.device == device.device && device.sites.contains(&a.site));
     let found = String::from_utf8_lossy(&inspected.actor).into_owned();
-    if !own {
+    if !own && standing == Standing::Own {
         let refusal = ChunkRefusal::ForeignActor { expected: device.device.to_string(), found };
         return Ok(Some(refusal.to_string()));
     }
     let expected = tx.writer_seq(document, &found)? + 1;
-    if inspected.seq != expected {
+    // Others may have given back what came later; the one between is due then. A number is taken once.
+    let is_due = inspected.seq <= expected || standing == Standing::Proved;
+    if !is_due || tx.has_seq(document, &found, inspected.seq)? {
         return Ok(Some(ChunkRefusal::Sequence { expected, found: inspected.seq }.to_string()));
     }
     for past in &inspected.deps {

@@ -14,6 +14,7 @@ pub mod pull;
 pub mod push;
 mod quota;
 mod refusals;
+pub mod repair;
 mod signed;
 pub mod standing;
 
@@ -24,6 +25,7 @@ pub use pull::handle_pull;
 pub use push::handle_push;
 pub use quota::Quota;
 pub use refusals::Refusals;
+pub use repair::handle_repair;
 
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,6 @@ use tracing::warn;
 use super::{gate, standing};
 use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, quarantine::Refused};
 
-/// How many taken records a device keeps for the day that the hub's disk is lost.
-const KEEP: u64 = 10_000;
-
 /// Takes `push` of `device` in the transaction `tx`. The answer may be sent once that is committed.
 /// `key` is the hub's, for the receipts of chains.
 /// # Errors
@@ -36,6 +33,12 @@ pub fn handle_push(
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
     let mut taking = Taking { device: &device, key, now, heads: BTreeMap::new(), status: None };
     let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
+    let first = push.records.first().map_or(0, |(number, _)| *number);
+    let passes_over = first > taken + 1;
+    if !tx.has_begun(&device.device)? || (passes_over && tx.waits_for_gap(&device.device, taken)?) {
+        let through = first.saturating_sub(1).min(taken);
+        return Ok(PushReply { taken_through: through, rejected: Vec::new(), kept_through: 0 });
+    }
     for (number, record) in &push.records {
         // Taken before, or out of order: an outbox only rises.
         if *number <= taken {
@@ -59,9 +62,11 @@ pub fn handle_push(
         (Some(first), Some(last)) => tx.rejections(&device.device, push.outbox_epoch, first, last)?,
         _ => Vec::new(),
     };
+    tx.mark_day(now.wall)?;
+    let kept = tx.kept(&device.device, push.outbox_epoch, now.wall)?;
     // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
-    Ok(PushReply { taken_through, rejected, kept_through: taken.saturating_sub(KEEP) })
+    Ok(PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) })
 }
 
 /// Receipts a chain: a tail that is cut off later shows against it.
@@ -85,7 +90,7 @@ impl Taking<'_> {
     fn take(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
         match record {
             Upward::Chunk { document, kind, bytes } => {
-                gate::chunk(tx, self.device, document, *kind, bytes, self.now.wall)
+                gate::chunk(tx, self.device, document, *kind, bytes, gate::Standing::Own, self.now.wall)
             }
             Upward::Decision(sealed) => {
                 let outcome = self.decision(tx, sealed)?;

@@ -16,7 +16,7 @@ use gatehouse_common::{
     order::{Order, OrderStatus},
     reading::{Reading, ReadingValue, ScanStep},
     seal::PrivateKey,
-    sync::Downward,
+    sync::{Downward, LedgerEpoch},
     time::{BootId, Moment, UtcMs},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -273,7 +273,14 @@ impl Life {
 
     fn pushed(&mut self) -> Input {
         self.taken += self.dice_in(0, 40);
-        Input::Pushed { through: self.taken, rejected: Vec::new(), kept_through: self.taken.saturating_sub(3) }
+        let kept_through = self.taken.saturating_sub(3);
+        Input::Pushed {
+            ledger: LedgerEpoch::default(),
+            through: self.taken,
+            rejected: Vec::new(),
+            changes: Vec::new(),
+            kept_through,
+        }
     }
 
     fn unreadable(&mut self) -> Input {

@@ -19,7 +19,7 @@ use gatehouse_common::{
     reading::ReadingValue,
     rule::{self, Binding, Program, Scope, Why, schema::Type},
     seal::Sealed,
-    sync::{Downward, PROTOCOL, Pull, PullReply, Push, PushReply, Upward, decode},
+    sync::{Downward, PROTOCOL, PageDigest, Pull, PullReply, Push, PushReply, Repair, Repaired, Upward, decode},
     time::UtcMs,
 };
 use gatehouse_hub::partners::events::Event;
@@ -201,7 +201,10 @@ pub(super) fn frame(bytes: &[u8]) {
             items.iter().for_each(|item| downward(&item.says));
         }
         // The small ones hold nothing that is read further.
-        let _ = (decode::<Pull>(&frame), decode::<PushReply>(&frame));
+        let _ = (decode::<Pull>(&frame), decode::<PushReply>(&frame), decode::<Repaired>(&frame));
+        if let Ok(Repair::Give { changes, .. }) = decode::<Repair>(&frame) {
+            changes.iter().for_each(|given| drop(inspect(&given.bytes)));
+        }
     }
 }
 
@@ -220,7 +223,9 @@ fn downward(says: &Downward) {
         Downward::Fact(json) => drop(serde_json::from_str::<Report>(json)),
         Downward::Lease(sealed) => drop(sealed.peek::<Lease>()),
         Downward::Chunk { bytes, .. } => drop(inspect(bytes)),
-        Downward::Anchor(_) | Downward::Sources(_) => {}
+        Downward::Page(sealed) => drop(sealed.peek::<PageDigest>()),
+        // A whole document comes from the hub alone, by its signature; see `Document::admit_whole`.
+        Downward::Anchor(_) | Downward::Sources(_) | Downward::Snapshot { .. } => {}
     }
     let _: Hash32 = says.hash();
 }

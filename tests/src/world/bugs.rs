@@ -16,4 +16,10 @@ pub enum Bug {
     CommitAfterAcknowledgement,
     /// The state of a dispatch is a register that the last writer sets, not the fold of all that was said.
     RegisterInsteadOfFold,
+    /// A device's cursor passes a change that its page should have brought and that it does not commit.
+    CursorPastUncommitted,
+    /// A hub that was restored holds what it forgot to be unsent, and sends it without asking.
+    PostedUnasked,
+    /// Devices keep no proof of what the hub sent them.
+    PagesForgotten,
 }

@@ -17,11 +17,12 @@ use gatehouse_agent::{
         topics::rule_for,
     },
     store::{Identity, Store, StoreError},
+    sync::{Due, Mender},
 };
 use gatehouse_common::{
     id::{DeviceId, Hash32, ReadingId, SiteId, VehicleId},
     seal::{PrivateKey, PublicKey},
-    sync::DeviceSession,
+    sync::{Comparison, DeviceSession},
     time::UtcMs,
 };
 use rusqlite::{Connection, OpenFlags};
@@ -74,6 +75,10 @@ pub struct Running {
     pub store: Store,
     /// Speaks with the hub.
     pub session: DeviceSession,
+    /// Knows when both sides are made alike again.
+    pub mender: Mender,
+    /// What is asked for that.
+    pub comparison: Option<(Due, Comparison)>,
     /// The push under way.
     pub push: Option<u64>,
     /// Whether a push is about to be tried.
@@ -150,16 +155,27 @@ impl Agent {
     /// Starts the program from what its store holds.
     /// # Errors
     /// [`StoreError`]: it would not start.
-    pub fn start(&mut self) -> Result<(), StoreError> {
+    pub fn start(&mut self, now: UtcMs) -> Result<(), StoreError> {
         let identity = Identity { device: self.device.clone(), site: self.site.clone(), public_key: self.public_key };
         // At its start the agent writes the store's log anew, in a file of its own: who looks on must open it again.
         self.outside = None;
         let store = Store::open(&self.path, &identity)?;
         let core = Core::load(self.profile.clone(), store.snapshot()?);
         let session = DeviceSession::resume(store.look().cursor()?, store.look().outbox_epoch()?);
+        let mender = Mender::resume(store.look().newest_page()?, self.machine.at(now));
         self.starts += 1;
-        self.running =
-            Some(Running { core, store, session, push: None, push_is_due: false, pull: None, failures: 0, timer: 0 });
+        self.running = Some(Running {
+            core,
+            store,
+            session,
+            mender,
+            comparison: None,
+            push: None,
+            push_is_due: false,
+            pull: None,
+            failures: 0,
+            timer: 0,
+        });
         Ok(())
     }
 

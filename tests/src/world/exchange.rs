@@ -1,14 +1,22 @@
 //! How agents and the hub exchange what they know in the pretend world: the same frames and sessions as
 //! over HTTP, carried by lines that the weather rules.
 
-use gatehouse_agent::core::input::{Input, Line as LineInput};
-use gatehouse_common::sync::{
-    PullReply, PushReply, decode, encode,
-    session::{BATCH_MAX, Pulled},
+use gatehouse_agent::{
+    core::input::{Input, Line as LineInput},
+    sync::Due,
+};
+use gatehouse_common::{
+    id::DeviceId,
+    sync::{
+        Downward, FeedItem, Lane, PullReply, Push, PushReply, Repair, Repaired, decode, encode,
+        repair::Step,
+        session::{BATCH_MAX, Pulled},
+    },
 };
 
 use super::{
     Call, Event, World,
+    bugs::Bug,
     clock::{MINUTE, SECOND},
     hub::{Answer, WaitingPull},
 };
@@ -55,9 +63,10 @@ impl World {
             return;
         }
         let Some(running) = &mut self.agents[place].running else { return };
-        if running.pull.is_some() {
+        if running.pull.is_some() || self.mends(place) {
             return;
         }
+        let Some(running) = &mut self.agents[place].running else { return };
         let Some(pull) = running.session.next_pull(LONG_POLL_MS) else {
             running.session.line_lost();
             self.after(SECOND, Event::PullIsDue { agent: place, start });
@@ -92,6 +101,9 @@ impl World {
             return;
         }
         let device = self.agents[place].device.clone();
+        if self.dice.chance(self.weather.mangles) {
+            self.mangles(&device, call, frame);
+        }
         let answered = match call {
             Call::Push => {
                 let pushed = self.hub.push(&device, frame);
@@ -102,6 +114,7 @@ impl World {
                 }
                 pushed
             }
+            Call::Repair => self.hub.repair(&device, frame),
             Call::Pull => match self.hub.pull(&device, frame) {
                 Ok(Answer::Frame(frame)) => Ok(frame),
                 Ok(Answer::Waits(pull)) => {
@@ -121,6 +134,22 @@ impl World {
             Err(error) => self.failures.push(format!("the hub refused a request of {device}: {error}")),
         }
         self.hub_has_changed();
+    }
+
+    /// Somebody sends the hub what this device sent, with other bytes. Its signature is wrong, so what would write is
+    /// only read, which no bytes may make fail otherwise than with a reason.
+    fn mangles(&mut self, device: &DeviceId, call: Call, frame: &[u8]) {
+        let mut bytes = frame.to_vec();
+        for _ in 0..=self.dice.place(3) {
+            let place = self.dice.place(bytes.len());
+            bytes[place] ^= 1 << self.dice.place(8);
+        }
+        let read = match call {
+            Call::Push => decode::<Push>(&bytes).is_ok(),
+            Call::Pull => self.hub.pull(device, &bytes).is_ok(),
+            Call::Repair => decode::<Repair>(&bytes).is_ok(),
+        };
+        self.book.note(if read { "mangled requests that were read" } else { "mangled requests" });
     }
 
     fn replies(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
@@ -183,7 +212,7 @@ impl World {
         // An answer belongs to its request by its nonce: one to an older request is not heard.
         let asked = match call {
             Call::Push => &mut running.push,
-            Call::Pull => &mut running.pull,
+            Call::Pull | Call::Repair => &mut running.pull,
         };
         if *asked != Some(request) {
             return;
@@ -194,6 +223,94 @@ impl World {
         match call {
             Call::Push => self.was_pushed(place, frame),
             Call::Pull => self.was_pulled(place, frame),
+            Call::Repair => self.was_mended(place, frame),
+        }
+    }
+
+    /// Asks the next question of what makes both sides alike, if that is due. Says whether it asked.
+    fn mends(&mut self, place: usize) -> bool {
+        let now = self.agents[place].machine.at(self.now);
+        let Some(running) = &mut self.agents[place].running else { return false };
+        if !running.session.recalls_known() {
+            return false;
+        }
+        if running.comparison.is_none() {
+            let documents_at = running.session.cursor().positions[Lane::Documents.index()];
+            let Some(due) = running.mender.due(documents_at, &now) else { return false };
+            let begun = running.mender.begin(due, running.store.look());
+            let Some(comparison) = self.must("beginning a comparison", begun) else { return false };
+            self.book.note(match due {
+                Due::Proof => "proofs shown to the hub",
+                Due::Everything { .. } => "comparisons of everything",
+                Due::Check => "checks of likeness",
+            });
+            let Some(running) = &mut self.agents[place].running else { return false };
+            running.comparison = Some((due, comparison));
+        }
+        let Some(running) = &mut self.agents[place].running else { return false };
+        let Some((due, comparison)) = &mut running.comparison else { return false };
+        let due = *due;
+        let step = comparison.next(running.store.look());
+        match self.must("reading what differs", step) {
+            None => false,
+            Some(Step::Done(head)) => {
+                self.is_alike(place, due, head);
+                false
+            }
+            Some(Step::Ask(asked)) => {
+                let frame = encode(&asked);
+                let Some(frame) = self.must("writing a question", frame) else { return false };
+                let request = self.asks(place, Call::Repair, frame, ANSWER_MAX);
+                if let Some(running) = &mut self.agents[place].running {
+                    running.pull = Some(request);
+                }
+                true
+            }
+        }
+    }
+
+    fn is_alike(&mut self, place: usize, due: Due, head: u64) {
+        let now = self.agents[place].machine.at(self.now);
+        let Some(running) = &mut self.agents[place].running else { return };
+        running.comparison = None;
+        running.mender.done(due, &now);
+        if let Due::Everything { .. } = due {
+            let mut cursor = running.session.cursor();
+            cursor.pass(Lane::Documents, head);
+            if self.give(place, vec![Input::Alike { cursor }]).is_some()
+                && let Some(running) = &mut self.agents[place].running
+            {
+                running.session.alike(cursor);
+            }
+        }
+    }
+
+    fn was_mended(&mut self, place: usize, frame: &[u8]) {
+        let start = self.agents[place].starts;
+        let read = decode::<Repaired>(frame);
+        let Some(reply) = self.must("reading an answer about likeness", read) else { return };
+        let Some(running) = &mut self.agents[place].running else { return };
+        if running.comparison.is_none() {
+            return;
+        }
+        if let Repaired::Given(refused) = &reply
+            && !refused.is_empty()
+        {
+            let why = refused.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+            self.say(&format!("the hub does not take back: {why}"));
+            self.book.note("changes that were not taken back");
+        }
+        let Some(running) = &mut self.agents[place].running else { return };
+        let Some((_, comparison)) = &mut running.comparison else { return };
+        let items = comparison.answered(reply);
+        let Some(items) = self.must("an answer about likeness", items) else { return };
+        let Some(running) = &self.agents[place].running else { return };
+        let cursor = running.session.cursor();
+        if !items.is_empty() && self.give(place, vec![Input::Feed { items, cursor, more: true }]).is_none() {
+            return;
+        }
+        if self.answered(place).is_some() {
+            self.after(1, Event::PullIsDue { agent: place, start });
         }
     }
 
@@ -206,8 +323,11 @@ impl World {
         let Some(running) = &mut self.agents[place].running else { return };
         // A pull that failed meanwhile made the session forget the push: it is sent again.
         let Ok(through) = running.session.pushed(&reply) else { return self.push_soon(place) };
+        let ledger = running.session.cursor().epoch;
         let (rejected, kept_through) = (reply.rejected, reply.kept_through);
-        if self.give(place, vec![Input::Pushed { through, rejected, kept_through }]).is_some() {
+        let changes = running.store.look().changes_among(&rejected);
+        let Some(changes) = self.must("reading what was refused", changes) else { return };
+        if self.give(place, vec![Input::Pushed { ledger, through, rejected, changes, kept_through }]).is_some() {
             self.push_soon(place);
         }
     }
@@ -218,10 +338,21 @@ impl World {
         let Some(reply) = self.must("reading the answer to a pull", read) else { return };
         let Some(running) = &mut self.agents[place].running else { return };
         let before = running.session.cursor();
+        let newest = running.store.look().newest_page();
         let pulled = running.session.pulled(reply);
         let Some(pulled) = self.must("the answer to a pull", pulled) else { return };
         let (cursor, more) = match pulled {
-            Pulled::Items { items, cursor, more } => {
+            Pulled::Items { mut items, cursor, more } => {
+                let lost = |item: &FeedItem| matches!(item.says, Downward::Chunk { .. });
+                if self.bug == Bug::CursorPastUncommitted
+                    && self.dice.chance(100)
+                    && let Some(place) = items.iter().rposition(lost)
+                {
+                    items.remove(place);
+                }
+                let Some(newest) = self.must("reading the newest page", newest) else { return };
+                let Some(running) = &mut self.agents[place].running else { return };
+                running.mender.heard(newest, &items);
                 if (!items.is_empty() || cursor != before)
                     && self.give(place, vec![Input::Feed { items, cursor, more }]).is_none()
                 {
@@ -230,6 +361,9 @@ impl World {
                 (cursor, more)
             }
             Pulled::StartAgain(cursor) => {
+                let Some(running) = &mut self.agents[place].running else { return };
+                running.mender.begins_again(cursor.epoch != before.epoch);
+                running.comparison = None;
                 if self.give(place, vec![Input::StartAgain { cursor }]).is_none() {
                     return;
                 }
@@ -265,6 +399,7 @@ impl World {
             running.push_is_due = true;
         } else {
             running.pull = None;
+            running.comparison = None;
             running.session.line_lost();
         }
         self.book.note("requests without an answer");

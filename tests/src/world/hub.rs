@@ -11,7 +11,7 @@ use gatehouse_common::{
     bundle::{Bundle, Rules},
     id::{ActorName, DeviceId, Hash32, SiteId},
     seal::PrivateKey,
-    sync::{FrameError, Pull, PullReply, Push, decode, encode},
+    sync::{FrameError, Pull, PullReply, Push, Repair, decode, encode, protocol_of},
     time::UtcMs,
 };
 use gatehouse_hub::{
@@ -28,8 +28,8 @@ use gatehouse_hub::{
     lease_grants::{self, Grantor},
     partners::events::{Event, EventError, Taken},
     reconciler::{self, Reconciler, Word},
-    store::{Device, DeviceKind, ReconFilter, Store, StoreChange, StoreError},
-    sync::{devices, handle_push, pull},
+    store::{Device, DeviceKind, Location, ReconFilter, Store, StoreChange, StoreError},
+    sync::{devices, handle_push, handle_repair, pull},
 };
 use tokio::{
     runtime::Runtime,
@@ -132,7 +132,7 @@ impl Hub {
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
         self.erp.hub_lives();
-        let store = Store::open(&self.path, &hub_name())?;
+        let store = Store::open_after(&Location::Sqlite(self.path.clone()), &hub_name(), self.clock.wall())?;
         let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
@@ -194,7 +194,8 @@ impl Hub {
     pub fn pull(&self, device: &DeviceId, frame: &[u8]) -> Result<Answer, HubError> {
         let running = self.running.as_ref().ok_or(HubError::Down)?;
         let asked: Pull = decode(frame)?;
-        let reply = pull::answer(&running.store, device, &asked)?;
+        let attest = (protocol_of(frame) >= 2).then(|| self.attest(running));
+        let reply = pull::answer(&running.store, device, &asked, attest.as_ref())?;
         if asked.recalls_only || asked.wait_ms == 0 || pull::has_news(&reply) {
             return Ok(Answer::Frame(encode(&reply)?));
         }
@@ -206,9 +207,57 @@ impl Hub {
     /// [`HubError`].
     pub fn answer(&self, device: &DeviceId, pull: &Pull) -> Result<PullReply, HubError> {
         let running = self.running.as_ref().ok_or(HubError::Down)?;
-        Ok(pull::answer(&running.store, device, pull)?)
+        Ok(pull::answer(&running.store, device, pull, Some(&self.attest(running)))?)
     }
 
+    fn attest(&self, running: &Running) -> pull::Attest {
+        pull::Attest { key: self.key.clone(), run: running.store.actor().epoch, now: self.clock.wall() }
+    }
+
+    /// Answers a question of a device that makes both sides alike again.
+    /// # Errors
+    /// [`HubError`]: the agent gets no answer.
+    pub fn repair(&self, device: &DeviceId, frame: &[u8]) -> Result<Vec<u8>, HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        let asked: Repair = decode(frame)?;
+        // What was pushed a moment ago is folded by then in life.
+        running.store.fold_now()?;
+        let reply = handle_repair(&running.store, &self.key, device, asked, &self.clock.now())?;
+        Ok(encode(&reply)?)
+    }
+
+    /// Makes a backup at `to`, and tells the store once it is whole.
+    /// # Errors
+    /// [`HubError`]: there is no backup.
+    pub fn backs_up(&self, to: &Path) -> Result<(), HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        let now = self.clock.wall();
+        let began = running.store.write_now(move |tx| tx.backup_begins(now))?;
+        let _ = std::fs::remove_file(to);
+        let from = rusqlite::Connection::open(&self.path).expect("the hub's file can be opened");
+        from.execute("VACUUM INTO ?1", [to.to_str().expect("a path in words")]).expect("a copy can be made");
+        running.store.write_now(move |tx| tx.backup_holds(began))?;
+        Ok(())
+    }
+
+    /// The hub's disk is lost; it goes on from the copy at `from`. Whether whoever put it back says so to the store.
+    /// # Errors
+    /// [`StoreError`]: it would not start.
+    pub fn is_restored(&mut self, from: &Path, is_told: bool) -> Result<(), StoreError> {
+        self.running = None;
+        for ending in ["", "-wal", "-shm"] {
+            let mut name = self.path.clone().into_os_string();
+            name.push(ending);
+            let _ = std::fs::remove_file(name);
+        }
+        std::fs::copy(from, &self.path).expect("a backup can be put back");
+        self.start()?;
+        let now = self.clock.wall();
+        if let (Some(running), true) = (&self.running, is_told) {
+            running.store.write_now(move |tx| tx.begin_ledger_epoch(now))?;
+        }
+        Ok(())
+    }
     /// What was committed since the last time this was asked.
     pub fn news(&mut self) -> News {
         let mut news = News::default();

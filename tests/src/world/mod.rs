@@ -19,10 +19,12 @@ pub mod depot;
 pub mod dice;
 pub mod erp;
 mod exchange;
+pub mod fleet;
 pub mod hub;
 pub mod lens;
 pub mod network;
 pub mod random;
+mod restore;
 pub mod trace;
 pub mod weather;
 pub mod yard;
@@ -69,6 +71,7 @@ const PATIENCE: i64 = 12 * HOUR;
 pub(crate) enum Call {
     Push,
     Pull,
+    Repair,
 }
 
 /// Something that happens at its time.
@@ -90,6 +93,8 @@ pub(crate) enum Event {
     Delivered { agent: usize, message: Message },
     AgentStarts { agent: usize },
     HubStarts,
+    BackUp,
+    Restore { is_told: bool },
     Business(business::News),
 }
 
@@ -174,14 +179,15 @@ impl World {
     /// Adds a depot with its gateway, or a vehicle's unit, and starts it. Returns its place in [`Self::agents`].
     pub fn add(&mut self, site: &str, vehicle: Option<&str>) -> usize {
         let place = self.agents.len();
-        let number = u8::try_from(place).expect("few agents");
+        let mut seed = [100; 32];
+        seed[..8].copy_from_slice(&(place as u64).to_le_bytes());
         let ahead_ms = self.dice.between(-2_000, 2_000);
         let setup = Setup {
             directory: self.directory.path(),
             site,
             vehicle,
             hub: self.hub.key.public(),
-            seed: [100 + number; 32],
+            seed,
             machine: Machine::new(&format!("{site}{}", vehicle.unwrap_or_default()), self.now, ahead_ms),
             bug: self.bug,
         };
@@ -315,6 +321,8 @@ impl World {
             }
             Event::AgentStarts { agent } => self.agent_starts(agent),
             Event::HubStarts => self.hub_starts(),
+            Event::BackUp => self.backs_up(),
+            Event::Restore { is_told } => self.restores(is_told),
             Event::Business(news) => self.business(news),
         }
     }
@@ -348,7 +356,8 @@ impl World {
         if self.agents[place].running.is_some() {
             return;
         }
-        let started = self.agents[place].start();
+        let now = self.now;
+        let started = self.agents[place].start(now);
         if self.must("starting an agent", started).is_none() {
             return;
         }

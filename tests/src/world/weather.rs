@@ -23,6 +23,8 @@ pub struct Weather {
     pub device_errs: u64,
     /// In thousandths of events of WMS and TMS: one is sent again.
     pub partner_repeats: u64,
+    /// In thousandths of requests: somebody on the line sends the hub the same with other bytes.
+    pub mangles: u64,
 }
 
 /// When an agent dies around a commit.
@@ -49,6 +51,7 @@ impl Weather {
             device_repeats: up_to(150),
             device_errs: up_to(40),
             partner_repeats: up_to(200),
+            mangles: 0,
         }
     }
 

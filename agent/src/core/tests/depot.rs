@@ -16,7 +16,7 @@ use gatehouse_common::{
     order::{Customer, LineQuantity, Order, OrderLine, OrderStatus, Tier},
     reading::{Reading, ReadingValue, ScanStep},
     seal::{PrivateKey, Sealed},
-    sync::{Cursor, Downward, FeedItem, Lane, Upward},
+    sync::{Cursor, Downward, FeedItem, Lane, LedgerEpoch, Upward},
     time::{BootId, Hlc, Moment, UtcMs},
 };
 
@@ -484,7 +484,13 @@ impl Depot {
                 held.1.admit(bytes, &inspect(bytes).unwrap()).unwrap();
             }
         }
-        self.give(Input::Pushed { through, rejected: vec![], kept_through: 0 });
+        self.give(Input::Pushed {
+            ledger: LedgerEpoch::default(),
+            through,
+            rejected: vec![],
+            changes: vec![],
+            kept_through: 0,
+        });
         waiting.into_iter().map(|w| w.says).collect()
     }
 

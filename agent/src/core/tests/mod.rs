@@ -19,6 +19,7 @@ mod past;
 mod people;
 mod readings;
 mod recalls;
+mod refused;
 mod release;
 mod rest;
 pub(crate) mod riding;

@@ -104,7 +104,13 @@ fn what_the_hub_did_not_let_in_is_not_forgotten() {
             |says: &Upward| matches!(says, Upward::Chunk { document, .. } if *document == Depot::id("O1"));
         let number = waiting.iter().find(|w| of_dispatch(&w.says)).unwrap().n;
         let rejected = vec![gatehouse_common::sync::Rejection { number, reason: "out of order".into() }];
-        depot.give(Input::Pushed { through: waiting.last().unwrap().n, rejected, kept_through: 0 });
+        depot.give(Input::Pushed {
+            ledger: gatehouse_common::sync::LedgerEpoch::default(),
+            through: waiting.last().unwrap().n,
+            rejected,
+            changes: Vec::new(),
+            kept_through: 0,
+        });
         depot.days_pass(90);
         depot.hub_hears();
         depot.forgets();

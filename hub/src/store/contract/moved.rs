@@ -3,7 +3,11 @@
 use super::*;
 use crate::store::moving;
 
-on_both!(a_backup_holds_one_state_and_comes_back_as_another_life_of_the_ledger, a_damaged_store_gives_no_backup);
+on_both!(
+    a_backup_holds_one_state_and_comes_back_as_another_life_of_the_ledger,
+    a_damaged_store_gives_no_backup,
+    devices_may_forget_what_a_whole_backup_holds_and_in_the_life_that_it_begins_nothing,
+);
 
 fn worked(ground: &Ground) -> Store {
     let store = ground.open();
@@ -57,6 +61,26 @@ fn a_damaged_store_gives_no_backup(ground: &Ground) {
     assert!(matches!(moving::back_up(&ground.location, &file), Err(StoreError::Damaged { table: "ledger", .. })));
     assert!(matches!(moving::verify(&ground.location), Err(StoreError::Damaged { .. })));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+fn devices_may_forget_what_a_whole_backup_holds_and_in_the_life_that_it_begins_nothing(ground: &Ground) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let store = worked(ground);
+    let kept = |store: &Store| store.read_now(|r| Ok((r.kept_feed(UtcMs(20))?, r.feed_last()?))).unwrap();
+    let (nothing, head) = kept(&store);
+    assert_eq!(nothing, 0);
+    store.back_up(&file, UtcMs(10)).unwrap();
+    store.write_now(|tx| publish(tx, "after the backup")).unwrap();
+    assert!(matches!(store.back_up(&file, UtcMs(11)), Err(StoreError::Refused(_))));
+    assert_eq!(kept(&store), (head, head + 1));
+    drop(store);
+    let place = Location::Sqlite(folder.path().join("restored.db"));
+    moving::restore(&file, &place).unwrap();
+    let restored = Store::open_after(&place, &"hub".parse().unwrap(), UtcMs(30_000)).unwrap();
+    assert_eq!(kept(&restored), (0, head));
+    assert_eq!(restored.read_now(|r| r.restored_at()).unwrap(), Some(UtcMs(30_000)));
+    assert_eq!(restored.actor().epoch, 30, "a run is never numbered as one that was forgotten");
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) struct ForeignChunk<'a> {
     pub(crate) kind: DocumentKind,
     pub(crate) bytes: &'a [u8],
     pub(crate) inspected: &'a Inspected,
+    /// Whether this hub signed that it once sent it under this id.
+    pub(crate) is_proved: bool,
 }
 
 impl Reader<'_> {
@@ -106,8 +108,11 @@ impl Tx<'_> {
         let projection = project(chunk.kind, &document);
         let fits = match projection.document_id() {
             Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
-            // Else whoever comes first could make a document anything under another's id.
-            None if applied != Applied::Waiting => Err(format!("nothing in it makes it a {}", chunk.kind.as_str())),
+            // Else whoever comes first could make a document anything under another's id. What the hub itself sent may
+            // come before what makes it something.
+            None if applied != Applied::Waiting && !chunk.is_proved => {
+                Err(format!("nothing in it makes it a {}", chunk.kind.as_str()))
+            }
             _ => allows(self, &projection)?,
         };
         if let Err(why) = fits {

@@ -151,6 +151,14 @@ impl Connection {
         self.optional(sql, values, read)?.ok_or_else(|| E::from(Error::NoRow))
     }
 
+    /// Whether no more than one program writes at a time, so that one run has ended when the next begins.
+    pub(super) fn is_written_by_one(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(_) => true,
+            Engine::Postgres(_) => false,
+        }
+    }
+
     /// Begins to read: everything until [`Self::end_reading`] sees one state of the store.
     pub(super) fn begin_reading(&self) -> Result<(), Error> {
         match &self.engine {

@@ -16,10 +16,11 @@ use gatehouse_common::{
 mod chains;
 mod gaps;
 mod refusals;
+mod repair;
 mod replicas;
 
 use super::{handle_push, pull};
-use crate::store::{Device, DeviceKind, DocumentSays, Scope, Store};
+use crate::store::{Device, DeviceKind, DocumentSays, Location, Scope, Store};
 
 fn at(ms: i64) -> Moment {
     Moment { wall: UtcMs(ms), uncertainty_ms: 0, boot: BootId("b".into()), boottime_ms: ms as u64, trusted: true }
@@ -76,7 +77,7 @@ impl Hub {
 
     fn pull(&self, depot: &mut Depot) -> Vec<FeedItem> {
         let asked = Pull { cursor: depot.cursor, wait_ms: 0, recalls_only: false };
-        let reply = pull::answer(&self.store, &depot.device, &asked).unwrap();
+        let reply = pull::answer(&self.store, &depot.device, &asked, None).unwrap();
         let PullReply::Page { items, cursor, .. } = reply else { panic!("other epoch") };
         depot.cursor = cursor;
         for item in &items {
@@ -283,11 +284,11 @@ fn a_cursor_of_another_life_of_the_ledger_starts_again() {
     let hub = Hub::new();
     let depot = hub.gateway("gw-1", "D1", 7);
     let asked = Pull { cursor: Cursor::default(), wait_ms: 0, recalls_only: true };
-    let reply = pull::answer(&hub.store, &depot.device, &asked).unwrap();
+    let reply = pull::answer(&hub.store, &depot.device, &asked, None).unwrap();
     assert_eq!(reply, PullReply::OtherEpoch(depot.cursor.epoch));
-    hub.store.write_now(|tx| tx.begin_ledger_epoch()).unwrap();
+    hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
     let asked = Pull { cursor: depot.cursor, wait_ms: 0, recalls_only: false };
-    assert!(matches!(pull::answer(&hub.store, &depot.device, &asked).unwrap(), PullReply::OtherEpoch(_)));
+    assert!(matches!(pull::answer(&hub.store, &depot.device, &asked, None).unwrap(), PullReply::OtherEpoch(_)));
 }
 
 #[test]
@@ -306,7 +307,9 @@ fn a_recall_comes_before_everything_else_and_brings_its_past_with_it() {
     hub.says(depot.id(), cancelled(), Lane::Recalls);
 
     let asked = Pull { cursor: spare.cursor, wait_ms: 0, recalls_only: true };
-    let PullReply::Page { items, .. } = pull::answer(&hub.store, &spare.device, &asked).unwrap() else { panic!() };
+    let PullReply::Page { items, .. } = pull::answer(&hub.store, &spare.device, &asked, None).unwrap() else {
+        panic!()
+    };
     assert_eq!(items.len(), 3);
     let items = hub.pull(&mut spare);
     let lanes: Vec<Lane> = items.iter().map(|i| i.lane).collect();
@@ -389,7 +392,7 @@ fn a_device_that_gets_a_scope_more_gets_the_past_of_it() {
     let (same, more) = (widened(&["D1"]), widened(&["D1", "D2"]));
     let ask = |cursor| {
         let asked = Pull { cursor, wait_ms: 0, recalls_only: false };
-        pull::answer(&hub.store, &"gw-1".parse().unwrap(), &asked).unwrap()
+        pull::answer(&hub.store, &"gw-1".parse().unwrap(), &asked, None).unwrap()
     };
     super::devices::add(&hub.store, same, "test", UtcMs(2)).unwrap();
     assert!(matches!(ask(depot.cursor), PullReply::Page { .. }), "nothing was added, so nothing begins again");

@@ -1,0 +1,134 @@
+//! What a new lease holds: what is needed, cut from what is free.
+
+use std::collections::BTreeMap;
+
+use gatehouse_common::{
+    id::{CustomerId, ProductId, SiteId},
+    lease::{Lease, LeaseUse},
+    order::{LineQuantity, Order},
+    time::UtcMs,
+};
+
+use super::book::{Book, Pool};
+
+/// What the ERP said may be spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// When the read began.
+    pub read_at: UtcMs,
+    /// Headroom per customer, in minor units; 0 for one on hold.
+    pub credit_minor: BTreeMap<CustomerId, i64>,
+    /// Units per product at the depot.
+    pub stock: BTreeMap<ProductId, i64>,
+}
+
+/// How leases are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasePolicy {
+    /// Thousandths of each figure that are never lent.
+    pub reserve_permille: u16,
+    /// Thousandths of a customer's free credit that one lease gets at most, so that its successor and
+    /// other depots find some too.
+    pub credit_share_permille: u16,
+    /// The same of a product's free stock at the depot.
+    pub stock_share_permille: u16,
+    /// How long a lease lasts, in milliseconds.
+    pub lasts_ms: u64,
+    /// Sum over all releases under one lease, in minor units.
+    pub value_ceiling_minor: i64,
+}
+
+impl Default for LeasePolicy {
+    fn default() -> Self {
+        Self {
+            reserve_permille: 100,
+            credit_share_permille: 500,
+            stock_share_permille: 800,
+            lasts_ms: 24 * 3_600_000,
+            value_ceiling_minor: 100_000_000,
+        }
+    }
+}
+
+/// What of `figure` may be put into a new lease when `committed` weighs on it already.
+#[must_use]
+pub fn available(figure: i64, committed: i64, policy: &LeasePolicy) -> i64 {
+    let reserve = permille(figure.max(0), policy.reserve_permille);
+    figure.saturating_sub(reserve).saturating_sub(committed.max(0)).max(0)
+}
+
+fn permille(amount: i64, permille: u16) -> i64 {
+    let part = i128::from(amount) * i128::from(permille) / 1000;
+    i64::try_from(part).unwrap_or(i64::MAX)
+}
+
+/// What the orders that a depot may still release need: value per customer, units per product.
+#[must_use]
+pub fn needs<'a>(open: impl IntoIterator<Item = (&'a Order, Vec<LineQuantity>)>) -> LeaseUse {
+    let mut needs = LeaseUse::default();
+    for (order, load) in open {
+        needs.add(&LeaseUse::of(order, &load));
+    }
+    needs
+}
+
+/// The slices of a new lease for `site`: what it needs, never more than the rule allows.
+#[must_use]
+pub fn slices(
+    book: &Book,
+    site: &SiteId,
+    needs: &LeaseUse,
+    figures: &Figures,
+    policy: &LeasePolicy,
+    now: UtcMs,
+) -> LeaseUse {
+    let offer = |pool: &Pool, figure: Option<&i64>, share_permille: u16, need: i64| {
+        let committed = book.committed(pool, figures.read_at, now).sum();
+        let free = available(figure.copied().unwrap_or(0), committed, policy);
+        need.min(permille(free, share_permille)).max(0)
+    };
+    let credit_minor = needs.credit_minor.iter().map(|(customer, need)| {
+        let pool = Pool::Credit(customer.clone());
+        let minor = offer(&pool, figures.credit_minor.get(customer), policy.credit_share_permille, *need);
+        (customer.clone(), minor)
+    });
+    let stock = needs.stock.iter().map(|(product, need)| {
+        let pool = Pool::Stock(site.clone(), product.clone());
+        let units = offer(&pool, figures.stock.get(product), policy.stock_share_permille, i64::from(*need));
+        (product.clone(), u32::try_from(units).unwrap_or(u32::MAX))
+    });
+    LeaseUse { value_minor: policy.value_ceiling_minor, credit_minor: credit_minor.collect(), stock: stock.collect() }
+}
+
+/// Whether the depot should get a new lease now, given the one it holds and what that one has left.
+///
+/// A successor that holds less of something needed than is left would take away instead of giving, since a depot
+/// closes the old lease when the new one arrives; then the old one is kept while it lasts.
+#[must_use]
+pub fn is_due(
+    held: Option<(&Lease, &LeaseUse)>,
+    needs: &LeaseUse,
+    offer: &LeaseUse,
+    renew_after_ms: u64,
+    now: UtcMs,
+) -> bool {
+    let Some((lease, used)) = held.filter(|(lease, _)| lease.expires_at > now) else { return true };
+    let left = |slice: i64, used: i64| slice.saturating_sub(used).max(0);
+    // For each thing needed: what is needed, what is left of it, what the successor would hold.
+    let credit = needs.credit_minor.iter().map(|(customer, need)| {
+        let slice = lease.credit_minor.get(customer).copied().unwrap_or(0);
+        let used = used.credit_minor.get(customer).copied().unwrap_or(0);
+        (*need, left(slice, used), offer.credit_minor.get(customer).copied().unwrap_or(0))
+    });
+    let stock = needs.stock.iter().map(|(product, need)| {
+        let slice = lease.stock.get(product).copied().unwrap_or(0);
+        let used = used.stock.get(product).copied().unwrap_or(0);
+        let offered = offer.stock.get(product).copied().unwrap_or(0);
+        (i64::from(*need), left(i64::from(slice), i64::from(used)), i64::from(offered))
+    });
+    let things: Vec<(i64, i64, i64)> = credit.chain(stock).collect();
+    let gives_less = things.iter().any(|(need, left, offered)| offered < left.min(need));
+    let gives_more = things.iter().any(|(need, left, offered)| left < need && offered > left);
+    let is_old = u64::try_from(now.since(lease.granted_at)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
+    !gives_less && (gives_more || is_old)
+}

@@ -1,0 +1,282 @@
+//! Lives of the ledger and runs of the hub, and what of it a backup holds.
+//!
+//! A store that was restored from a backup begins another life of its ledger. The program that restores says so; and
+//! where nobody did, a device shows a page that this store cannot have sent. What was on its way to the ERP is then
+//! asked for before it is sent, the leases of every depot have to be told again before one is granted, and devices
+//! give back what was forgotten. So that they can, they keep everything that came after the newest backup.
+
+use std::collections::BTreeSet;
+
+use gatehouse_common::{
+    id::{DeviceId, SiteId},
+    sync::{LedgerEpoch, PageDigest},
+    time::UtcMs,
+};
+
+use super::{
+    DeviceKind, Reader, StoreError, Tx, cursors, row,
+    sql::{Connection, params},
+};
+
+/// How long devices keep what they told while no backup was ever made, in milliseconds.
+const KEPT_MS: i64 = 14 * DAY_MS;
+/// How often a push that passes numbers over is sent back after a restore.
+const GAP_TIMES: u32 = 3;
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// When the present life of the ledger began by a restore; not there in its first.
+const RESTORED: &str = "ledger.restored";
+/// The life that was restored ([`Reader::restored_from`]), once the hub has done what follows from it.
+const RESTORE_SEEN: &str = "ledger.restore_seen";
+
+/// The run in which a device was believed without a proof.
+const BELIEVED: &str = "ledger.believed_in";
+
+/// Does what follows from a restore, at the first start after it.
+pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
+    let reader = Reader { sql };
+    let Some(from) = reader.restored_from()? else { return Ok(()) };
+    let from = from.0.to_string();
+    if reader.cursor(RESTORE_SEEN)?.as_ref() == Some(&from) {
+        return Ok(());
+    }
+    // Whatever the store holds to be unsent may have been sent by the life that is forgotten, and is asked for first.
+    sql.execute(
+        "UPDATE postings SET state = 'in_doubt', sent_ms = ?1, claimed = 0 WHERE state = 'queued'",
+        params![now.0],
+    )?;
+    // What is marked was marked in the life before.
+    sql.execute("DELETE FROM outbox_marks", params![])?;
+    sql.execute("DELETE FROM marks", params![])?;
+    cursors::put(sql, RESTORED, &now.0.to_string())?;
+    cursors::put(sql, RESTORE_SEEN, &from)
+}
+
+/// What devices may forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// The last number of the outbox.
+    pub outbox: u64,
+    /// The last position of the feed.
+    pub feed: u64,
+}
+
+fn begun(device: &DeviceId) -> String {
+    format!("ledger.begun/{device}")
+}
+
+fn gap(device: &DeviceId) -> String {
+    format!("outbox.gap/{device}")
+}
+
+fn told(site: &SiteId) -> String {
+    format!("lease.told/{site}")
+}
+
+impl Reader<'_> {
+    /// Since when this life of the ledger lasts, if a restore began it.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn restored_at(&self) -> Result<Option<UtcMs>, StoreError> {
+        let text = self.cursor(RESTORED)?;
+        text.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()
+    }
+
+    /// Depots that have not told since the restore which leases they hold: what they may spend nobody knows, so nothing
+    /// is lent to anyone. Empty in a life that no restore began.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a row is.
+    pub fn sites_with_untold_leases(&self) -> Result<BTreeSet<SiteId>, StoreError> {
+        if self.restored_at()?.is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let life = self.ledger_epoch()?.to_string();
+        let mut untold = BTreeSet::new();
+        for state in self.devices()?.into_iter().filter(|state| state.device.kind == DeviceKind::Gateway) {
+            for site in state.device.sites {
+                if self.cursor(&told(&site))?.as_ref() != Some(&life) {
+                    untold.insert(site);
+                }
+            }
+        }
+        Ok(untold)
+    }
+
+    /// Whether a device may tell its outbox: in a life that a restore began only once it stands in it, since before that
+    /// it goes on behind what this store has forgotten.
+    pub(crate) fn has_begun(&self, device: &DeviceId) -> Result<bool, StoreError> {
+        Ok(self.restored_at()?.is_none() || self.cursor(&begun(device))? == Some(self.ledger_epoch()?.to_string()))
+    }
+
+    /// Whether a page that this hub signed can have been sent by this store.
+    pub(crate) fn knows(&self, page: &PageDigest) -> Result<bool, StoreError> {
+        if page.ledger != self.ledger_epoch()? {
+            // Of another life: nothing follows from it for this one.
+            return Ok(true);
+        }
+        let run = i64::from(page.run);
+        let known = self.sql.optional("SELECT run FROM hub_runs WHERE run = ?1", params![run], |r| r.get::<i64>(0))?;
+        let next: Option<i64> =
+            self.sql.optional("SELECT began FROM hub_runs WHERE run > ?1 ORDER BY run LIMIT 1", params![run], |r| {
+                r.get(0)
+            })?;
+        // Where several programs write, one run goes on while another begins.
+        let ended = next.filter(|_| self.sql.is_written_by_one()).map(row::from_sql);
+        Ok(known.is_some() && page.head <= self.feed_last()? && ended.is_none_or(|end| page.head <= end))
+    }
+
+    /// The last position that was given out in any feed.
+    pub(crate) fn feed_last(&self) -> Result<u64, StoreError> {
+        let head: i64 =
+            self.sql.one("SELECT feed FROM turn WHERE id = 1", params![], |r| r.get(0).map_err(StoreError::from))?;
+        Ok(row::from_sql(head))
+    }
+
+    /// What a device need not keep: what the newest backup holds; while there is none, what is older than two weeks.
+    pub(crate) fn kept(&self, device: &DeviceId, outbox_epoch: u64, now: UtcMs) -> Result<Kept, StoreError> {
+        let Some((at, feed)) = self.kept_mark(now)? else { return Ok(Kept::default()) };
+        let taken: Option<i64> = self.sql.optional(
+            "SELECT taken_through FROM outbox_marks WHERE device = ?1 AND outbox_epoch = ?2 AND at_ms = ?3",
+            params![device.as_str(), outbox_epoch.to_string(), at],
+            |r| r.get(0),
+        )?;
+        Ok(Kept { outbox: taken.map_or(0, row::from_sql), feed: row::from_sql(feed) })
+    }
+
+    /// The last position of the feed that need not be kept.
+    pub(crate) fn kept_feed(&self, now: UtcMs) -> Result<u64, StoreError> {
+        Ok(self.kept_mark(now)?.map_or(0, |(_, feed)| row::from_sql(feed)))
+    }
+
+    fn kept_mark(&self, now: UtcMs) -> Result<Option<(i64, i64)>, StoreError> {
+        let read = "SELECT at_ms, feed FROM marks WHERE is_backup = ?1 AND at_ms <= ?2 ORDER BY at_ms DESC LIMIT 1";
+        let mark = |is_backup: i64, until: i64| {
+            self.sql.optional(read, params![is_backup, until], |r| Ok::<_, StoreError>((r.get(0)?, r.get(1)?)))
+        };
+        match mark(1, i64::MAX)? {
+            Some(backup) => Ok(Some(backup)),
+            None => mark(0, now.0.saturating_sub(KEPT_MS)),
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// Begins another life of the ledger, after the store was restored from a backup: every device starts again and
+    /// gives back what the backup did not have. Positions go on; none is given twice. Whatever the store holds to be
+    /// unsent may have been sent by the life that is forgotten, and is asked for first.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn begin_ledger_epoch(&mut self, now: UtcMs) -> Result<LedgerEpoch, StoreError> {
+        let before = self.ledger_epoch()?;
+        let epoch = cursors::fresh_epoch();
+        self.set_cursor(cursors::LEDGER_EPOCH, &epoch.to_string())?;
+        self.set_cursor(cursors::RESTORED_FROM, &before.0.to_string())?;
+        begin(self.sql, now)?;
+        Ok(LedgerEpoch(epoch))
+    }
+
+    /// The device stands in this life of the ledger.
+    pub(crate) fn has_begun_in_it(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        let life = self.ledger_epoch()?.to_string();
+        self.set_cursor(&begun(device), &life)
+    }
+
+    /// Whether numbers that are missing behind `taken` are waited for: in a life that a restore began, a push from
+    /// before it may come late, and what it passes over is about to be told again. The fourth time they are not there.
+    pub(crate) fn waits_for_gap(&mut self, device: &DeviceId, taken: u64) -> Result<bool, StoreError> {
+        if self.restored_at()?.is_none() {
+            return Ok(false);
+        }
+        let name = gap(device);
+        let seen = self.cursor(&name)?.and_then(|text| {
+            let (at, times) = text.split_once(':')?;
+            (at == taken.to_string()).then(|| times.parse::<u32>().ok())?
+        });
+        let times = seen.unwrap_or(0);
+        self.set_cursor(&name, &format!("{taken}:{}", times + 1))?;
+        Ok(times < GAP_TIMES)
+    }
+
+    /// Whether nobody was believed yet in this run of the hub that its store is an older copy; from now on somebody was.
+    pub(crate) fn believes_once_in_a_run(&mut self) -> Result<bool, StoreError> {
+        let run = self.actor.epoch.to_string();
+        if self.cursor(BELIEVED)?.as_ref() == Some(&run) {
+            return Ok(false);
+        }
+        self.set_cursor(BELIEVED, &run)?;
+        Ok(true)
+    }
+
+    /// The depots of a device have told which leases they hold.
+    pub(crate) fn leases_are_told(&mut self, site: &SiteId) -> Result<(), StoreError> {
+        let life = self.ledger_epoch()?.to_string();
+        self.set_cursor(&told(site), &life)
+    }
+
+    /// Marks what there is now, once a day, so that devices can forget it one day though no backup is made.
+    pub(crate) fn mark_day(&mut self, now: UtcMs) -> Result<(), StoreError> {
+        let newest: Option<i64> = self.sql.optional(
+            "SELECT at_ms FROM marks WHERE is_backup = 0 ORDER BY at_ms DESC LIMIT 1",
+            params![],
+            |r| r.get(0),
+        )?;
+        let taken =
+            self.sql.optional("SELECT at_ms FROM marks WHERE at_ms = ?1", params![now.0], |r| r.get::<i64>(0))?;
+        if taken.is_some() {
+            // A backup began at this very moment; its mark must stay.
+            return Ok(());
+        }
+        // A clock that was set back marks nothing until it has caught up.
+        if newest.is_some_and(|at| now.0.saturating_sub(at) < DAY_MS) {
+            return Ok(());
+        }
+        self.put_mark(0, now)?;
+        let old = now.0.saturating_sub(KEPT_MS + 2 * DAY_MS);
+        self.forget_marks("is_backup = 0 AND at_ms < ?1", old)
+    }
+
+    /// A backup begins: what is committed now will be in it. Give the result to [`Self::backup_holds`] once it is
+    /// verified.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn backup_begins(&mut self, now: UtcMs) -> Result<UtcMs, StoreError> {
+        self.put_mark(2, now)?;
+        Ok(now)
+    }
+
+    /// A backup is written and verified: devices may forget what it holds. `began` is what [`Self::backup_begins`] gave.
+    /// # Errors
+    /// [`StoreError::Refused`] if no backup began then in this life of the ledger.
+    pub fn backup_holds(&mut self, began: UtcMs) -> Result<(), StoreError> {
+        let marked =
+            self.sql.execute("UPDATE marks SET is_backup = 1 WHERE at_ms = ?1 AND is_backup = 2", params![began.0])?;
+        if marked == 0 {
+            return Err(StoreError::Refused(format!("no backup of this store began at {began}")));
+        }
+        self.forget_marks("is_backup > 0 AND at_ms < ?1", began.0)
+    }
+
+    fn put_mark(&mut self, is_backup: i64, now: UtcMs) -> Result<(), StoreError> {
+        // A number that was given out in this turn is in it as well: it is committed together with the mark.
+        let feed = self.turn.head(super::turn::Numbered::Feed);
+        self.sql.execute(
+            "INSERT INTO marks (at_ms, is_backup, feed) VALUES (?1, ?2, ?3)
+             ON CONFLICT (at_ms) DO UPDATE SET is_backup = ?2, feed = ?3",
+            params![now.0, is_backup, feed],
+        )?;
+        self.sql.execute("DELETE FROM outbox_marks WHERE at_ms = ?1", params![now.0])?;
+        self.sql.execute(
+            "INSERT INTO outbox_marks (device, outbox_epoch, at_ms, taken_through)
+             SELECT device, outbox_epoch, CAST (?1 AS BIGINT), taken_through FROM outboxes",
+            params![now.0],
+        )?;
+        Ok(())
+    }
+
+    fn forget_marks(&mut self, which: &str, before: i64) -> Result<(), StoreError> {
+        let old = format!("DELETE FROM outbox_marks WHERE at_ms IN (SELECT at_ms FROM marks WHERE {which})");
+        self.sql.execute(&old, params![before])?;
+        self.sql.execute(&format!("DELETE FROM marks WHERE {which}"), params![before])?;
+        Ok(())
+    }
+}

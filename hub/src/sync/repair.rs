@@ -1,0 +1,273 @@
+//! Makes a device and the hub alike again, question by question.
+//!
+//! In: a [`Repair`]. Out: a [`Repaired`], after the commit. What a device writes itself passes the same gate as a push;
+//! what others wrote is taken where the hub's own signature shows that it sent it to this device. Nothing is kept
+//! between two questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatehouse_common::{
+    document::gate::{change_hash, inspect},
+    id::{DeviceId, DocumentId, Hash32},
+    lease::{Lease, LeaseUse},
+    seal::{PrivateKey, Sealed},
+    sync::{
+        Attested, Downward, FeedItem, PageDigest, Repair, Repaired, page,
+        repair::{Differs, GIVE_MAX, Given, HEADS_MAX, Heads, PAGES_MAX},
+        session::{BATCH_MAX_BYTES, marks},
+    },
+    time::{Moment, UtcMs},
+};
+use tracing::warn;
+
+use super::{
+    gate::{self, Standing},
+    pull::Attest,
+};
+use crate::{
+    core::leases::{LeaseRow, LeaseState},
+    store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
+};
+
+/// What is over and has not changed for so long is not sent to a device that does not hold it, in milliseconds.
+const OVER_MS: i64 = 7 * 24 * 3_600_000;
+/// Documents looked at for one answer.
+const SCAN_MAX: usize = 4_000;
+/// Documents that differ in one answer.
+const DIFFER_MAX: usize = 500;
+/// Leases that a depot can hold at once, with room to spare.
+const LEASES_MAX: usize = 32;
+
+/// Whether a question is within its bounds.
+/// # Errors
+/// What is too much.
+pub fn fits(asked: &Repair) -> Result<(), String> {
+    let within = |what: &str, has: usize, most: usize| {
+        if has > most { Err(format!("{has} {what}; {most} is the most")) } else { Ok(()) }
+    };
+    match asked {
+        Repair::Leases(leases) => within("leases", leases.len(), LEASES_MAX),
+        Repair::Heads { documents, .. } => within("documents", documents.len(), HEADS_MAX),
+        Repair::Give { pages, changes } => {
+            within("changes", changes.len(), GIVE_MAX)?;
+            within("pages", pages.len(), PAGES_MAX)
+        }
+        Repair::Prove { .. } | Repair::Digest { .. } => Ok(()),
+    }
+}
+
+/// Answers a question of `device`. It blocks. `key` is the hub's.
+/// # Errors
+/// [`StoreError::Refused`] if the device is not on the list; else the store's own errors.
+pub fn handle_repair(
+    store: &Store,
+    key: &PrivateKey,
+    device: &DeviceId,
+    asked: Repair,
+    now: &Moment,
+) -> Result<Repaired, StoreError> {
+    let of = device.clone();
+    let known = store.read_now(move |r| r.device(&of))?;
+    let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
+    let (key, now) = (key.clone(), now.wall);
+    match asked {
+        Repair::Prove { page, outbox_epoch, taken_through } => {
+            let claimed = (outbox_epoch, taken_through);
+            store.write_now(move |tx| prove(tx, &key, &device, &page, claimed, now))
+        }
+        Repair::Leases(leases) => store.write_now(move |tx| take_leases(tx, &key, &device, &leases, now)),
+        Repair::Digest { documents, heads } => store.read_now(|r| {
+            let ours = r.digest_of_open(&device.scopes())?;
+            Ok(Repaired::Alike(ours.map(|ours| ours == (documents, heads))))
+        }),
+        Repair::Heads { after, through, documents } => {
+            let attest = Attest { key, run: store.actor().epoch, now };
+            store.read_now(|r| compare(r, &device, (after, through), documents, &attest))
+        }
+        Repair::Give { pages, changes } => store.write_now(move |tx| take(tx, &key, &device, &pages, &changes, now)),
+    }
+}
+
+/// A page that this store cannot have sent shows that it is an older copy: another life of the ledger begins.
+///
+/// What was taken of an outbox after the last page is signed by nobody. That a device says so is believed once in a run:
+/// a store is put back only between two runs, and a device that lies makes no more than one new life of each.
+fn prove(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    device: &Device,
+    sealed: &Sealed,
+    (outbox_epoch, taken_through): (u64, u64),
+    now: UtcMs,
+) -> Result<Repaired, StoreError> {
+    let shown = sealed.open::<PageDigest>(&key.public()).ok().filter(|page| page.device == device.device);
+    let why = match shown {
+        Some(shown) if !tx.knows(&shown)? => {
+            format!("a page of run {} at position {} is not known here", shown.run, shown.head)
+        }
+        Some(shown) if shown.ledger == tx.ledger_epoch()? => {
+            let taken = tx.taken_through(&device.device, outbox_epoch)?;
+            if taken >= taken_through || !tx.believes_once_in_a_run()? {
+                return Ok(Repaired::Ledger(tx.ledger_epoch()?));
+            }
+            format!("of its outbox {taken_through} records were taken, of which {taken} are known here")
+        }
+        Some(_) => return Ok(Repaired::Ledger(tx.ledger_epoch()?)),
+        None => {
+            warn!(device.id = %device.device, "{} shows a page that this hub did not sign for it", device.device);
+            return Ok(Repaired::Ledger(tx.ledger_epoch()?));
+        }
+    };
+    let epoch = tx.begin_ledger_epoch(now)?;
+    warn!(device.id = %device.device, %epoch, "this store is older than what it once said: another life of the ledger begins");
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: device.device.to_string(),
+        action: "store found to be an older copy".to_owned(),
+        subject: epoch.to_string(),
+        detail: why,
+    })?;
+    Ok(Repaired::Ledger(epoch))
+}
+
+/// Leases that the hub granted and has forgotten weigh again.
+fn take_leases(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    device: &Device,
+    leases: &[Sealed],
+    now: UtcMs,
+) -> Result<Repaired, StoreError> {
+    if device.kind != DeviceKind::Gateway {
+        return Ok(Repaired::Noted);
+    }
+    for sealed in leases {
+        let lease = match sealed.open::<Lease>(&key.public()) {
+            Ok(lease) if device.sites.contains(&lease.site) => lease,
+            _ => {
+                warn!(device.id = %device.device, "{} names a lease that this hub did not grant it", device.device);
+                continue;
+            }
+        };
+        if tx.lease(&lease.id)?.is_some() {
+            continue;
+        }
+        let (sealed, used) = (sealed.clone(), LeaseUse::default());
+        tx.put_lease(&LeaseRow { lease, sealed, state: LeaseState::Outstanding, used, closed_at: None }, now)?;
+    }
+    device.sites.iter().try_for_each(|site| tx.leases_are_told(site))?;
+    Ok(Repaired::Noted)
+}
+
+/// What differs between two places, as far as one answer goes.
+fn compare(
+    reader: &Reader<'_>,
+    device: &Device,
+    (after, through): (Option<DocumentId>, Option<DocumentId>),
+    documents: Vec<Heads>,
+    attest: &Attest,
+) -> Result<Repaired, StoreError> {
+    let now = attest.now;
+    let asked: BTreeMap<DocumentId, Vec<Hash32>> = documents.into_iter().collect();
+    let mut held = reader.held(&device.scopes(), after, through, SCAN_MAX + 1)?;
+    let is_all = held.len() <= SCAN_MAX;
+    held.truncate(SCAN_MAX);
+    let through = if is_all { through } else { held.last().map(|held| held.document) };
+    let within = |id: &DocumentId| Some(*id) > after && through.is_none_or(|last| *id <= last);
+    let mut held: BTreeMap<DocumentId, _> = held.into_iter().map(|held| (held.document, held)).collect();
+    let ids: BTreeSet<DocumentId> = asked.keys().chain(held.keys()).copied().filter(within).collect();
+    let (mut differ, mut weight, mut reached) = (Vec::new(), 0, through);
+    let mut before = after;
+    for document in ids {
+        if weight > BATCH_MAX_BYTES || differ.len() >= DIFFER_MAX {
+            reached = before;
+            break;
+        }
+        before = Some(document);
+        let (theirs, ours) = (asked.get(&document), held.remove(&document));
+        let Some(ours) = ours else {
+            differ.push(Differs { document, heads: Vec::new(), lacks: Vec::new() });
+            weight += 64;
+            continue;
+        };
+        let is_forgotten = theirs.is_none() && ours.over && now.since(ours.changed_at) > OVER_MS;
+        if is_forgotten || (ours.heads.is_some() && ours.heads.as_ref() == theirs) {
+            continue;
+        }
+        let Some(found) = differs(reader, document, theirs)? else { continue };
+        weight += 64 + found.lacks.iter().map(weight_of).sum::<usize>();
+        differ.push(found);
+    }
+    let lacks = differ.iter().flat_map(|found: &Differs| &found.lacks);
+    let items: Vec<FeedItem> =
+        lacks.map(|says| FeedItem { lane: says.usual_lane(), position: 0, says: says.clone() }).collect();
+    if let (false, Some(last)) = (items.is_empty(), differ.last_mut()) {
+        // What comes this way may have to be given back one day as well.
+        last.lacks.push(Downward::Page(attest.digest(reader, &device.device, &marks(&items))?));
+    }
+    Ok(Repaired::Heads { differ, through: reached, head: reader.feed_last()? })
+}
+
+fn weight_of(says: &Downward) -> usize {
+    match says {
+        Downward::Chunk { bytes, .. } | Downward::Snapshot { bytes, .. } => bytes.len() + 48,
+        _ => 0,
+    }
+}
+
+fn differs(
+    reader: &Reader<'_>,
+    document: DocumentId,
+    theirs: Option<&Vec<Hash32>>,
+) -> Result<Option<Differs>, StoreError> {
+    // One that is damaged here is not compared: giving it all again would change nothing.
+    let Some((kind, whole)) = reader.readable(&document)? else { return Ok(None) };
+    let heads = whole.heads();
+    let lacks = match theirs {
+        Some(theirs) if *theirs == heads => return Ok(None),
+        Some(theirs) => {
+            let chunks = whole.chunks_beyond(theirs)?.into_iter();
+            chunks.map(|chunk| Downward::Chunk { document, kind, bytes: chunk.bytes }).collect()
+        }
+        None => vec![Downward::Snapshot { document, kind, bytes: whole.save() }],
+    };
+    Ok(Some(Differs { document, heads, lacks }))
+}
+
+/// Takes changes back.
+fn take(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    device: &Device,
+    pages: &[Attested],
+    changes: &[Given],
+    now: UtcMs,
+) -> Result<Repaired, StoreError> {
+    let proved: Vec<BTreeSet<Hash32>> = pages
+        .iter()
+        .map(|page| match page.open(&key.public(), &device.device) {
+            Ok(_) => page.marks.iter().copied().collect(),
+            Err(error) => {
+                warn!(device.id = %device.device, %error, "{} shows a page that proves nothing: {error}", device.device);
+                BTreeSet::new()
+            }
+        })
+        .collect();
+    let mut refused = Vec::new();
+    for (place, given) in (0..).zip(changes) {
+        let mark = change_hash(&given.bytes).ok().map(|change| page::mark(&given.document, &change));
+        let page = given.page.and_then(|page| proved.get(page as usize));
+        let is_proved = page.zip(mark).is_some_and(|(page, mark)| page.contains(&mark));
+        let standing = if is_proved { Standing::Proved } else { Standing::Own };
+        let writer = inspect(&given.bytes).ok().and_then(|inspected| inspected.actor());
+        if !is_proved && writer.as_ref().is_some_and(|writer| writer.device != device.device) {
+            // Not put into quarantine: another may show the page, and what builds on it would be refused for good.
+            refused.push((place, "written by another, and no page shows that this hub sent it".to_owned()));
+            continue;
+        }
+        if let Err(why) = gate::chunk(tx, device, &given.document, given.kind, &given.bytes, standing, now)? {
+            refused.push((place, why));
+        }
+    }
+    Ok(Repaired::Given(refused))
+}
