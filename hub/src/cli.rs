@@ -5,6 +5,7 @@
 
 mod devices;
 mod export;
+mod import;
 mod leases;
 mod whole;
 
@@ -83,6 +84,9 @@ enum Command {
     ///
     /// One state of the store is written, while the hub may be running. The file appears under its name when it is whole.
     Export(Export),
+    /// Take in what stands in files of others.
+    #[command(subcommand)]
+    Import(import::Import),
     /// Say how the hub's store is: devices, decisions, recon items, postings.
     Status(Status),
 }
@@ -191,6 +195,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             say(&key::load_or_make(&config.hub.key_file)?.public().to_string())
         }
         Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
         Command::Status(status) => run_status(&status),
     }
 }

@@ -18,6 +18,7 @@ pub mod exports;
 #[cfg(test)]
 mod fixture;
 pub mod identity;
+pub mod imports;
 pub mod lease_grants;
 pub mod listen;
 pub mod partners;

@@ -31,7 +31,7 @@ use crate::{
         odata::{OData, ODataOptions},
         paced::Paced,
         poll::{self, PollOptions},
-        post::{self, PostOptions},
+        post,
         rest::{Rest, RestOptions},
         tryton::{Tryton, TrytonOptions},
     },
@@ -117,7 +117,8 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, policy, tls, devices } = config;
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, mail, policy, tls, devices } =
+        config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
     let lock = match &database {
@@ -173,12 +174,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             })
         });
     }
-    if !webhooks.is_empty() {
-        let (at, time, all) = (store.clone(), clock.clone(), webhooks.clone());
+    if !webhooks.is_empty() || mail.is_some() {
+        let (at, time, all) = (store.clone(), clock.clone(), (webhooks.clone(), mail));
         tasks.spawn("webhooks", OnError::Restart, move |stop| {
-            let (store, time, all) = (at.clone(), time.clone(), all.clone());
+            let (store, time, (hooks, mail)) = (at.clone(), time.clone(), all.clone());
             while_held(at.clone(), "webhooks", stop, move |stop| {
-                deliver::run(store.clone(), time.clone(), all.clone(), stop)
+                deliver::run(store.clone(), time.clone(), hooks.clone(), mail.clone(), stop)
             })
         });
     }
@@ -345,11 +346,11 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
             poll::run(store.clone(), to.clone(), time.clone(), options, stop)
         })
     });
-    let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
+    let (at, to, time, options) = (store.clone(), connector.clone(), clock.clone(), erp.posting);
     tasks.spawn("post", OnError::Restart, move |stop| {
         let (store, to, time) = (at.clone(), to.clone(), time.clone());
         while_held(at.clone(), "post", stop, move |stop| {
-            post::run(store.clone(), to.clone(), time.clone(), PostOptions::default(), stop)
+            post::run(store.clone(), to.clone(), time.clone(), options, stop)
         })
     });
     let (at, time) = (store.clone(), clock.clone());
@@ -364,9 +365,10 @@ fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, g
 
 fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
     match &erp.kind {
-        ErpKind::Rest { url, token, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
+        ErpKind::Rest { url, token, answer_within_ms, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
             url: url.clone(),
             token: token.clone(),
+            answer_within: Duration::from_millis(*answer_within_ms),
             sites: erp.sites.clone(),
             terms: terms.clone(),
             map: map.as_ref().clone(),

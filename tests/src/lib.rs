@@ -6,6 +6,8 @@ pub mod blocks;
 pub mod broker;
 pub mod contract;
 pub mod demo;
+pub mod erp_bench;
+pub mod erp_trial;
 pub mod fuzz;
 pub mod mosquitto;
 pub mod standin;

@@ -1,9 +1,11 @@
 //! The connector for REST keeps the contract of connectors: with an ERP that honours keys, one that takes postings only
-//! under an order's tag or version, one that knows neither, and one whose names all come from the configuration.
+//! under an order's tag or version, one that knows neither, one whose names all come from the configuration, and stand-ins
+//! that answer as ERPNext and Odoo do by their documentation, each by the map that we hand out.
 
+use gatehouse_common::id::OrderId;
 use gatehouse_hub::{
     core::reconcile::PostingKind,
-    erp::{Connector, Probe},
+    erp::{Connector, ErpError, Probe},
 };
 use gatehouse_tests::contract::{Books, Decision, Shop, standin::StandIn};
 
@@ -21,6 +23,28 @@ mod neither {
 
 mod other_names {
     gatehouse_tests::connector_keeps_its_contract!(super::StandIn::under_other_names().await);
+}
+
+mod erpnext {
+    gatehouse_tests::connector_keeps_its_contract!(super::StandIn::as_erpnext().await);
+}
+
+mod odoo {
+    gatehouse_tests::connector_keeps_its_contract!(super::StandIn::as_odoo().await);
+}
+
+#[tokio::test]
+async fn a_second_posting_under_a_unique_key_is_found_and_not_parked() {
+    for shop in [StandIn::as_erpnext().await, StandIn::as_odoo().await] {
+        let (erp, order) = (shop.connector(shop.address()), shop.orders(&[4]).await);
+        let release = Decision::about(&order).of(PostingKind::Release);
+        let first = erp.apply(&release).await.unwrap();
+        // Two hubs that know nothing of each other: the ERP refuses the second by the key, and has what it asks for.
+        assert_eq!(shop.connector(shop.address()).apply(&release).await.unwrap(), first);
+        let other = OrderId::new("no-such").unwrap();
+        let nothing = Decision::about(&other).of(PostingKind::Release);
+        assert!(matches!(erp.apply(&nothing).await, Err(ErpError::NotFound { .. })));
+    }
 }
 
 #[tokio::test]

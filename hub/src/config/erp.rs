@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, fmt};
 
 use gatehouse_common::id::{CarrierId, DoorId, SiteId, VehicleId};
 use jiff::civil;
+use serde::Deserialize;
 
 use super::read::{Problem, Section};
 use crate::erp::{
     odata::{Login, ODataMap},
-    rest::RestMap,
+    post::PostOptions,
+    rest::{self, RestMap},
 };
 
 /// `[erp]`
@@ -22,6 +24,8 @@ pub struct ErpConfig {
     /// `calls_per_minute`: how many calls it allows, evenly spaced. Default 0: as many as there are.
     /// Fewer spares it and makes news and postings slower.
     pub calls_per_minute: u32,
+    /// `[erp.posting]`: how postings are tried.
+    pub posting: PostOptions,
     /// `[erp.sites]`: the ERP's word for each depot, such as `"WH-AUS" = "D1"`. Empty: its words are ours.
     pub sites: BTreeMap<String, SiteId>,
 }
@@ -35,6 +39,9 @@ pub enum ErpKind {
         url: String,
         /// Content of `token_file`.
         token: Secret,
+        /// `answer_within_ms`: how long an answer is waited for, in milliseconds. Default 15,000.
+        /// A write that is not answered by then is asked for: shorter asks more often, longer holds others up.
+        answer_within_ms: u64,
         /// `[erp.terms]`: what holds for an order that is read by a map and does not say it.
         terms: SaleTerms,
         /// `[erp.map]`: its paths and fields, where they are not the built-in ones.
@@ -70,7 +77,8 @@ pub enum ErpKind {
 
 /// `[erp.terms]`: what depots need of an order and Tryton has no field for. A line such as `door: 3` in a
 /// sale's comment says it for that sale; `departure`, `window end` and `destination` stand only there.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SaleTerms {
     /// `vehicle`: which one takes it. None: each sale must name one, or it does not reach its depot.
     pub vehicle: Option<VehicleId>,
@@ -194,16 +202,30 @@ impl ErpConfig {
         let calls_per_minute =
             section.optional("calls_per_minute", "give a number, 0 for no limit", problems).unwrap_or(0);
         let sites = section.optional("sites", "give depots as \"THEIRS\" = \"OURS\"", problems).unwrap_or_default();
+        let posting = read_posting(&mut section.section_or_empty("posting", problems), problems);
         section.finish(problems);
-        Some(kind?.map(|kind| Self { kind, poll_ms, calls_per_minute, sites }))
+        let kind = kind?;
+        if let Some(ErpKind::Rest { answer_within_ms, .. }) = &kind
+            && i64::try_from(*answer_within_ms).is_ok_and(|wait| wait >= posting.doubt_ms)
+        {
+            let what = format!("{} ends before the wait for an answer of {answer_within_ms} ms", posting.doubt_ms);
+            problems.push(section.problem("posting.doubt_ms", what, "give more than answer_within_ms"));
+        }
+        Some(kind.map(|kind| Self { kind, poll_ms, calls_per_minute, posting, sites }))
     }
 
     fn read_rest(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
         let url = read_url(section, problems);
         let token = read_secret(section, "token_file", problems);
+        const WAIT: &str = "give milliseconds, 100 or more";
+        let usual = u64::try_from(rest::ANSWER_WITHIN.as_millis()).unwrap_or(u64::MAX);
+        let answer_within_ms = section.optional("answer_within_ms", WAIT, problems).unwrap_or(usual);
+        if answer_within_ms < 100 {
+            problems.push(section.problem("answer_within_ms", format!("{answer_within_ms} is too short"), WAIT));
+        }
         let terms = SaleTerms::read(&mut section.section_or_empty("terms", problems), problems);
         let map = section.optional("map", "see docs/rest.md", problems).unwrap_or_default();
-        Some(ErpKind::Rest { url: url?, token: token?, terms, map: Box::new(map) })
+        Some(ErpKind::Rest { url: url?, token: token?, answer_within_ms, terms, map: Box::new(map) })
     }
 
     fn read_odata(section: &mut Section, problems: &mut Vec<Problem>) -> Option<ErpKind> {
@@ -238,6 +260,33 @@ impl ErpConfig {
         let terms = SaleTerms::read(&mut section.section_or_empty("terms", problems), problems);
         Some(ErpKind::Tryton { url: url?, database: database?, user: user?, password: password?, terms })
     }
+}
+
+/// `[erp.posting]`: `at_once`, postings of different orders under way at one time, default 4; `retry_first_ms`, the first
+/// wait after a failure, default 1,000, and `retry_max_ms`, the longest, default 60,000; `doubt_ms`, how long a write
+/// may be on its way, default 60,000: a shorter one than the ERP's slowest write posts twice.
+fn read_posting(section: &mut Section, problems: &mut Vec<Problem>) -> PostOptions {
+    const WAIT: &str = "give milliseconds, 10 or more";
+    let usual = PostOptions::default();
+    let posting = PostOptions {
+        at_once: section.optional("at_once", "give 1 to 64", problems).unwrap_or(usual.at_once),
+        retry_first_ms: section.optional("retry_first_ms", WAIT, problems).unwrap_or(usual.retry_first_ms),
+        retry_max_ms: section.optional("retry_max_ms", WAIT, problems).unwrap_or(usual.retry_max_ms),
+        doubt_ms: section.optional("doubt_ms", WAIT, problems).unwrap_or(usual.doubt_ms),
+        ..usual
+    };
+    section.finish(problems);
+    let mut check = |key: &str, is_good: bool, value: u64, remedy: &str| {
+        if !is_good {
+            problems.push(section.problem(key, format!("{value} is out of range"), remedy));
+        }
+    };
+    check("at_once", (1..=64).contains(&posting.at_once), posting.at_once as u64, "give 1 to 64");
+    check("retry_first_ms", posting.retry_first_ms >= 10, posting.retry_first_ms, WAIT);
+    let longest = posting.retry_max_ms >= posting.retry_first_ms;
+    check("retry_max_ms", longest, posting.retry_max_ms, "give as much as retry_first_ms or more");
+    check("doubt_ms", posting.doubt_ms >= 10, posting.doubt_ms.unsigned_abs(), WAIT);
+    posting
 }
 
 fn read_url(section: &mut Section, problems: &mut Vec<Problem>) -> Option<String> {

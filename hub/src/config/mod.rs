@@ -6,7 +6,9 @@
 
 mod erp;
 mod identity;
+mod interest;
 pub mod key;
+mod mail;
 mod partners;
 mod people;
 mod policy;
@@ -25,6 +27,8 @@ use gatehouse_common::id::DeviceId;
 
 pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
+pub use interest::Interest;
+pub use mail::{MailConfig, MailTls, NoticeConfig};
 pub use partners::{PartnerConfig, Sends};
 pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
@@ -55,6 +59,8 @@ pub struct Config {
     pub partners: Vec<PartnerConfig>,
     /// `[[webhooks]]`: who is told what.
     pub webhooks: Vec<WebhookConfig>,
+    /// `[mail]`: letters to people. None: nobody is written to.
+    pub mail: Option<MailConfig>,
     /// `[policy]`: what depots are lent.
     pub policy: PolicyConfig,
     /// `[tls]`: the hub's authority, and how `--listen` is served.
@@ -160,6 +166,8 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
         .collect();
     webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
+    let mut mail = root.optional_section("mail", &mut problems);
+    let mail = mail.as_mut().map(|mail| MailConfig::read(mail, &mut problems));
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
     let mut policy = root.section_or_empty("policy", &mut problems);
     let policy = PolicyConfig::read(&mut policy, &mut problems);
@@ -182,6 +190,10 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             tokens: tokens.into_iter().collect::<Option<_>>()?,
             partners: partners.into_iter().collect::<Option<_>>()?,
             webhooks: webhooks.into_iter().collect::<Option<_>>()?,
+            mail: match mail {
+                None => None,
+                Some(mail) => Some(mail?),
+            },
             policy,
             tls: tls?,
             devices: devices?,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use gatehouse_common::id::{ActorName, SiteId};
 
-use super::read::{Problem, Section};
+use super::{
+    Interest,
+    read::{Problem, Section},
+};
 use crate::partners::webhooks::sign::Key;
 
 /// `[[webhooks]]`
@@ -76,14 +79,11 @@ impl WebhookConfig {
         })
     }
 
-    /// Whether an event of this type at this depot goes there.
+    /// What it is told of.
     #[must_use]
-    pub fn wants(&self, kind: &str, site: &SiteId) -> bool {
-        let fits = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(begin) => kind.starts_with(begin),
-            None => kind == wanted,
-        };
-        (self.types.is_empty() || self.types.iter().any(fits)) && (self.sites.is_empty() || self.sites.contains(site))
+    pub fn interest(&self) -> Interest {
+        let (types, sites) = (self.types.clone(), self.sites.clone());
+        Interest { name: self.name.to_string(), types, sites, expires_minutes: self.expires_minutes }
     }
 }
 

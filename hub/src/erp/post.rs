@@ -7,7 +7,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::join_all,
+    stream::{FuturesUnordered, StreamExt},
+};
 use gatehouse_common::time::UtcMs;
 use tracing::{info, warn};
 
@@ -79,6 +83,9 @@ enum Tried {
     Parked(String),
 }
 
+/// A posting with what came of its try, and whether the ERP could be reached.
+type Attempt = (QueuedPosting, (Tried, bool));
+
 /// Whether the ERP is worth trying.
 #[derive(Debug, Default)]
 struct Breaker {
@@ -120,16 +127,23 @@ pub async fn run(
     let mut changes = store.changes();
     store.write(|tx| tx.take_back_postings()).await?;
     let mut poster = Poster::new(store, connector, clock.clone(), options);
+    // A slow answer about one order holds back no other: whatever ends makes room for the next.
+    let mut under_way = FuturesUnordered::new();
     while !stop.is_stopped() {
-        if poster.once().await? > 0 {
-            continue;
-        }
+        let room = poster.allowed().saturating_sub(under_way.len());
+        let due = poster.claim(room).await?;
+        under_way.extend(due.into_iter().map(|queued| poster.attempt(queued)));
         // A second of the hub's clock bounds the wait, so that a hint that was missed costs no more than that.
         tokio::select! {
+            Some(first) = under_way.next() => poster.note(first, &mut under_way).await?,
             () = clock.sleep(1_000) => {}
-            () = a_posting_changes(&mut changes), if poster.allowed() > 0 => {}
+            () = a_posting_changes(&mut changes), if room > 0 => {}
             () = stop.stopped() => break,
         }
+    }
+    // What is under way is brought to its end: else it would have to be asked for at the next start.
+    while let Some(first) = under_way.next().await {
+        poster.note(first, &mut under_way).await?;
     }
     Ok(())
 }
@@ -159,25 +173,57 @@ impl Poster {
     /// # Errors
     /// Only if the store is stopped.
     pub async fn once(&mut self) -> Result<usize, StoreError> {
-        let (now, allowed) = (self.clock.wall(), self.allowed());
-        let due = match allowed {
-            0 => Vec::new(),
-            n => match self.store.write(move |tx| tx.claim_due(now, n)).await {
-                Ok(due) => due,
-                Err(e @ StoreError::Stopped) => return Err(e),
-                Err(error) => {
-                    warn!(%error, "the queue cannot be read");
-                    Vec::new()
-                }
-            },
-        };
-        let tried = join_all(due.iter().map(|q| try_one(self.connector.as_ref(), q, &self.options, now))).await;
+        let due = self.claim(self.allowed()).await?;
         let count = due.len();
-        for (queued, tried) in due.into_iter().zip(tried) {
+        for (queued, tried) in join_all(due.into_iter().map(|queued| self.attempt(queued))).await {
             self.breaker.note(tried.1, self.clock.wall(), &self.options);
             note(&self.store, &self.clock, &self.options, &queued, tried).await?;
         }
         Ok(count)
+    }
+
+    /// Postings that are due, at most `room`: from now on they are this poster's.
+    async fn claim(&self, room: usize) -> Result<Vec<QueuedPosting>, StoreError> {
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.wall();
+        match self.store.write(move |tx| tx.claim_due(now, room)).await {
+            Ok(due) => Ok(due),
+            Err(e @ StoreError::Stopped) => Err(e),
+            Err(error) => {
+                warn!(%error, "the queue cannot be read");
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Tries one that was claimed.
+    fn attempt(&self, queued: QueuedPosting) -> impl Future<Output = Attempt> + use<> {
+        let (connector, options, now) = (self.connector.clone(), self.options, self.clock.wall());
+        async move {
+            let tried = try_one(connector.as_ref(), &queued, &options, now).await;
+            (queued, tried)
+        }
+    }
+
+    /// Keeps what came of `first` and of all that ended beside it, in commits that they share.
+    async fn note<F: Future<Output = Attempt>>(
+        &mut self,
+        first: Attempt,
+        under_way: &mut FuturesUnordered<F>,
+    ) -> Result<(), StoreError> {
+        let mut ended = vec![first];
+        while let Some(Some(next)) = under_way.next().now_or_never() {
+            ended.push(next);
+        }
+        for (_, tried) in &ended {
+            self.breaker.note(tried.1, self.clock.wall(), &self.options);
+        }
+        let (store, clock, options) = (&self.store, &self.clock, &self.options);
+        let noted =
+            ended.into_iter().map(|(queued, tried)| async move { note(store, clock, options, &queued, tried).await });
+        join_all(noted).await.into_iter().collect()
     }
 }
 

@@ -7,5 +7,6 @@ pub mod cloudevents;
 pub mod desk;
 pub mod edi;
 pub mod events;
+pub mod mail;
 pub mod positions;
 pub mod webhooks;

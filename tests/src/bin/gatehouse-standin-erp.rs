@@ -72,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         state: arguments.state,
         effects_log: arguments.effects_log,
         honour_keys: arguments.honour_keys,
+        unique_keys: false,
         faults: Faults { reset_after_apply: arguments.reset_after_apply, ..Faults::default() },
     })?;
     let listen = arguments.listen;

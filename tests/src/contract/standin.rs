@@ -15,7 +15,7 @@ use gatehouse_hub::{
     core::reconcile::{Posting, PostingKind},
     erp::{
         Connector,
-        rest::{Rest, RestMap, RestOptions, Version},
+        rest::{self, Rest, RestMap, RestOptions, Version},
     },
 };
 use reqwest::Method;
@@ -32,6 +32,7 @@ const STRANGER: &str = "stranger-canary";
 pub struct StandIn {
     address: SocketAddr,
     map: RestMap,
+    unique_keys: bool,
     orders: AtomicU32,
     http: reqwest::Client,
 }
@@ -60,18 +61,41 @@ impl StandIn {
         Self::new(RestMap { version: Version::Field("rev".to_owned()), ..map }).await
     }
 
+    /// One that answers as ERPNext, by the map that we hand out.
+    /// # Panics
+    /// If the map cannot be read.
+    pub async fn as_erpnext() -> Self {
+        Self::new_with(handed_out(include_str!("../../../docs/erpnext/erpnext.toml")), true).await
+    }
+
+    /// One that answers as Odoo over JSON-2, by the map that we hand out.
+    /// # Panics
+    /// If the map cannot be read.
+    pub async fn as_odoo() -> Self {
+        Self::new_with(handed_out(include_str!("../../../docs/odoo/odoo.toml")), true).await
+    }
+
     async fn new(map: RestMap) -> Self {
+        Self::new_with(map, false).await
+    }
+
+    async fn new_with(map: RestMap, unique_keys: bool) -> Self {
         let honours_keys = map.key_header.is_some();
         rustls::crypto::ring::default_provider().install_default().ok();
         let faults = Faults { reset_after_apply: 0, ..Faults::default() };
-        let options =
-            ErpOptions { token: TOKEN.to_owned(), honour_keys: honours_keys, faults, ..ErpOptions::default() };
+        let options = ErpOptions {
+            token: TOKEN.to_owned(),
+            honour_keys: honours_keys,
+            unique_keys,
+            faults,
+            ..ErpOptions::default()
+        };
         let erp = Erp::open(options).expect("an ERP without files opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free on loopback");
         let address = listener.local_addr().expect("a bound socket has an address");
         tokio::spawn(async move { erp.serve(listener).await });
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let shop = Self { address, map, orders: AtomicU32::new(0), http };
+        let shop = Self { address, map, unique_keys, orders: AtomicU32::new(0), http };
         let credit = json!({ "on_hold": false, "limit_minor": 100_000_000, "exposure_minor": 0, "currency": "EUR" });
         shop.admin(Method::PUT, "customers/C1", json!({ "name": "One", "tier": "b", "credit": credit })).await;
         shop.admin(Method::PUT, "stock", json!({ "site": "D1", "product": "P1", "available": 1000 })).await;
@@ -106,12 +130,24 @@ impl StandIn {
         let options = RestOptions {
             url: format!("http://{address}"),
             token: Secret::new(token),
+            answer_within: rest::ANSWER_WITHIN,
             sites: [("WH-1".to_owned(), SiteId::new("D8").expect("a plain name"))].into(),
-            terms: SaleTerms::default(),
+            terms: SaleTerms {
+                vehicle: "V1".parse().ok(),
+                carrier: "ACME".parse().ok(),
+                door: "1".parse().ok(),
+                ..SaleTerms::default()
+            },
             map: self.map.clone(),
         };
         Arc::new(Rest::new(options).expect("a connector"))
     }
+}
+
+/// The map in a configuration of ours.
+fn handed_out(text: &str) -> RestMap {
+    let config: toml::Table = text.parse().expect("the configuration is TOML");
+    config["erp"]["map"].clone().try_into().expect("the map is one")
 }
 
 #[async_trait]
@@ -184,7 +220,7 @@ impl Shop for StandIn {
     }
 
     fn stands_races(&self) -> bool {
-        self.map.key_header.is_some() || self.map.version != Version::None
+        self.map.key_header.is_some() || self.unique_keys || self.map.version != Version::None
     }
 
     async fn ends_sessions(&self) -> bool {

@@ -32,7 +32,9 @@ use super::{
     books::{Books, Change, Effect},
     dialect,
     forms::{read_customer, read_effect, read_order},
+    frappe,
     lines::{LineFile, OpenError},
+    odoo,
     wire::{self, Cut, Fields, Problem},
 };
 
@@ -50,6 +52,8 @@ pub struct ErpOptions {
     pub effects_log: Option<PathBuf>,
     /// Whether a second posting with a known reference is answered with the first and not applied.
     pub honour_keys: bool,
+    /// Whether a second posting with a known reference is refused as a conflict.
+    pub unique_keys: bool,
     /// The faults that hold at the start.
     pub faults: Faults,
 }
@@ -61,6 +65,7 @@ impl Default for ErpOptions {
             state: None,
             effects_log: None,
             honour_keys: false,
+            unique_keys: false,
             faults: Faults::default(),
         }
     }
@@ -93,6 +98,7 @@ pub struct Erp(Arc<Shared>);
 struct Shared {
     token: String,
     honour_keys: bool,
+    unique_keys: bool,
     inside: Mutex<Inside>,
 }
 
@@ -145,7 +151,8 @@ impl Erp {
             inside.logged = logged.len();
             inside.log_effects().map_err(|source| OpenError::Unusable { path: path.clone(), source })?;
         }
-        let shared = Shared { token: options.token, honour_keys: options.honour_keys, inside: Mutex::new(inside) };
+        let ErpOptions { token, honour_keys, unique_keys, .. } = options;
+        let shared = Shared { token, honour_keys, unique_keys, inside: Mutex::new(inside) };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -159,6 +166,8 @@ impl Erp {
             .route("/stock", get(stock))
             .route("/effects", get(effects_of_reference).post(post_effect))
             .merge(dialect::router())
+            .merge(frappe::router())
+            .merge(odoo::router())
             .route("/admin/orders/{id}", put(put_order))
             .route("/admin/orders/{id}/cancel", post(cancel_order))
             .route("/admin/orders/{id}/lines/{line}/quantity", post(set_quantity))
@@ -177,6 +186,13 @@ impl Erp {
     /// If the listener fails for good.
     pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
         wire::serve(listener, self.router()).await
+    }
+
+    /// Changes the books as `/admin` does.
+    /// # Errors
+    /// What the books do not take, and why.
+    pub fn put(&self, change: Change) -> Result<(), Problem> {
+        self.inside().take(change)
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -227,8 +243,22 @@ async fn at_the_door(
     if erp.inside().faults.down {
         return cut.instead_of_an_answer();
     }
-    let expected = format!("Bearer {}", erp.0.token);
+    let (is_frappe, is_odoo) = (path.starts_with("/api/resource/"), path.starts_with("/json/2/"));
+    let scheme = if is_frappe {
+        "token"
+    } else if is_odoo {
+        "bearer"
+    } else {
+        "Bearer"
+    };
+    let expected = format!("{scheme} {}", erp.0.token);
     if request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes) != Some(expected.as_bytes()) {
+        if is_frappe {
+            return frappe::refused(StatusCode::UNAUTHORIZED, "AuthenticationError", "Invalid Authentication Token");
+        }
+        if is_odoo {
+            return odoo::refused(StatusCode::UNAUTHORIZED, "werkzeug.exceptions.Unauthorized", "Invalid apikey");
+        }
         let mut refusal = Problem::of(StatusCode::UNAUTHORIZED, "bring the bearer token").into_response();
         refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refusal;
@@ -371,6 +401,9 @@ impl Erp {
                 return Err(Problem { status: StatusCode::CONFLICT, field: Some("reference".to_owned()), detail });
             }
             return Ok((StatusCode::OK, Json(json!({ "effect": first.seq }))).into_response());
+        }
+        if erp.0.unique_keys && inside.books.effects_of(&effect.reference).next().is_some() {
+            return Err(Problem::of(StatusCode::CONFLICT, format!("{} is there already", effect.reference)));
         }
         let touches = under_version(&inside.books, &effect.order, headers, revision)?.then(|| effect.order.clone());
         info!(effect = seq, order = %effect.order, reference = %effect.reference, "applying effect {seq}: {:?}", effect.kind);

@@ -8,8 +8,10 @@
 //! - [`erp`] serves orders, customers and stock, takes postings, and loses answers on purpose.
 //! - [`books`] is what the ERP holds to be true; it knows no network, disk or clock.
 //! - `dialect` is the same ERP under other names, for connectors that are told them by configuration.
+//! - `frappe` and `odoo` are the same ERP as those two answer by their documentation.
 //! - [`forms`] reads what is asked of it, and [`lines`] keeps what happened to it.
 //! - [`events`] sends the facts of a WMS or a TMS to the hub.
+//! - [`weather`] is what befalls callers of the ERP, drawn by chance.
 //! - [`wire`] is the plumbing of all: bodies, problems, and connections that can be cut.
 
 pub mod books;
@@ -17,5 +19,8 @@ mod dialect;
 pub mod erp;
 pub mod events;
 pub mod forms;
+mod frappe;
 pub mod lines;
+mod odoo;
+pub mod weather;
 pub mod wire;

@@ -40,8 +40,8 @@ impl OData {
 }
 
 /// A row that is not what the map says.
-fn contract(detail: String) -> ErpError {
-    ErpError::Contract { detail }
+fn contract(detail: impl Into<String>) -> ErpError {
+    ErpError::Contract { detail: detail.into() }
 }
 
 #[async_trait]

@@ -202,12 +202,12 @@ impl OData {
     }
 
     pub(super) fn order_of(&self, row: &Value) -> Result<Order, String> {
-        self.options.map.document.order.read(row, &self.options.sites, &self.options.terms)
+        self.options.map.document.order.read(row, &self.options.sites, &self.options.terms).map_err(String::from)
     }
 
     fn customer_of(&self, row: &Value) -> Result<Customer, String> {
         match &self.options.map.customer {
-            Some(map) => map.fields.read(row),
+            Some(map) => map.fields.read(row).map_err(String::from),
             None => Err("no customers are mapped".to_owned()),
         }
     }

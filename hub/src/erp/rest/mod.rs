@@ -5,6 +5,8 @@
 //! of an order other names. Without a header for keys it honours none, and a reset of the connection says nothing about
 //! whether a write was applied.
 
+mod ask;
+mod calls;
 mod settings;
 mod wire;
 
@@ -15,22 +17,28 @@ use gatehouse_common::{
     id::{CustomerId, OrderId, ProductId, SiteId},
     order::Order,
 };
-use reqwest::{Method, RequestBuilder, StatusCode, header};
+use reqwest::{Method, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe,
-    http::{client, failed_write, head, in_path, retry_after, transient},
+    http::{client, in_path},
+    map::Doc,
 };
 use crate::{
     config::{SaleTerms, Secret},
     core::reconcile::{Posting, PostingKind},
 };
+pub use ask::Errors;
+use ask::Read;
+pub use calls::{Call, Calls, Verb};
+use calls::{Reached, at};
 pub use settings::{Paths, PostingMap, RestMap, Version};
 
 const PAGE: usize = 200;
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(15);
+/// How long an answer is waited for, unless the configuration says otherwise.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// How to reach it, and its map.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub struct RestOptions {
     pub url: String,
     /// The bearer token.
     pub token: Secret,
+    /// How long an answer is waited for.
+    pub answer_within: Duration,
     /// Its words for depots, where they differ from ours.
     pub sites: BTreeMap<String, SiteId>,
     /// What holds for an order that is read by a map and does not say it.
@@ -53,16 +63,17 @@ pub struct Rest {
     http: reqwest::Client,
 }
 
-/// An answer to a read, and the tag in its head.
-struct Read {
-    body: Value,
-    tag: Option<String>,
-}
-
+/// Where a reader has got to: in the ERP's cursors, or by the times of changes where the map has calls.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursors {
+    #[serde(default)]
     orders: String,
+    #[serde(default)]
     customers: String,
+    #[serde(default)]
+    changed_orders: Reached,
+    #[serde(default)]
+    changed_customers: Reached,
 }
 
 impl Rest {
@@ -70,37 +81,7 @@ impl Rest {
     /// # Errors
     /// [`ErpError::Contract`] if no HTTP client can be made.
     pub fn new(options: RestOptions) -> Result<Self, ErpError> {
-        Ok(Self { options, http: client(REQUEST_TIME_MAX)? })
-    }
-
-    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<RequestBuilder, ErpError> {
-        let url = format!("{}{path}", self.options.url.trim_end_matches('/'));
-        let url = reqwest::Url::parse_with_params(&url, query)
-            .map_err(|e| ErpError::Contract { detail: format!("{url} is no address: {e}") })?;
-        Ok(self.http.request(method, url).bearer_auth(self.options.token.reveal()))
-    }
-
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Read, ErpError> {
-        let request = self.request(Method::GET, path, query)?;
-        let response = request.send().await.map_err(|e| transient(&e))?;
-        let status = response.status();
-        let retry_after = retry_after(&response);
-        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-        let text = response.text().await.map_err(|e| transient(&e))?;
-        if status.is_success() {
-            let body = serde_json::from_str(&text);
-            let body = body.map_err(|e| ErpError::Contract { detail: format!("GET {path}: {e}") })?;
-            return Ok(Read { body, tag });
-        }
-        let detail = format!("GET {path} answered {status}: {}", head(&text));
-        Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErpError::Auth { detail },
-            StatusCode::NOT_FOUND => ErpError::NotFound { detail },
-            s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => {
-                ErpError::Transient { detail, retry_after }
-            }
-            _ => ErpError::Rejected { detail },
-        })
+        Ok(Self { http: client(options.answer_within)?, options })
     }
 
     async fn page(&self, path: &str, list: &str, since: &str) -> Result<(Vec<Value>, String, bool), ErpError> {
@@ -129,22 +110,92 @@ impl Rest {
         }
     }
 
+    async fn changes_by_cursor(&self, cursors: &mut Cursors) -> Result<(Vec<Value>, Vec<Value>, bool), ErpError> {
+        let paths = &self.options.map.paths;
+        // Customers first, so that an order's customer is known before the order is weighed.
+        let (customers, after_customers, more_customers) =
+            self.page_or_anew(&paths.customers, &paths.customers_list, &cursors.customers).await?;
+        let (orders, after_orders, more_orders) =
+            self.page_or_anew(&paths.orders, &paths.orders_list, &cursors.orders).await?;
+        (cursors.orders, cursors.customers) = (after_orders, after_customers);
+        Ok((customers, orders, more_customers || more_orders))
+    }
+
     fn read_order(&self, value: Value) -> Result<Order, String> {
         match &self.options.map.order {
-            Some(map) => map.read(&value, &self.options.sites, &self.options.terms),
+            Some(map) => map.read(&value, &self.options.sites, &self.options.terms).map_err(String::from),
             None => wire::read_order(value, &self.options.sites),
         }
     }
 
     fn read_customer(&self, value: Value) -> Result<Customer, String> {
         match &self.options.map.customer {
-            Some(map) => map.read(&value),
+            Some(map) => map.read(&value).map_err(String::from),
             None => wire::read_customer(value),
         }
     }
 
-    async fn read_one(&self, path: &str, id: &str) -> Result<Read, ErpError> {
-        self.get(&format!("{path}/{}", in_path(id)), &[]).await
+    /// One order or customer, as the ERP has it.
+    async fn read_one(&self, path: &str, call: Option<&Call>, id: &str) -> Result<Read, ErpError> {
+        let Some(call) = call else { return self.get(&format!("{path}/{}", in_path(id)), &[]).await };
+        match self.ask(call, &[("id", json!(id))]).await? {
+            Some(body) => Ok(Read { body, tag: None }),
+            None => Err(ErpError::NotFound { detail: format!("{} {}: no {id}", call.method.method(), call.path) }),
+        }
+    }
+
+    async fn read_order_of(&self, id: &str) -> Result<Read, ErpError> {
+        let map = &self.options.map;
+        self.read_one(&map.paths.orders, map.calls.as_ref().map(|calls| &calls.order), id).await
+    }
+
+    async fn read_customer_of(&self, id: &str) -> Result<Read, ErpError> {
+        let map = &self.options.map;
+        self.read_one(&map.paths.customers, map.calls.as_ref().map(|calls| &calls.customer), id).await
+    }
+
+    /// A page of what changed, each row whole, and whether more waits.
+    async fn changed(
+        &self,
+        call: &Call,
+        one: &Call,
+        id: &str,
+        reached: &mut Reached,
+    ) -> Result<(Vec<Value>, bool), ErpError> {
+        let mut rows = self.ask_rows(call, &reached.places()).await?;
+        let changed = |row: &Value| Some(at(row, call.changed.as_deref()?)?.as_str()?.to_owned());
+        let last = rows.last().map(|row| {
+            let detail = || format!("{}: a row without the time of its change at {:?}", call.path, call.changed);
+            changed(row).ok_or_else(|| ErpError::Contract { detail: detail() })
+        });
+        let more = reached.passes(rows.len(), last.transpose()?);
+        if call.one_by_one {
+            let mut whole = Vec::new();
+            for row in rows {
+                let place = Doc { place: &call.path, value: &row };
+                let id = place.text(id).map_err(|fault| ErpError::Contract { detail: fault.into() })?;
+                // What is gone by now is told no more; its change was its end.
+                whole.extend(self.ask(one, &[("id", json!(id))]).await?);
+            }
+            rows = whole;
+        }
+        Ok((rows, more))
+    }
+
+    async fn changes_by_calls(
+        &self,
+        calls: &Calls,
+        cursors: &mut Cursors,
+    ) -> Result<(Vec<Value>, Vec<Value>, bool), ErpError> {
+        let map = &self.options.map;
+        let id_of = |id: Option<&String>| id.map_or("id", String::as_str).to_owned();
+        // Customers first, so that an order's customer is known before the order is weighed.
+        let id = id_of(map.customer.as_ref().map(|customer| &customer.id));
+        let (customers, more_customers) =
+            self.changed(&calls.customers, &calls.customer, &id, &mut cursors.changed_customers).await?;
+        let id = id_of(map.order.as_ref().map(|order| &order.id));
+        let (orders, more_orders) = self.changed(&calls.orders, &calls.order, &id, &mut cursors.changed_orders).await?;
+        Ok((customers, orders, more_customers || more_orders))
     }
 
     /// The posting under the ERP's names.
@@ -179,39 +230,38 @@ impl Rest {
         body: &Map<String, Value>,
         tag: Option<String>,
     ) -> Result<Applied, ErpError> {
-        let (path, map) = (&self.options.map.paths.postings, &self.options.map);
-        let mut request = self.request(Method::POST, path, &[])?.json(body);
+        let map = &self.options.map;
+        let mut request = match &map.calls {
+            Some(calls) => self.called(&calls.post, &[("posting", json!(body)), ("key", json!(posting.key))])?,
+            None => self.request(Method::POST, &map.paths.postings, &[])?.json(body),
+        };
         if let Some(name) = &map.key_header {
             request = request.header(name, &posting.key);
         }
         if let Some(tag) = tag {
             request = request.header(header::IF_MATCH, tag);
         }
-        let response = request.send().await.map_err(|e| failed_write(&e))?;
-        let (status, retry_after) = (response.status(), retry_after(&response));
-        // The answer's body is lost or not: the status alone says that it was applied.
-        let text = response.text().await.unwrap_or_default();
-        if status.is_success() {
-            let made = serde_json::from_str::<Value>(&text).unwrap_or_default();
-            return Ok(Applied { document: self.name(&made[&map.posting.made], posting) });
+        let path = map.calls.as_ref().map_or(&map.paths.postings, |calls| &calls.post.path);
+        match self.write(request, &format!("POST {path}")).await {
+            Ok(made) => {
+                Ok(Applied { document: self.name(at(&made, &map.posting.made).unwrap_or(&Value::Null), posting) })
+            }
+            // Another may have written the very same, and the ERP refuses it a second time by our key.
+            Err(error @ (ErpError::Conflict { .. } | ErpError::Rejected { .. })) => match self.probe(posting).await {
+                Ok(Probe::Applied(applied)) => Ok(applied),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
         }
-        let detail = format!("POST {path} answered {status}: {}", head(&text));
-        Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErpError::Auth { detail },
-            StatusCode::NOT_FOUND => ErpError::NotFound { detail },
-            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => ErpError::Conflict { detail },
-            StatusCode::TOO_MANY_REQUESTS => ErpError::Transient { detail, retry_after },
-            // Whether it failed before or after the write, nobody says.
-            s if s.is_server_error() => ErpError::Ambiguous { detail },
-            _ => ErpError::Rejected { detail },
-        })
     }
 
     fn name(&self, number: &Value, posting: &Posting) -> String {
+        let map = &self.options.map.posting;
+        let what = map.document.as_ref().unwrap_or(&map.made);
         match number {
             Value::Null => posting.key.clone(),
-            Value::String(text) => format!("{} {text}", self.options.map.posting.made),
-            other => format!("{} {other}", self.options.map.posting.made),
+            Value::String(text) => format!("{what} {text}"),
+            other => format!("{what} {other}"),
         }
     }
 }
@@ -232,15 +282,12 @@ impl Connector for Rest {
     }
 
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {
-        let cursors: Cursors = serde_json::from_str(&since.0).unwrap_or_default();
-        let paths = &self.options.map.paths;
-        // Customers first, so that an order's customer is known before the order is weighed.
-        let (customers, after_customers, more_customers) =
-            self.page_or_anew(&paths.customers, &paths.customers_list, &cursors.customers).await?;
-        let (orders, after_orders, more_orders) =
-            self.page_or_anew(&paths.orders, &paths.orders_list, &cursors.orders).await?;
-        let cursors = Cursors { orders: after_orders, customers: after_customers };
-        let mut page = ChangePage { more: more_customers || more_orders, ..ChangePage::default() };
+        let mut cursors: Cursors = serde_json::from_str(&since.0).unwrap_or_default();
+        let (customers, orders, more) = match &self.options.map.calls {
+            Some(calls) => self.changes_by_calls(calls, &mut cursors).await?,
+            None => self.changes_by_cursor(&mut cursors).await?,
+        };
+        let mut page = ChangePage { more, ..ChangePage::default() };
         for customer in customers {
             match self.read_customer(customer) {
                 Ok(customer) => page.customers.push(customer),
@@ -258,12 +305,12 @@ impl Connector for Rest {
     }
 
     async fn order(&self, id: &OrderId) -> Result<Order, ErpError> {
-        let read = self.read_one(&self.options.map.paths.orders, id.as_str()).await?;
+        let read = self.read_order_of(id.as_str()).await?;
         self.read_order(read.body).map_err(|detail| ErpError::Contract { detail })
     }
 
     async fn customer(&self, id: &CustomerId) -> Result<Customer, ErpError> {
-        let read = self.read_one(&self.options.map.paths.customers, id.as_str()).await?;
+        let read = self.read_customer_of(id.as_str()).await?;
         self.read_customer(read.body).map_err(|detail| ErpError::Contract { detail })
     }
 
@@ -275,16 +322,26 @@ impl Connector for Rest {
         }
         let (paths, map) = (&self.options.map.paths, &self.options.map.stock);
         let theirs = self.options.sites.iter().find(|(_, ours)| *ours == site).map(|(theirs, _)| theirs.as_str());
-        let mut read = self.get(&paths.stock, &[(&paths.site, theirs.unwrap_or(site.as_str()))]).await?;
-        let contract = |detail: String| ErpError::Contract { detail: format!("GET {}: {detail}", paths.stock) };
-        let Value::Array(levels) = read.body[&paths.stock_list].take() else {
-            return Err(contract(format!("a list {:?} is expected", paths.stock_list)));
+        let theirs = theirs.unwrap_or(site.as_str());
+        let contract = |detail: String| ErpError::Contract { detail: format!("stock of {theirs}: {detail}") };
+        let levels = match &self.options.map.calls {
+            Some(calls) => self.ask_rows(&calls.stock, &[("site", json!(theirs))]).await?,
+            None => match self.get(&paths.stock, &[(&paths.site, theirs)]).await?.body[&paths.stock_list].take() {
+                Value::Array(levels) => levels,
+                _ => return Err(contract(format!("a list {:?} is expected", paths.stock_list))),
+            },
         };
         let level = |value: Value| match map {
-            Some(map) => map.read(&value),
+            Some(map) => map.read(&value).map_err(String::from),
             None => serde_json::from_value::<Level>(value).map(|l| (l.product, l.available)).map_err(|e| e.to_string()),
         };
-        levels.into_iter().map(|value| level(value).map_err(contract)).collect()
+        let mut stock = BTreeMap::new();
+        for value in levels {
+            let (product, units) = level(value).map_err(contract)?;
+            // What lies at several places of a depot lies at the depot.
+            *stock.entry(product).or_insert(0) += units;
+        }
+        Ok(stock)
     }
 
     async fn apply(&self, posting: &Posting) -> Result<Applied, ErpError> {
@@ -295,7 +352,7 @@ impl Connector for Rest {
         }
         // The version is read before it is asked whether the posting is there. The other way round, another writer's
         // could come in between, and ours would go out under the version that theirs made.
-        let order = self.read_one(&self.options.map.paths.orders, posting.order.as_str()).await?;
+        let order = self.read_order_of(posting.order.as_str()).await?;
         if let Probe::Applied(applied) = self.probe(posting).await? {
             return Ok(applied);
         }
@@ -304,7 +361,8 @@ impl Connector for Rest {
         let tag = match version {
             Version::Field(name) => {
                 let value = order.body.get(name).filter(|value| !value.is_null());
-                body.insert(name.clone(), value.ok_or_else(|| missing(name))?.clone());
+                let sent_as = self.options.map.posting.version.as_ref().unwrap_or(name);
+                body.insert(sent_as.clone(), value.ok_or_else(|| missing(name))?.clone());
                 None
             }
             _ => Some(order.tag.filter(|tag| tag != "*").ok_or_else(|| missing("a tag"))?),
@@ -314,15 +372,24 @@ impl Connector for Rest {
 
     async fn probe(&self, posting: &Posting) -> Result<Probe, ErpError> {
         let (paths, map) = (&self.options.map.paths, &self.options.map.posting);
-        let answer = self.get(&paths.postings, &[(&map.reference, &posting.key)]).await?.body;
-        let Some(found) = answer[&paths.postings_list].as_array() else {
-            let detail = format!("GET {}: a list {:?} is expected", paths.postings, paths.postings_list);
-            return Err(ErpError::Contract { detail });
+        let found = match &self.options.map.calls {
+            Some(calls) => self.ask_rows(&calls.find, &[("key", json!(posting.key))]).await?,
+            None => {
+                match self.get(&paths.postings, &[(&map.reference, &posting.key)]).await?.body[&paths.postings_list]
+                    .take()
+                {
+                    Value::Array(found) => found,
+                    _ => {
+                        let detail = format!("GET {}: a list {:?} is expected", paths.postings, paths.postings_list);
+                        return Err(ErpError::Contract { detail });
+                    }
+                }
+            }
         };
         Ok(match found.first() {
             // An ERP that does not know the parameter answers with any of its postings.
             Some(found) if found[&map.reference] != posting.key => {
-                let detail = format!("GET {}: asked for {} and found another", paths.postings, posting.key);
+                let detail = format!("asked for the posting {} and found another", posting.key);
                 return Err(ErpError::Contract { detail });
             }
             Some(found) => Probe::Applied(Applied { document: self.name(&found[&map.number], posting) }),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::{Calls, Errors};
 use crate::{
     core::reconcile::PostingKind,
     erp::map::{CustomerMap, OrderMap, StockMap},
@@ -28,6 +29,16 @@ pub struct RestMap {
     pub key_header: Option<String>,
     /// How a posting says which version of the order it is about.
     pub version: Version,
+    /// How each thing is asked for, where paths and parameters do not say it. Given, `paths` is not looked at.
+    pub calls: Option<Box<Calls>>,
+    /// What stands in the header `Authorization`, with `{secret}` for the token. Default `Bearer {secret}`.
+    pub authorization: Option<String>,
+    /// Headers of every request.
+    pub headers: BTreeMap<String, String>,
+    /// Whether `false` stands for an empty field in answers to calls.
+    pub false_is_empty: bool,
+    /// How errors are told apart by what the body says.
+    pub errors: Errors,
 }
 
 /// How a write fails if the order changed since it was read.
@@ -121,8 +132,12 @@ pub struct PostingMap {
     pub amount: String,
     /// The ERP's number of a posting, when it is found. Default `seq`.
     pub number: String,
-    /// The ERP's number of a posting, when it is made. Default `effect`.
+    /// The ERP's number of a posting, when it is made. Default `effect`. With calls a path, such as `data/name`.
     pub made: String,
+    /// What people call a posting there. Default: as `made`.
+    pub document: Option<String>,
+    /// What the version of the order is called in a posting. Default: as in the order.
+    pub version: Option<String>,
 }
 
 impl Default for PostingMap {
@@ -142,6 +157,8 @@ impl Default for PostingMap {
             amount: word("amount_minor"),
             number: word("seq"),
             made: word("effect"),
+            document: None,
+            version: None,
         }
     }
 }

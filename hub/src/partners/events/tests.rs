@@ -109,3 +109,45 @@ fn attributes_that_nobody_asked_for_are_left_alone() {
     more["traceparent"] = json!("00-1");
     assert_eq!(parse(&more), parse(&event()));
 }
+
+/// Written down with our verdict for `tests/partners/cloudevents.cjs`, which asks the standard's own schema about each:
+/// what we take is an event by the schema, and what is none by the schema we do not take.
+#[test]
+fn what_we_take_and_what_we_refuse_is_written_down_for_the_schema_of_the_standard() {
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut event = event();
+        change(&mut event);
+        event
+    };
+    let set = |name: &'static str, value: Value| changed(&|e| e[name] = value.clone());
+    let without = |name: &'static str| changed(&|e| drop(e.as_object_mut().unwrap().remove(name)));
+    let cases = vec![
+        ("as it should be", event()),
+        ("without a time", without("time")),
+        ("without a subject", without("subject")),
+        ("without a content type", without("datacontenttype")),
+        ("with an extension", set("recordedtime", json!("2030-05-01T07:59:30Z"))),
+        ("a source that is a path", set("source", json!("wms"))),
+        ("without a version", without("specversion")),
+        ("without an id", without("id")),
+        ("without a source", without("source")),
+        ("without a type", without("type")),
+        ("an empty id", set("id", json!(""))),
+        ("an empty source", set("source", json!(""))),
+        ("an empty type", set("type", json!(""))),
+        ("a number as id", set("id", json!(7))),
+        ("a time that is none", set("time", json!("yesterday"))),
+        ("a time without a zone", set("time", json!("2030-05-01T07:59:00"))),
+        ("an empty subject", set("subject", json!(""))),
+        ("a list", json!([event()])),
+    ];
+    let told: Vec<Value> = cases
+        .into_iter()
+        .map(|(name, event)| json!({ "name": name, "taken": parse(&event).is_ok(), "event": event }))
+        .collect();
+    let taken = told.iter().filter(|case| case["taken"] == true).count();
+    assert!(taken >= 5 && told.len() - taken >= 8, "{told:#?}");
+    if let Some(file) = std::env::var_os("GATEHOUSE_CLOUDEVENTS_WRITTEN") {
+        std::fs::write(file, serde_json::to_string(&told).unwrap()).unwrap();
+    }
+}

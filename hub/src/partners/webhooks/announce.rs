@@ -9,7 +9,7 @@ use gatehouse_common::{
 use serde_json::{Value, json};
 
 use crate::{
-    config::WebhookConfig,
+    config::Interest,
     store::{Reader, StoreError, Tx, webhooks::HookEvent},
 };
 
@@ -85,7 +85,7 @@ pub fn begin(tx: &mut Tx<'_>, documents: &[DocumentId]) -> Result<(), StoreError
 /// [`StoreError`] if the store cannot be read or written.
 pub fn announce(
     tx: &mut Tx<'_>,
-    hooks: &[WebhookConfig],
+    subscribers: &[Interest],
     documents: &[DocumentId],
     now: UtcMs,
 ) -> Result<usize, StoreError> {
@@ -98,7 +98,7 @@ pub fn announce(
         }
         let n = last.map_or(1, |(_, n)| n.saturating_add(1));
         tx.tell_hook(&news.subject, &news.state, n)?;
-        let wanted: Vec<&WebhookConfig> = hooks.iter().filter(|hook| hook.wants(&news.state, &news.site)).collect();
+        let wanted: Vec<&Interest> = subscribers.iter().filter(|hook| hook.wants(&news.state, &news.site)).collect();
         if wanted.is_empty() {
             continue;
         }
@@ -115,7 +115,7 @@ pub fn announce(
             at: now,
             expires: now.plus(i64::from(minutes).saturating_mul(60_000)),
         };
-        let names: Vec<String> = wanted.iter().map(|hook| hook.name.to_string()).collect();
+        let names: Vec<String> = wanted.iter().map(|hook| hook.name.clone()).collect();
         tx.keep_hook_event(&event, &names)?;
         told += 1;
     }

@@ -10,6 +10,7 @@ use gatehouse_common::{
     id::{DocumentId, DocumentKind},
     time::UtcMs,
 };
+use serde_json::Value;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use tracing::{info, warn};
 
@@ -20,9 +21,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::WebhookConfig,
+    config::{Interest, MailConfig, NoticeConfig, WebhookConfig},
+    partners::mail,
     store::{
-        Store, StoreChange, StoreError,
+        Store, StoreChange, StoreError, Tx,
         webhooks::{HookDelivery, HookEvent},
     },
     tasks::{Stop, TaskError},
@@ -31,25 +33,40 @@ use crate::{
 /// How long a receiver may take, in real time.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long between two looks, in real time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(in crate::partners) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most characters of what went wrong that are kept.
 const WHY_MAX: usize = 300;
 
 /// Tells what changes and delivers it, until told to stop.
 /// # Errors
 /// Only if the store is stopped.
-pub async fn run(store: Store, clock: Clock, hooks: Vec<WebhookConfig>, stop: Stop) -> Result<(), TaskError> {
-    let telling = tell(store.clone(), clock.clone(), hooks.clone(), stop.clone());
+pub async fn run(
+    store: Store,
+    clock: Clock,
+    hooks: Vec<WebhookConfig>,
+    letters: Option<MailConfig>,
+    stop: Stop,
+) -> Result<(), TaskError> {
+    let notices = letters.as_ref().map_or(&[][..], |mail| &mail.notices);
+    let subscribers: Vec<Interest> =
+        hooks.iter().map(WebhookConfig::interest).chain(notices.iter().map(NoticeConfig::interest)).collect();
+    let telling = tell(store.clone(), clock.clone(), subscribers, stop.clone());
     let sending = join_all(hooks.into_iter().map(|hook| send_to(store.clone(), clock.clone(), hook, stop.clone())));
-    let (told, sent) = tokio::join!(telling, sending);
+    let writing = letters.iter().flat_map(|mail| {
+        let (store, clock, stop) = (&store, &clock, &stop);
+        mail.notices.iter().map(move |notice| {
+            mail::deliver::send_to(store.clone(), clock.clone(), mail.clone(), notice.clone(), stop.clone())
+        })
+    });
+    let (told, sent, written) = tokio::join!(telling, sending, join_all(writing));
     told?;
-    for one in sent {
+    for one in sent.into_iter().chain(written) {
         one?;
     }
     Ok(())
 }
 
-async fn tell(store: Store, clock: Clock, hooks: Vec<WebhookConfig>, mut stop: Stop) -> Result<(), StoreError> {
+async fn tell(store: Store, clock: Clock, hooks: Vec<Interest>, mut stop: Stop) -> Result<(), StoreError> {
     let mut changes = store.changes();
     let mut all = true;
     while !stop.is_stopped() {
@@ -117,16 +134,43 @@ async fn send_to(store: Store, clock: Clock, hook: WebhookConfig, mut stop: Stop
 /// Only if the store is stopped.
 pub async fn once(store: &Store, clock: &Clock, hook: &WebhookConfig) -> Result<bool, StoreError> {
     let (name, now) = (hook.name.to_string(), clock.wall());
-    let due = store
+    let Some((delivery, event)) = due(store, &name, now, Stays::Always).await? else { return Ok(false) };
+    let Some(event) = event else { return Ok(true) };
+    let answered = send(hook, &event, now).await;
+    settle(store, &name, delivery, answered, clock.wall()).await?;
+    Ok(true)
+}
+
+/// How long an event is news, beside its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::partners) enum Stays {
+    /// A receiver keeps what happened, each change of it.
+    Always,
+    /// A person acts on how it is: what is no longer so is no news.
+    WhileItIsSo,
+}
+
+/// The next delivery to a subscriber that is due, with the time of the try after it committed; without an event if it is
+/// not news any more.
+pub(in crate::partners) async fn due(
+    store: &Store,
+    name: &str,
+    now: UtcMs,
+    stays: Stays,
+) -> Result<Option<(HookDelivery, Option<HookEvent>)>, StoreError> {
+    let name = name.to_owned();
+    store
         .write(move |tx| {
             if tx.hook_ended(&name)?.is_some() {
                 return Ok(None);
             }
             let Some((mut delivery, event)) = tx.hook_due(&name, now)? else { return Ok(None) };
-            if now > event.expires {
-                // Whoever acts on news acts wrongly on old news.
+            let is_so = if stays == Stays::WhileItIsSo { changed_meanwhile(tx, &event)? } else { None };
+            // Whoever acts on news acts wrongly on old news.
+            let old = (now > event.expires).then(|| format!("it was news until {}", event.expires));
+            if let Some(why) = old.or(is_so) {
                 delivery.state = "stale".to_owned();
-                delivery.last_error = format!("it was news until {}", event.expires);
+                delivery.last_error = why;
                 tx.keep_hook_delivery(&delivery)?;
                 return Ok(Some((delivery, None)));
             }
@@ -138,26 +182,31 @@ pub async fn once(store: &Store, clock: &Clock, hook: &WebhookConfig) -> Result<
             tx.keep_hook_delivery(&delivery)?;
             Ok(Some((delivery, Some(event))))
         })
-        .await?;
-    let Some((delivery, event)) = due else { return Ok(false) };
-    let Some(event) = event else { return Ok(true) };
-    let answered = send(hook, &event, now).await;
-    settle(store, hook, delivery, answered, clock.wall()).await?;
-    Ok(true)
+        .await
+}
+
+/// What its subject is now, if that is not what an event says.
+fn changed_meanwhile(tx: &Tx<'_>, event: &HookEvent) -> Result<Option<String>, StoreError> {
+    let body: Value = serde_json::from_str(&event.body)?;
+    let named = |kind: &str| Some(format!("{kind}/{}", body["data"][kind].as_str()?));
+    let Some(subject) = named("dispatch").or_else(|| named("case")) else { return Ok(None) };
+    let told = tx.hook_told(&subject)?.filter(|(state, _)| *state != event.kind);
+    Ok(told.map(|(state, _)| format!("meanwhile it is {state}")))
 }
 
 fn unanswered() -> Answered {
     Answered::Refused { why: "nothing was answered".to_owned(), wait_ms: None }
 }
 
-async fn settle(
+/// Keeps what came of a try.
+pub(in crate::partners) async fn settle(
     store: &Store,
-    hook: &WebhookConfig,
+    name: &str,
     mut delivery: HookDelivery,
     answered: Answered,
     now: UtcMs,
 ) -> Result<(), StoreError> {
-    let name = hook.name.to_string();
+    let name = name.to_owned();
     let chance = rand::random_range(0..1000);
     let then = next(&answered, delivery.attempts, chance);
     if let Answered::Refused { why, .. } = &answered {

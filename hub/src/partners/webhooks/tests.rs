@@ -89,7 +89,7 @@ impl Scene {
         let (hook, now) = (self.hook.clone(), self.clock.wall());
         self.write(move |tx| {
             matters::open(tx, "SO-1", case_type, "it is late", "acme", now)?;
-            announce::announce(tx, &[hook], &[id], now)
+            announce::announce(tx, &[hook.interest()], &[id], now)
         })
         .await;
         id
@@ -158,13 +158,13 @@ async fn a_case_is_told_once_signed_and_under_one_id_however_often_it_is_tried()
     assert_eq!((&body["type"], &body["data"]["case"]), (&"case.open".into(), &id.to_string().into()));
     // The same state again is no news; another one is.
     let (hook, now) = (scene.hook.clone(), scene.clock.wall());
-    let told = scene.write(move |tx| announce::announce(tx, &[hook], &[id], now)).await;
+    let told = scene.write(move |tx| announce::announce(tx, &[hook.interest()], &[id], now)).await;
     assert_eq!(told, 0);
     let hook = scene.hook.clone();
     let told = scene
         .write(move |tx| {
             matters::clear(tx, "SO-1", CaseType::LateDelivery, "it arrived", "acme", now)?;
-            announce::announce(tx, &[hook], &[id], now)
+            announce::announce(tx, &[hook.interest()], &[id], now)
         })
         .await;
     assert_eq!(told, 1);
@@ -216,7 +216,7 @@ async fn a_receiver_that_asks_for_time_gets_it_and_news_that_is_old_is_not_told(
     scene
         .write(move |tx| {
             matters::open(tx, "SO-1", CaseType::EtaRisk, "it is late", "acme", old)?;
-            announce::announce(tx, &[hook], &[id], old)
+            announce::announce(tx, &[hook.interest()], &[id], old)
         })
         .await;
     assert!(scene.once().await);
@@ -238,8 +238,8 @@ async fn a_private_address_is_not_reached_unless_that_is_meant() {
 async fn a_subscription_gets_its_types_and_depots_and_nothing_else() {
     let scene = Scene::new().await;
     let site = "D1".parse().unwrap();
-    assert!(scene.hook.wants("case.open", &site));
-    assert!(!scene.hook.wants("dispatch.departed", &site));
+    assert!(scene.hook.interest().wants("case.open", &site));
+    assert!(!scene.hook.interest().wants("dispatch.departed", &site));
     let elsewhere = WebhookConfig { sites: BTreeSet::from(["D2".parse().unwrap()]), ..scene.hook.clone() };
-    assert!(!elsewhere.wants("case.open", &site));
+    assert!(!elsewhere.interest().wants("case.open", &site));
 }
