@@ -6,7 +6,6 @@
 use gatehouse_common::{
     bundle::{Detectors, Routed, response::route},
     case::{Axes, CaseState, CaseType, CaseView, Says, Severity, dedup_key, document_id, fold, lifecycle::ENTRIES_MAX},
-    document::Document,
     gate::{Question, Strictness},
     id::{DocumentId, DocumentKind, OrderId},
     order::{LineQuantity, Order},
@@ -17,7 +16,7 @@ use gatehouse_common::{
 use super::{
     Case, Core,
     decision::{Change, Effect, Record},
-    dispatches::{append, folded},
+    dispatches::append,
     ms,
     signals::watch::Gravity,
     state::CaseSlot,
@@ -290,7 +289,8 @@ impl Core {
             tracing::warn!(document.id = %id, "case {id} needs a newer program; nothing is written into it");
             return;
         }
-        let mut document = match self.cases.get(&id).map(|c| c.document.clone()).map_or_else(Document::new, Ok) {
+        let held = self.cases.get(&id).map(|c| c.document.clone()).unwrap_or_default();
+        let mut document = match held.open() {
             Ok(document) => document,
             Err(e) => {
                 tracing::error!(document.id = %id, "case {id} cannot be written: {e}");
@@ -305,7 +305,7 @@ impl Core {
             }
         };
         let view = fold(&document);
-        let after = folded(&document, view.as_ref());
+        let (document, after) = held.grown(&document, view.as_ref());
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
         }

@@ -270,8 +270,8 @@ pub struct Folded {
     pub heads: Vec<Hash32>,
     /// Its view as JSON; `null` while nobody has opened it.
     pub view: String,
-    /// The whole document.
-    pub snapshot: Vec<u8>,
+    /// The whole document; none where the changes since it was last written whole make it again at a start.
+    pub snapshot: Option<Vec<u8>>,
 }
 
 /// Something to be done after the commit. Each may be repeated without harm.

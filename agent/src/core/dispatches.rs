@@ -42,7 +42,7 @@ pub(super) fn append<T: Folds + Serialize + DeserializeOwned>(
 /// A document as it is stored after a change.
 pub(super) fn folded<V: Serialize>(document: &Document, view: Option<&V>) -> Folded {
     let view = view.map(serde_json::to_string).and_then(Result::ok).unwrap_or_else(|| "null".to_owned());
-    Folded { heads: document.heads(), view, snapshot: document.save() }
+    Folded { heads: document.heads(), view, snapshot: Some(document.save()) }
 }
 
 impl Core {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gatehouse_common::{
     dispatch::Says,
-    document::{Applied, Chunk, Document, Entry, gate::inspect},
+    document::{Applied, Chunk, Document, DocumentError, Entry, gate::inspect},
     fact::{Fact, FactKey, Report},
     id::{DocumentId, DocumentKind, Hash32, OrderId},
     order::{Order, OrderStatus},
@@ -15,6 +15,7 @@ use gatehouse_common::{
 
 use super::{
     Case, Core, Dispatch,
+    at_rest::AtRest,
     decision::{Change, Record},
     dispatches::folded,
     drills,
@@ -168,7 +169,8 @@ impl Core {
         if self.is_past(id) {
             return None;
         }
-        let mut document = self.document_for(now, self.dispatches.get(&id).map(|d| &d.document).cloned(), bytes)?;
+        let held = self.dispatches.get(&id).map(|d| d.document.clone());
+        let mut document = self.opened_for(now, held.map_or_else(Document::new, Ok), bytes)?;
         let chunk = self.admit(now, &mut document, bytes)?;
         let before = self.view(id).cloned();
         let view = gatehouse_common::dispatch::fold(&document);
@@ -191,11 +193,11 @@ impl Core {
         if self.is_past(id) {
             return;
         }
-        let held = self.cases.get(&id).map(|c| &c.document).cloned();
-        let Some(mut document) = self.document_for(now, held, bytes) else { return };
+        let held = self.cases.get(&id).map(|c| c.document.clone()).unwrap_or_default();
+        let Some(mut document) = self.opened_for(now, held.open(), bytes) else { return };
         let Some(chunk) = self.admit(now, &mut document, bytes) else { return };
         let view = gatehouse_common::case::fold(&document);
-        let after = folded(&document, view.as_ref());
+        let (at_rest, after) = held.grown(&document, view.as_ref());
         self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
@@ -203,7 +205,7 @@ impl Core {
         if let Some(view) = &view {
             self.follow_join(view);
         }
-        self.cases.insert(id, Case { document, view });
+        self.cases.insert(id, Case { document: at_rest, view });
         self.out.records.push(Record::Chunk { document: id, kind: DocumentKind::Case, chunk, own: false, after });
         self.changed(Change::Case { document: id });
     }
@@ -247,7 +249,7 @@ impl Core {
                     self.touched.extend(view.blocks);
                     self.follow_join(view);
                 }
-                self.cases.insert(id, Case { document, view });
+                self.cases.insert(id, Case { document: AtRest::behind(&document, 0), view });
                 self.changed(Change::Case { document: id });
                 after
             }
@@ -270,8 +272,8 @@ impl Core {
         }
     }
 
-    fn document_for(&mut self, now: &Moment, held: Option<Document>, bytes: &[u8]) -> Option<Document> {
-        match held.map_or_else(Document::new, Ok) {
+    fn opened_for(&mut self, now: &Moment, held: Result<Document, DocumentError>, bytes: &[u8]) -> Option<Document> {
+        match held {
             Ok(document) => Some(document),
             Err(e) => {
                 self.refuse_item(now, "chunk", e.to_string(), bytes);

@@ -164,10 +164,10 @@ impl Core {
 
     /// A document as it stands.
     #[must_use]
-    pub fn document(&self, kind: DocumentKind, id: DocumentId) -> Option<&Document> {
+    pub fn document(&self, kind: DocumentKind, id: DocumentId) -> Option<Document> {
         match kind {
-            DocumentKind::Dispatch => self.dispatches.get(&id).map(|d| &d.document),
-            DocumentKind::Case => self.cases.get(&id).map(|c| &c.document),
+            DocumentKind::Dispatch => self.dispatches.get(&id).map(|d| d.document.clone()),
+            DocumentKind::Case => self.cases.get(&id).and_then(|c| c.document.open().ok()),
         }
     }
 

@@ -5,6 +5,7 @@
 //! number: the same inputs at the same moments give the same decisions, byte for byte, also when
 //! the core is loaded anew from the store between any two of them.
 
+mod at_rest;
 pub mod bounds;
 mod cases;
 mod chain;
@@ -54,6 +55,7 @@ use gatehouse_common::{
     time::{Hlc, Moment, UtcMs},
 };
 
+use at_rest::AtRest;
 use bounds::UnknownOrder;
 use chain::Chain;
 use decision::{Change, Decision, Effect, Record};
@@ -67,7 +69,7 @@ use signals::{
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
-use start::Snapshot;
+use start::{Snapshot, StoredDocument};
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
 
@@ -109,7 +111,7 @@ struct Dispatch {
 /// A case in memory.
 #[derive(Debug, Clone)]
 struct Case {
-    document: Document,
+    document: AtRest,
     view: Option<CaseView>,
 }
 
@@ -229,7 +231,7 @@ impl Core {
             core.take_rule(key, body);
         }
         for stored in snapshot.documents {
-            core.take_document(stored.document, stored.kind, &stored.snapshot);
+            core.take_document(&stored);
         }
         for (dispatch, gates) in snapshot.gates {
             if let Some(held) = core.dispatches.get_mut(&dispatch) {
@@ -291,26 +293,28 @@ impl Core {
         }
     }
 
-    fn take_document(&mut self, id: DocumentId, kind: DocumentKind, bytes: &[u8]) {
+    fn take_document(&mut self, stored: &StoredDocument) {
+        let id = stored.document;
         // A replay makes documents of chunks that may outlast them.
         if self.past.holds(id) {
             return;
         }
-        let document = match Document::load(bytes) {
+        let document = match stored.open() {
             Ok(document) => document,
             Err(e) => {
                 tracing::error!(document.id = %id, "document {id} cannot be read and is left out: {e}");
                 return;
             }
         };
-        match kind {
+        match stored.kind {
             DocumentKind::Dispatch => {
                 let view = gatehouse_common::dispatch::fold(&document);
                 self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
             }
             DocumentKind::Case => {
                 let view = gatehouse_common::case::fold(&document);
-                self.cases.insert(id, Case { document, view });
+                let behind = u32::try_from(stored.chunks.len()).unwrap_or(u32::MAX);
+                self.cases.insert(id, Case { document: AtRest::behind(&document, behind), view });
             }
         }
     }

@@ -240,7 +240,9 @@ impl Core {
     }
 
     fn case_unchanged(&self, id: DocumentId, before: UtcMs) -> bool {
-        self.cases.get(&id).is_some_and(|case| last_change(&case.document) < before)
+        self.cases
+            .get(&id)
+            .is_some_and(|case| case.document.open().is_ok_and(|document| last_change(&document) < before))
     }
 
     fn forget_order(&mut self, now: &Moment, id: &OrderId, known: &Known) {

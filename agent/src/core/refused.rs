@@ -17,6 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Case, Core, Dispatch,
+    at_rest::AtRest,
     cases::Matter,
     decision::{Change, Effect, Record},
     dispatches::folded,
@@ -50,10 +51,7 @@ struct Again {
 impl Core {
     /// The hub did not let a change in.
     pub(super) fn take_refused_change(&mut self, now: &Moment, refused: &RefusedChange) {
-        let held = match refused.kind {
-            DocumentKind::Dispatch => self.dispatches.get(&refused.document).map(|d| &d.document),
-            DocumentKind::Case => self.cases.get(&refused.document).map(|c| &c.document),
-        };
+        let held = self.document(refused.kind, refused.document);
         // One that was set aside with an earlier one is refused as well, and needs nothing more.
         let Some(held) = held.filter(|held| held.chunks().iter().any(|chunk| chunk.hash == refused.change)) else {
             return;
@@ -61,8 +59,8 @@ impl Core {
         let actor = Actor { epoch: self.actor.epoch.saturating_add(ACTOR_STEP), ..self.actor.clone() };
         let is_second = self.rewritten.contains(&refused.change);
         let again = match refused.kind {
-            DocumentKind::Dispatch => write_again::<dispatch::Says>(held, &actor, &refused.change, is_second),
-            DocumentKind::Case => write_again::<case::Says>(held, &actor, &refused.change, is_second),
+            DocumentKind::Dispatch => write_again::<dispatch::Says>(&held, &actor, &refused.change, is_second),
+            DocumentKind::Case => write_again::<case::Says>(&held, &actor, &refused.change, is_second),
         };
         let again = match again {
             Ok(again) => again,
@@ -100,7 +98,7 @@ impl Core {
             DocumentKind::Case => {
                 let view = case::fold(&document);
                 let after = folded(&document, view.as_ref());
-                self.cases.insert(id, Case { document, view });
+                self.cases.insert(id, Case { document: AtRest::behind(&document, 0), view });
                 self.changed(Change::Case { document: id });
                 after
             }

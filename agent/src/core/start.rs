@@ -2,6 +2,7 @@
 
 use gatehouse_common::{
     decision::ChainHead,
+    document::{Document, DocumentError},
     fact::Fact,
     gate::GateResult,
     id::{DocumentId, DocumentKind, Hash32, LeaseId},
@@ -57,8 +58,23 @@ pub struct StoredDocument {
     pub document: DocumentId,
     /// Case or dispatch.
     pub kind: DocumentKind,
-    /// The whole document.
+    /// The document as it was last written whole; empty if it never was.
     pub snapshot: Vec<u8>,
+    /// The changes since, in the order in which they were written.
+    pub chunks: Vec<Vec<u8>>,
+}
+
+impl StoredDocument {
+    /// The document itself.
+    /// # Errors
+    /// [`DocumentError`]: what is stored does not make a document.
+    pub fn open(&self) -> Result<Document, DocumentError> {
+        let mut document = if self.snapshot.is_empty() { Document::new() } else { Document::load(&self.snapshot) }?;
+        for chunk in &self.chunks {
+            document.apply_own(chunk)?;
+        }
+        Ok(document)
+    }
 }
 
 /// A lease as stored.

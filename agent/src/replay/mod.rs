@@ -218,7 +218,7 @@ fn documents_at(store: &Reader, chunk: u64) -> Result<Vec<StoredDocument>, Repla
             made.apply_own(&before.bytes).map_err(|e| ReplayError::Broken(format!("document {document}: {e}")))?;
         }
         if any {
-            documents.push(StoredDocument { document, kind, snapshot: made.save() });
+            documents.push(StoredDocument { document, kind, snapshot: made.save(), chunks: Vec::new() });
         }
     }
     Ok(documents)

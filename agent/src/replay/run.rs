@@ -124,7 +124,7 @@ impl Run {
             let document = match written.entry(word.document) {
                 std::collections::hash_map::Entry::Occupied(held) => held.into_mut(),
                 std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(held.cloned().map_or_else(super::new_document, Ok)?)
+                    place.insert(held.map_or_else(super::new_document, Ok)?)
                 }
             };
             let keys = &self.keys;

@@ -68,11 +68,24 @@ fn write_chunk(conn: &Connection, document: DocumentId, kind: DocumentKind, chun
 }
 
 fn write_folded(conn: &Connection, document: DocumentId, kind: DocumentKind, after: &Folded) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO documents (document, kind, heads, view, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (document) DO UPDATE SET heads = ?3, view = ?4, snapshot = ?5",
-    )?
-    .execute(params![document.to_string(), kind.as_str(), json(&after.heads)?, after.view, after.snapshot])
+    let id = document.to_string();
+    let heads = json(&after.heads)?;
+    match &after.snapshot {
+        Some(snapshot) => conn
+            .prepare_cached(
+                "INSERT INTO documents (document, kind, heads, view, snapshot, through)
+                 VALUES (?1, ?2, ?3, ?4, ?5, (SELECT max(position) FROM chunks WHERE document = ?1))
+                 ON CONFLICT (document) DO UPDATE
+                 SET heads = excluded.heads, view = excluded.view, snapshot = excluded.snapshot, through = excluded.through",
+            )?
+            .execute(params![id, kind.as_str(), heads, after.view, snapshot]),
+        None => conn
+            .prepare_cached(
+                "INSERT INTO documents (document, kind, heads, view, snapshot) VALUES (?1, ?2, ?3, ?4, x'')
+                 ON CONFLICT (document) DO UPDATE SET heads = excluded.heads, view = excluded.view",
+            )?
+            .execute(params![id, kind.as_str(), heads, after.view]),
+    }
     .map(|_| ())
 }
 
@@ -101,11 +114,17 @@ pub fn with_chunks(conn: &Connection) -> Result<Vec<(DocumentId, DocumentKind)>>
 
 /// The chunks of a document in the order in which they were written, each with its position.
 pub fn chunks_of(conn: &Connection, document: DocumentId) -> Result<Vec<(u64, Chunk)>> {
+    chunks_behind(conn, document, 0)
+}
+
+/// Those chunks of a document that were written behind this position.
+fn chunks_behind(conn: &Connection, document: DocumentId, through: u64) -> Result<Vec<(u64, Chunk)>> {
     let id = document.to_string();
     conn.prepare_cached(
-        "SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 AND aside = 0 ORDER BY position",
+        "SELECT position, hash, bytes, checksum FROM chunks WHERE document = ?1 AND aside = 0 AND position > ?2
+         ORDER BY position",
     )?
-    .query_map([&id], |row| {
+    .query_map(params![id, int(through)], |row| {
         let (position, hash, bytes): (u64, String, Vec<u8>) = (uint(row, 0)?, row.get(1)?, row.get(2)?);
         checksum::check(format!("chunk {position}"), &[id.as_bytes(), &bytes], &row.get::<_, Vec<u8>>(3)?)?;
         let hash = hash.parse().map_err(|_| checksum::mismatch(format!("chunk {position}")))?;
@@ -153,25 +172,37 @@ struct State<S> {
     state: S,
 }
 
-/// A document as it is stored, with its kind.
-pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<(DocumentKind, Vec<u8>)>> {
-    let found: Option<(String, Vec<u8>)> = conn
-        .prepare_cached("SELECT kind, snapshot FROM documents WHERE document = ?1")?
-        .query_row([document.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+/// A document as it is stored.
+pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<StoredDocument>> {
+    let found: Option<(String, Vec<u8>, u64)> = conn
+        .prepare_cached("SELECT kind, snapshot, through FROM documents WHERE document = ?1")?
+        .query_row([document.to_string()], |row| Ok((row.get(0)?, row.get(1)?, uint(row, 2)?)))
         .optional()?;
-    Ok(found.and_then(|(kind, snapshot)| Some((kind_of(&kind)?, snapshot))))
+    let Some((kind, snapshot, through)) = found else { return Ok(None) };
+    let Some(kind) = kind_of(&kind) else { return Ok(None) };
+    Ok(Some(StoredDocument { document, kind, snapshot, chunks: tail(conn, document, through)? }))
 }
 
-/// Every document.
+/// The changes since a document was written whole.
+fn tail(conn: &Connection, document: DocumentId, through: u64) -> Result<Vec<Vec<u8>>> {
+    Ok(chunks_behind(conn, document, through)?.into_iter().map(|(_, chunk)| chunk.bytes).collect())
+}
+
+/// Every document: as it was last written whole, and the chunks since.
 pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
-    let rows: Vec<(String, String, Vec<u8>)> = store
+    let rows: Vec<(String, String, Vec<u8>, u64)> = store
         .conn()
-        .prepare_cached("SELECT document, kind, snapshot FROM documents ORDER BY document")
-        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
+        .prepare_cached("SELECT document, kind, snapshot, through FROM documents ORDER BY document")
+        .and_then(|mut query| {
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, uint(row, 3)?)))?.collect()
+        })
         .map_err(|e| store.explain(&e))?;
     rows.into_iter()
-        .map(|(id, kind, snapshot)| match (id.parse(), kind_of(&kind)) {
-            (Ok(document), Some(kind)) => Ok(StoredDocument { document, kind, snapshot }),
+        .map(|(id, kind, snapshot, through)| match (id.parse(), kind_of(&kind)) {
+            (Ok(document), Some(kind)) => {
+                let chunks = tail(store.conn(), document, through).map_err(|e| store.explain(&e))?;
+                Ok(StoredDocument { document, kind, snapshot, chunks })
+            }
             _ => Err(store.damaged(format!("document {id} of kind {kind} has no such id or kind"))),
         })
         .collect()

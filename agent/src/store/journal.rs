@@ -22,8 +22,8 @@ const ROW_MAX: u32 = 64 << 20;
 /// Level of zstd: each row is written once and seldom read.
 const LEVEL: i32 = 1;
 /// Rule state that is kept here, by the first word of its key.
-const OFTEN: [&str; 10] =
-    ["door", "vehicle", "counts", "unknown_order", "watch", "motion", "probe", "sender", "clock", "stamp"];
+const OFTEN: [&str; 11] =
+    ["case", "door", "vehicle", "counts", "unknown_order", "watch", "motion", "probe", "sender", "clock", "stamp"];
 
 /// What stands under one key after a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,16 +43,36 @@ pub fn apply(held: &mut BTreeMap<String, String>, key: String, body: Option<Stri
 }
 
 /// The writing half: how much there is to fold.
-#[derive(Debug)]
 pub struct Journal {
     bytes: u64,
+    /// Kept, as making one anew for each commit costs more than to compress a row.
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Journal {
     /// As the store holds it.
     pub fn open(conn: &Connection) -> Result<Self> {
-        let bytes = conn.query_row("SELECT coalesce(sum(length(body)), 0) FROM journal", [], |r| ledger::uint(r, 0))?;
-        Ok(Self { bytes })
+        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(|e| unfit(Box::new(e)))?;
+        Ok(Self { bytes: bytes(conn)?, compressor })
+    }
+
+    /// Writes what changed in one commit; gives the bytes that it took, for [`Journal::grew`] once they are on disk.
+    pub fn write(&mut self, conn: &Connection, changes: &[Change]) -> Result<u64> {
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        let plain = postcard::to_stdvec(changes).map_err(|e| unfit(Box::new(e)))?;
+        let mut body = u32::try_from(plain.len()).map_err(|e| unfit(Box::new(e)))?.to_le_bytes().to_vec();
+        body.extend(self.compressor.compress(&plain).map_err(|e| unfit(Box::new(e)))?);
+        let sum = checksum::of(&[&body]);
+        conn.prepare_cached("INSERT INTO journal (body, checksum) VALUES (?1, ?2)")?.execute(params![body, sum])?;
+        Ok(body.len() as u64)
     }
 
     /// Whether it has grown enough to be folded.
@@ -65,9 +85,9 @@ impl Journal {
         self.bytes += bytes;
     }
 
-    /// It has been folded, and that is on disk.
-    pub fn folded(&mut self) {
-        self.bytes = 0;
+    /// So many bytes are left of it on disk: it has been folded.
+    pub fn shrank_to(&mut self, bytes: u64) {
+        self.bytes = bytes;
     }
 }
 
@@ -93,18 +113,13 @@ pub fn change(record: &Record) -> Result<Option<Change>> {
     })
 }
 
-/// Writes what changed in one commit; gives the bytes that it took.
-pub fn write(conn: &Connection, changes: &[Change]) -> Result<u64> {
-    if changes.is_empty() {
-        return Ok(0);
-    }
-    let unfit = |e: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(e);
-    let plain = postcard::to_stdvec(changes).map_err(|e| unfit(Box::new(e)))?;
-    let mut body = u32::try_from(plain.len()).map_err(|e| unfit(Box::new(e)))?.to_le_bytes().to_vec();
-    body.extend(zstd::bulk::compress(&plain, LEVEL).map_err(|e| unfit(Box::new(e)))?);
-    let sum = checksum::of(&[&body]);
-    conn.prepare_cached("INSERT INTO journal (body, checksum) VALUES (?1, ?2)")?.execute(params![body, sum])?;
-    Ok(body.len() as u64)
+/// Bytes of all rows.
+pub fn bytes(conn: &Connection) -> Result<u64> {
+    conn.query_row("SELECT coalesce(sum(length(body)), 0) FROM journal", [], |row| ledger::uint(row, 0))
+}
+
+fn unfit(e: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(e)
 }
 
 /// Hands every change to `take`, oldest first; every row read is checked.

@@ -242,7 +242,7 @@ impl Store {
                 },
             }
         }
-        let journaled = journal::write(&tx, &changes).map_err(fail)?;
+        let journaled = self.journal.write(&tx, &changes).map_err(fail)?;
         tx.commit().map_err(fail)?;
         self.journal.grew(journaled);
         if let Some(written) = written {
@@ -275,7 +275,7 @@ impl Store {
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         journal::fold(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
-        self.journal.folded();
+        self.journal.shrank_to(0);
         Ok(())
     }
 
@@ -289,9 +289,9 @@ impl Store {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         let tx = self.reader.conn_mut().transaction().map_err(fail)?;
         let more = room::tidy(&tx, &limits, now).map_err(fail)?;
-        let journal = journal::Journal::open(&tx).map_err(fail)?;
+        let journaled = journal::bytes(&tx).map_err(fail)?;
         tx.commit().map_err(fail)?;
-        self.journal = journal;
+        self.journal.shrank_to(journaled);
         let more_free = room::give_back(self.conn()).map_err(|e| self.explain(&e))?;
         Ok(more || more_free)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gatehouse_common::{
-    document::{Chunk, Document},
+    document::Chunk,
     gate::GateResult,
     id::{DocumentId, DocumentKind, Hash32, OrderId},
     lease::{Lease, LeaseUse},
@@ -51,9 +51,9 @@ impl Local for Reader {
     }
 
     fn beyond(&self, document: DocumentId, heads: &[Hash32]) -> Result<Option<(DocumentKind, Vec<Chunk>)>, StoreError> {
-        let Some((kind, snapshot)) = self.ask(|conn| documents::one(conn, document))? else { return Ok(None) };
-        match Document::load(&snapshot).and_then(|document| document.chunks_beyond(heads)) {
-            Ok(chunks) => Ok(Some((kind, chunks))),
+        let Some(stored) = self.ask(|conn| documents::one(conn, document))? else { return Ok(None) };
+        match stored.open().and_then(|document| document.chunks_beyond(heads)) {
+            Ok(chunks) => Ok(Some((stored.kind, chunks))),
             Err(e) => {
                 // One document that cannot be read must not keep the others from being repaired.
                 tracing::error!(document.id = %document, "document {document} cannot be given to the hub: {e}");

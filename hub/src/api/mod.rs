@@ -8,6 +8,7 @@ mod cases;
 mod dispatches;
 mod edi;
 mod events;
+mod exports;
 mod fleet;
 mod live;
 mod metrics;
@@ -50,6 +51,7 @@ use crate::{
     clock::Clock,
     config::{PartnerConfig, WebhookConfig},
     core::reconcile::ReconPolicy,
+    exports::held::Exports,
     store::{AuditEntry, Store},
     tasks::Stop,
 };
@@ -64,6 +66,9 @@ pub struct Api {
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
     pub(crate) policy: ReconPolicy,
+    pub(crate) exports: Arc<Exports>,
+    /// Held by whoever writes an export.
+    exporting: Arc<Mutex<()>>,
     quotas: Arc<quota::Quotas>,
     stop: Stop,
     listeners: Arc<Semaphore>,
@@ -100,6 +105,8 @@ impl Api {
             partners: Arc::default(),
             hooks: Arc::default(),
             policy: ReconPolicy::default(),
+            exports: Arc::default(),
+            exporting: Arc::default(),
             quotas: Arc::default(),
             stop,
             listeners: Arc::new(Semaphore::new(live::LISTENERS_MAX)),
@@ -167,6 +174,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/edi/{shipment}/answer", post(edi::answer)),
         ("/v1/webhooks", get(webhooks::list)),
         ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
+        ("/v1/exports/{form}", get(exports::take)),
         ("/openapi.json", get(openapi::serve)),
         ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),

@@ -1,19 +1,14 @@
 //! `gatehouse-hub export`: one state of the store as a file of OCEL, XES or EPCIS.
 
 use std::{
-    fs::{self, File},
-    io::BufWriter,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::{
-    clock::Clock,
-    exports::{Counted, ExportError, epcis, ocel_json::OcelJson, ocel_sqlite::OcelSqlite, walk, xes::Xes},
-    store::Reader,
-};
+use crate::exports::{Form, write};
 
 /// What is written, and where.
 #[derive(Debug, Args)]
@@ -27,20 +22,6 @@ pub(super) struct Export {
     /// Where everything is kept.
     #[arg(long, value_name = "DATABASE")]
     database: String,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Form {
-    /// OCEL 2.0 as JSON.
-    OcelJson,
-    /// OCEL 2.0 as an SQLite file.
-    OcelSqlite,
-    /// XES, one trace for each case.
-    XesCases,
-    /// XES, one trace for each dispatch.
-    XesDispatches,
-    /// EPCIS 2.0 as JSON.
-    Epcis,
 }
 
 impl Export {
@@ -60,16 +41,5 @@ impl Export {
         fs::rename(part, &self.out).with_context(|| format!("naming {}", self.out.display()))?;
         println!("{} events of {} objects in {}", counted.events, counted.objects, self.out.display());
         Ok(())
-    }
-}
-
-fn write(r: &Reader<'_>, form: Form, part: &Path) -> Result<Counted, ExportError> {
-    let file = |part: &Path| File::create(part).map(BufWriter::new);
-    match form {
-        Form::OcelJson => walk(r, &mut OcelJson::new(file(part)?)),
-        Form::OcelSqlite => walk(r, &mut OcelSqlite::create(part)?),
-        Form::XesCases => walk(r, &mut Xes::new(file(part)?, "case")),
-        Form::XesDispatches => walk(r, &mut Xes::new(file(part)?, "dispatch")),
-        Form::Epcis => epcis::write(r, &mut file(part)?, Clock::system().wall()),
     }
 }

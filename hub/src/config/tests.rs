@@ -185,3 +185,24 @@ fn the_settings_for_odata_that_we_hand_out_can_be_read() {
         assert!(told.iter().any(|p| p.key == "erp.write" && p.what.contains("which the ERP owns")), "{told:?}");
     }
 }
+
+#[test]
+fn how_postings_are_tried_is_configured_and_doubt_outlasts_the_wait_for_an_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("token"), "s3cret\n").unwrap();
+    let text = "[erp]\nkind = \"rest\"\nurl = \"http://127.0.0.1:8000\"\ntoken_file = \"token\"\n";
+    let read = |more: &str| parse(&LINE, &format!("{text}{more}"), directory.path()).map(|config| config.erp.unwrap());
+    let usual = read("").unwrap().posting;
+    assert_eq!((usual.at_once, usual.retry_first_ms, usual.doubt_ms), (4, 1_000, 60_000));
+    let erp =
+        read("answer_within_ms = 400\n[erp.posting]\nat_once = 16\ndoubt_ms = 6000\nretry_max_ms = 2000").unwrap();
+    assert_eq!((erp.posting.at_once, erp.posting.retry_max_ms, erp.posting.doubt_ms), (16, 2_000, 6_000));
+    let keys = |more: &str| read(more).unwrap_err().into_iter().map(|problem| problem.key).collect::<Vec<_>>();
+    // A write that may still be answered may still arrive.
+    assert_eq!(keys("[erp.posting]\ndoubt_ms = 15000"), ["erp.posting.doubt_ms"]);
+    assert_eq!(
+        keys("[erp.posting]\nat_once = 0\nretry_max_ms = 5"),
+        ["erp.posting.at_once", "erp.posting.retry_max_ms"]
+    );
+    assert_eq!(keys("answer_within_ms = 5\n[erp.posting]\nspeed = 1"), ["erp.answer_within_ms", "erp.posting.speed"]);
+}

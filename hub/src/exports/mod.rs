@@ -5,6 +5,8 @@
 //! Nothing is made up: an event has the time that its entry or its evidence has.
 
 pub mod epcis;
+mod form;
+pub mod held;
 pub mod ocel_json;
 pub mod ocel_sqlite;
 #[cfg(test)]
@@ -16,6 +18,7 @@ use std::io;
 
 use gatehouse_common::time::UtcMs;
 
+pub use form::{Form, write};
 pub use walk::walk;
 
 use crate::store::StoreError;

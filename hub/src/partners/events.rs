@@ -306,6 +306,12 @@ impl Fields<'_> {
                 self.wrong("datacontenttype", format!("is {kind:?}; send \"application/json\""));
             }
         }
+        // Neither is read here; a sender whose event is none by the standard is told so all the same.
+        for name in ["subject", "dataschema"] {
+            if let Some(value) = self.take(name) {
+                self.as_text(name, value);
+            }
+        }
         if self.values.contains_key("data_base64") {
             self.wrong("data_base64", "is not read; send the fact as JSON in `data`");
         }

@@ -180,7 +180,9 @@ fn aims(edge: &Edge, printer: Printer, full: &[(Program, Figures)], steady: &[(P
     let off = expected - f64::from(ours.alerts) + f64::from(ours.alerts_wrong + ours.doubled);
     aim("full speed: alerts missed, wrong or doubled", off, None, "0", off == 0.0);
     if let Some(ours) = of(steady, Program::Agent).map(|n| &steady[n].1) {
-        aim("500/s: CPU-s/10k", ours.cpu_s_per_10k, None, "<= 0.6", ours.cpu_s_per_10k <= 0.6);
+        // What waking up for each message costs on this machine, the floor pays too.
+        let floor = of(steady, Program::Floor).map(|n| ("floor", steady[n].1.cpu_s_per_10k));
+        aim("500/s: CPU-s/10k", ours.cpu_s_per_10k, floor, "<= 0.6", ours.cpu_s_per_10k <= 0.6);
         let written = ours.written_per_message;
         aim("500/s: bytes written per message", written, None, "<= 1500", written <= 1500.0);
     }

@@ -136,7 +136,7 @@ pub fn tell_depot(place: &DepotPlace, stories: &[Story], cursor: Cursor) -> anyh
 fn own(case: &Case, chunks: &[Chunk]) -> anyhow::Result<Vec<Record>> {
     let view = gatehouse_common::case::fold(&case.document).context("a case that cannot be folded")?;
     let view = serde_json::to_string(&view)?;
-    let after = Folded { heads: case.document.heads(), view, snapshot: case.document.save() };
+    let after = Folded { heads: case.document.heads(), view, snapshot: Some(case.document.save()) };
     let record = |chunk: &Chunk| Record::Chunk {
         document: case.id,
         kind: DocumentKind::Case,

@@ -596,7 +596,10 @@ impl Depot {
         let snapshot = self.store.snapshot().unwrap();
         let mut written: Vec<String> = snapshot.rules.into_iter().map(|(key, body)| format!("{key} {body}")).collect();
         written.extend(snapshot.facts.iter().map(|f| format!("{f:?}")));
-        written.extend(snapshot.documents.iter().map(|d| format!("{} {}", d.document, Hash32::of(&d.snapshot))));
+        let document = |d: &crate::core::start::StoredDocument| {
+            format!("{} {} {:?}", d.document, Hash32::of(&d.snapshot), d.chunks)
+        };
+        written.extend(snapshot.documents.iter().map(document));
         written.extend(self.look().decisions(1_000).unwrap().iter().map(|d| d.sealed.body.clone()));
         written.extend(self.look().outbox(10_000).unwrap().iter().map(|w| format!("{w:?}")));
         written

@@ -104,3 +104,29 @@ fn a_case_that_grew_too_long_goes_on_in_one_that_names_it() {
         assert_eq!(old.unwrap().continued_in.map(|id| id != case), Some(true));
     });
 }
+
+#[test]
+fn a_case_is_written_whole_at_every_eighth_change_and_is_the_same_after_a_start_between_any_two() {
+    both(|depot| {
+        short_of_stock(depot);
+        let case = depot.case("INV_SHORTFALL");
+        let stored = |depot: &Depot| -> (bool, u32) {
+            let sql = "SELECT length(snapshot) > 0,
+                (SELECT count(*) FROM chunks c WHERE c.document = d.document AND c.position > d.through)
+                FROM documents d WHERE document = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            depot.store.raw().query_row(sql, [case.to_string()], row).unwrap()
+        };
+        let mut seen = vec![stored(depot)];
+        for _ in 0..16 {
+            depot.hub_acts(case, 1);
+            let view = depot.core.case(case).unwrap().clone();
+            seen.push(stored(depot));
+            depot.restart();
+            assert_eq!(depot.core.case(case), Some(&view));
+        }
+        assert_eq!(seen.first(), Some(&(false, 1)), "one change is no reason to write all");
+        assert!(seen.iter().all(|(_, behind)| *behind < 8), "{seen:?}");
+        assert_eq!(seen.iter().filter(|(_, behind)| *behind == 0).count(), 2, "{seen:?}");
+    });
+}

@@ -18,7 +18,9 @@
 
 mod block;
 mod bytes;
+mod look;
 pub mod old_rows;
+mod rows;
 mod seen;
 pub mod thin;
 mod value;
@@ -26,24 +28,25 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use gatehouse_common::{
     id::{Hash32, ReadingId},
     reading::{Reading, ReadingValue},
     time::{Moment, UtcMs},
 };
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use self::{
-    block::{Block, Kept, Walk},
+    block::Block,
+    rows::{block_of, each, kept_at, name_sum, names, put, unnamed},
     seen::{Key, Limits, Seen, SeenKeys},
 };
-use super::{
-    checksum::{self, damaged},
-    ledger::int,
-    room::Gone,
+pub use self::{
+    look::{heard, newest, newest_position, page_behind, sealed_through, since},
+    rows::{block_matches, name_matches},
 };
+use super::{checksum::damaged, ledger::int, room::Gone};
 
 /// What is counted of one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -224,99 +227,6 @@ impl Readings {
     }
 }
 
-/// The last position whose key is in a run: blocks that end here or before are not needed at a start.
-pub fn sealed_through(conn: &Connection) -> Result<u64> {
-    conn.prepare_cached("SELECT coalesce(max(last), 0) FROM seen_runs WHERE whole = 1")?
-        .query_row([], |row| super::ledger::uint(row, 0))
-}
-
-/// How many readings ever came.
-pub fn newest_position(conn: &Connection) -> Result<u64> {
-    let newest: Option<u64> = conn
-        .prepare_cached("SELECT first + count - 1 FROM blocks ORDER BY first DESC LIMIT 1")?
-        .query_row([], |row| super::ledger::uint(row, 0))
-        .optional()?;
-    Ok(newest.unwrap_or(0))
-}
-
-/// Every sender with what is counted of it, by name.
-pub fn heard(conn: &Connection) -> Result<BTreeMap<String, Heard>> {
-    let mut all: HashMap<u32, (String, Heard)> = HashMap::new();
-    let mut settled = conn.prepare_cached("SELECT number, source, heard_ms, readings FROM sources")?;
-    let mut rows = settled.query([])?;
-    while let Some(row) = rows.next()? {
-        let heard = Heard { at: UtcMs(row.get(2)?), readings: super::ledger::uint(row, 3)? };
-        all.insert(row.get(0)?, (row.get(1)?, heard));
-    }
-    let sealed = sealed_through(conn)?;
-    blocks_behind(conn, sealed, |position, kept| {
-        if position > sealed
-            && let Some((_, heard)) = all.get_mut(&kept.source)
-        {
-            heard.at = heard.at.max(kept.received.wall);
-            heard.readings += 1;
-        }
-        Ok(())
-    })?;
-    Ok(all.into_values().filter(|(_, heard)| heard.readings > 0).collect())
-}
-
-/// The newest `limit` readings, newest first.
-pub fn newest(conn: &Connection, limit: usize) -> Result<Vec<KeptReading>> {
-    let names = names(conn)?;
-    let mut blocks = conn.prepare_cached("SELECT first, count, body, checksum FROM blocks ORDER BY first DESC")?;
-    let mut rows = blocks.query([])?;
-    let mut newest = Vec::new();
-    while newest.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        let (first, _, body) = block_of(row)?;
-        let mut these = Vec::new();
-        each(first, &body, |position, kept| {
-            these.push(named(&names, position, kept)?);
-            Ok(())
-        })?;
-        newest.extend(these.into_iter().rev());
-    }
-    newest.truncate(limit);
-    Ok(newest)
-}
-
-/// Hands every reading behind `position` to `take`, in order of arrival.
-pub fn since(conn: &Connection, position: u64, mut take: impl FnMut(KeptReading)) -> Result<()> {
-    let names = names(conn)?;
-    blocks_behind(conn, position, |at, kept| {
-        if at > position {
-            take(named(&names, at, kept)?);
-        }
-        Ok(())
-    })
-}
-
-/// The first readings behind `position` in order of arrival: those of one block; none at the end.
-pub fn page_behind(conn: &Connection, position: u64) -> Result<Vec<KeptReading>> {
-    let names = names(conn)?;
-    // The block with the next reading may have begun before it.
-    let block = conn
-        .prepare_cached(
-            "SELECT first, count, body, checksum FROM blocks
-             WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1 + 1), 0) AND first + count > ?1 + 1
-             ORDER BY first LIMIT 1",
-        )?
-        .query_row([int(position)], block_of)
-        .optional()?;
-    let mut page = Vec::new();
-    if let Some((first, _, body)) = block {
-        each(first, &body, |at, kept| {
-            if at > position {
-                page.push(named(&names, at, kept)?);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(page)
-}
-
 /// Deletes whole blocks whose readings all came in before `before`, oldest first, `blocks_max` at most; gives what
 /// that was. Those that a start needs stay.
 pub fn let_go(conn: &Connection, before: UtcMs, blocks_max: usize) -> Result<Gone> {
@@ -364,114 +274,6 @@ fn hear(heard: &mut HashMap<u32, Heard>, source: u32, at: UtcMs) {
     let heard = heard.entry(source).or_default();
     heard.at = heard.at.max(at);
     heard.readings += 1;
-}
-
-fn put(conn: &Connection, block: &mut Block) -> Result<()> {
-    let (first, count) = (int(block.first), int(block.count));
-    let body = block.body();
-    let sum = block_sum(first, count, body);
-    conn.prepare_cached("INSERT OR REPLACE INTO blocks (first, count, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![first, count, body, sum])
-        .map(|_| ())
-}
-
-/// Whether a block matches its checksum.
-pub fn block_matches(first: i64, count: i64, body: &[u8], sum: &[u8]) -> bool {
-    block_sum(first, count, body) == sum
-}
-
-/// Whether a sender's name matches its checksum.
-pub fn name_matches(number: i64, source: &[u8], sum: &[u8]) -> bool {
-    match (u32::try_from(number), std::str::from_utf8(source)) {
-        (Ok(number), Ok(source)) => name_sum(number, source) == sum,
-        _ => false,
-    }
-}
-
-fn block_sum(first: i64, count: i64, body: &[u8]) -> Vec<u8> {
-    checksum::of(&[&first.to_be_bytes(), &count.to_be_bytes(), body])
-}
-
-/// First position, count and bytes of a block, checked.
-fn block_of(row: &Row<'_>) -> Result<(u64, u64, Vec<u8>)> {
-    let (first, count): (i64, i64) = (row.get(0)?, row.get(1)?);
-    let (body, sum): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
-    if sum != block_sum(first, count, &body) {
-        return Err(damaged(format!("block {first} of readings does not match its checksum")));
-    }
-    Ok((first.cast_unsigned(), count.cast_unsigned(), body))
-}
-
-/// Hands every reading of the blocks that reach behind `position` to `take`.
-fn blocks_behind(conn: &Connection, position: u64, mut take: impl FnMut(u64, Kept) -> Result<()>) -> Result<()> {
-    // The block that holds the position may have begun before it.
-    let mut blocks = conn.prepare_cached(
-        "SELECT first, count, body, checksum FROM blocks
-         WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0) ORDER BY first",
-    )?;
-    let mut rows = blocks.query([int(position)])?;
-    while let Some(row) = rows.next()? {
-        let (first, _, body) = block_of(row)?;
-        each(first, &body, &mut take)?;
-    }
-    Ok(())
-}
-
-fn each(first: u64, body: &[u8], mut take: impl FnMut(u64, Kept) -> Result<()>) -> Result<()> {
-    let mut walk = Walk::over(body);
-    while !walk.is_over() {
-        let kept = walk.next().ok_or_else(|| damaged(format!("a reading of block {first} cannot be read")))?;
-        take(first + walk.place(), kept)?;
-    }
-    Ok(())
-}
-
-fn kept_at(conn: &Connection, position: u64) -> Result<Option<Kept>> {
-    let block = conn
-        .prepare_cached(
-            "SELECT first, count, body, checksum FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
-        )?
-        .query_row([int(position)], block_of)
-        .optional()?;
-    let Some((first, _, body)) = block.filter(|(first, count, _)| position < first + count) else {
-        return Ok(None);
-    };
-    let mut found = None;
-    each(first, &body, |at, kept| {
-        if at == position {
-            found = Some(kept);
-        }
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Every sender's name by its number, checked.
-fn names(conn: &Connection) -> Result<HashMap<u32, String>> {
-    let mut all = conn.prepare_cached("SELECT number, source, checksum FROM sources")?;
-    let rows = all.query_map([], |row| {
-        let (number, name, sum): (u32, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if sum == name_sum(number, &name) {
-            Ok((number, name))
-        } else {
-            Err(damaged(format!("source {number} does not match its checksum")))
-        }
-    })?;
-    rows.collect()
-}
-
-fn name_sum(number: u32, name: &str) -> Vec<u8> {
-    checksum::of(&[&number.to_be_bytes(), name.as_bytes()])
-}
-
-fn unnamed(number: u32) -> rusqlite::Error {
-    damaged(format!("source {number} has no name"))
-}
-
-fn named(names: &HashMap<u32, String>, position: u64, kept: Kept) -> Result<KeptReading> {
-    let source = names.get(&kept.source).cloned().ok_or_else(|| unnamed(kept.source))?;
-    let Kept { id, at, received, value, .. } = kept;
-    Ok(KeptReading { position, source, id, at, received, value })
 }
 
 fn start_of(hash: &[u8]) -> [u8; 4] {

@@ -7,7 +7,8 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, Result, Row};
 
-use super::{Readings, checksum, damaged};
+use super::Readings;
+use crate::store::checksum::{self, damaged};
 
 /// Readings that are moved at once.
 const AT_ONCE: usize = 512;

@@ -297,7 +297,10 @@ impl Run {
         if sum == checksum::quick(&bytes) && bytes.len().is_multiple_of(ENTRY_BYTES) {
             Ok(bytes)
         } else {
-            Err(super::damaged(format!("part {part} of run {} of seen ids does not match its checksum", self.number)))
+            Err(checksum::damaged(format!(
+                "part {part} of run {} of seen ids does not match its checksum",
+                self.number
+            )))
         }
     }
 

@@ -19,7 +19,9 @@ use rusqlite::{Connection, Result, params};
 
 use super::{
     block::{Block, HASH_BYTES, Kept},
-    block_of, each, names, newest_position, put, sealed_through,
+    newest_position,
+    rows::{block_of, each, names, put},
+    sealed_through,
 };
 use crate::store::{ledger::int, room::Gone};
 
