@@ -18,6 +18,7 @@ pub mod ground;
 pub mod input;
 mod leases;
 mod line;
+mod load;
 pub mod past;
 mod physical;
 mod readiness;
@@ -42,11 +43,11 @@ use gatehouse_common::{
     bundle::Bundle,
     case::CaseView,
     dispatch::DispatchView,
-    document::{Actor, ActorKind, Document},
+    document::{Actor, Document},
     fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
-    id::{DeviceId, DocumentId, DocumentKind, Hash32, OrderId, SiteId, VehicleId},
+    id::{DeviceId, DocumentId, Hash32, OrderId, SiteId, VehicleId},
     lease::HeldLease,
     order::Order,
     seal::{PrivateKey, PublicKey},
@@ -69,7 +70,6 @@ use signals::{
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
-use start::{Snapshot, StoredDocument};
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
 
@@ -170,155 +170,6 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that goes on from what the store holds.
-    ///
-    /// A document that cannot be read is left out and said in the log; the hub sends it again.
-    #[must_use]
-    pub fn load(profile: Profile, snapshot: Snapshot) -> Self {
-        let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
-        let actor =
-            Actor { kind, site: profile.site.clone(), device: profile.device.clone(), epoch: snapshot.actor_epoch };
-        let mut core = Self {
-            actor,
-            chain: Chain::resume(snapshot.chain),
-            hlc: Hlc::default(),
-            hlc_settled: Hlc::default(),
-            facts: Facts::default(),
-            orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
-            dispatches: BTreeMap::new(),
-            cases: BTreeMap::new(),
-            past: Past::default(),
-            lease: None,
-            leases_after: UtcMs(i64::MIN),
-            doors: Table::new("door"),
-            vehicles: Table::new("vehicle"),
-            counts: Table::new("counts"),
-            unknown_orders: Table::new("unknown_order"),
-            rules: Table::new("dispatch"),
-            slots: Table::new("case"),
-            watches: Table::new("watch"),
-            motions: Table::new("motion"),
-            trips: Table::new("trip"),
-            learnt: Table::new("learnt"),
-            tracks: Table::new("track"),
-            track_book: TrackBook::default(),
-            probes: Table::new("probe"),
-            line: LineSeen::default(),
-            stamps: Stamps::default(),
-            sources: BTreeMap::new(),
-            rewritten: BTreeSet::new(),
-            senders: Table::new("sender"),
-            drills: Table::new("drill"),
-            kept_facts: Table::new("kept_fact"),
-            kept_readings: Table::new("kept_reading"),
-            kept_lease: None,
-            status_told: None,
-            started: None,
-            cursor: snapshot.cursor,
-            texts: snapshot.texts,
-            out: Decision::default(),
-            touched: BTreeSet::new(),
-            to_watch: BTreeSet::new(),
-            next_look: None,
-            look_at_all: false,
-            watch_anew: false,
-            profile,
-        };
-        for fact in snapshot.facts {
-            core.facts.take(fact);
-        }
-        for (key, body) in &snapshot.rules {
-            core.take_rule(key, body);
-        }
-        for stored in snapshot.documents {
-            core.take_document(&stored);
-        }
-        for (dispatch, gates) in snapshot.gates {
-            if let Some(held) = core.dispatches.get_mut(&dispatch) {
-                held.gates = gates;
-            }
-        }
-        for lease in snapshot.leases {
-            match lease.sealed.peek() {
-                Ok(granted) => {
-                    core.lease = Some(HeldLease {
-                        lease: granted,
-                        received: lease.received,
-                        used: lease.used,
-                        left_before_boot: None,
-                    });
-                }
-                Err(e) => tracing::error!(lease.id = %lease.id, "lease {} cannot be read: {e}", lease.id),
-            }
-        }
-        core
-    }
-
-    fn take_rule(&mut self, key: &str, body: &str) {
-        let taken = self.doors.take(key, body)
-            || self.vehicles.take(key, body)
-            || self.counts.take(key, body)
-            || self.unknown_orders.take(key, body)
-            || self.rules.take(key, body)
-            || self.slots.take(key, body)
-            || self.watches.take(key, body)
-            || self.motions.take(key, body)
-            || self.trips.take(key, body)
-            || self.learnt.take(key, body)
-            || self.tracks.take(key, body)
-            || self.probes.take(key, body)
-            || self.senders.take(key, body)
-            || self.drills.take(key, body)
-            || self.kept_facts.take(key, body)
-            || self.kept_readings.take(key, body)
-            || self.past.take(key, body);
-        if taken {
-            return;
-        }
-        let read = match key {
-            elapsed::STAMP => serde_json::from_str(body).map(|stamps| self.stamps = stamps),
-            "line" => serde_json::from_str(body).map(|line| self.line = line),
-            "clock" => serde_json::from_str(body).map(|hlc| (self.hlc, self.hlc_settled) = (hlc, hlc)),
-            "leases_after" => serde_json::from_str(body).map(|at| self.leases_after = at),
-            "sources" => serde_json::from_str(body).map(|sources| self.sources = sources),
-            refused::REWRITTEN => serde_json::from_str(body).map(|changes| self.rewritten = changes),
-            "started" => serde_json::from_str(body).map(|at| self.started = at),
-            "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
-            drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
-            "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
-            _ => Ok(()),
-        };
-        if let Err(e) = read {
-            tracing::warn!(rule = key, "state of {key} cannot be read and begins anew: {e}");
-        }
-    }
-
-    fn take_document(&mut self, stored: &StoredDocument) {
-        let id = stored.document;
-        // A replay makes documents of chunks that may outlast them.
-        if self.past.holds(id) {
-            return;
-        }
-        let document = match stored.open() {
-            Ok(document) => document,
-            Err(e) => {
-                tracing::error!(document.id = %id, "document {id} cannot be read and is left out: {e}");
-                return;
-            }
-        };
-        match stored.kind {
-            DocumentKind::Dispatch => {
-                let view = gatehouse_common::dispatch::fold(&document);
-                self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
-            }
-            DocumentKind::Case => {
-                let view = gatehouse_common::case::fold(&document);
-                let behind = u32::try_from(stored.chunks.len()).unwrap_or(u32::MAX);
-                self.cases.insert(id, Case { document: AtRest::behind(&document, behind), view });
-            }
-        }
-    }
-
     /// What this agent is.
     #[must_use]
     pub fn profile(&self) -> &Profile {

@@ -139,7 +139,7 @@ pub fn give_back(conn: &Connection) -> Result<bool> {
     if spare < PAGES_A_STEP || pragma("auto_vacuum")? != INCREMENTAL {
         return Ok(false);
     }
-    super::run_to_its_end(conn, &format!("PRAGMA incremental_vacuum({PAGES_A_STEP})"))?;
+    super::start::run_to_its_end(conn, &format!("PRAGMA incremental_vacuum({PAGES_A_STEP})"))?;
     Ok(spare >= 2 * PAGES_A_STEP)
 }
 

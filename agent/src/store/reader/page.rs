@@ -1,71 +1,32 @@
-//! What pages, sync and status look up. Reads only.
+//! What people look at: the board, cases, how the agent is.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    document::Chunk,
     gate::GateResult,
-    id::{DocumentId, DocumentKind, Hash32, OrderId},
+    id::DocumentId,
     lease::{Lease, LeaseUse},
     order::Order,
-    seal::Sealed,
-    sync::{
-        Attested, Cursor, Rejection, page,
-        repair::{Heads, Local, digest},
-    },
     time::{Moment, UtcMs},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    AnchorRow, Beginning, BundleRow, DecisionRow, DrillRow, KeptInput, KeptReading, QuarantineRow, Room, ScrubPlace,
-    Scrubbed, StoreError, Waiting, chain, checkpoints, cursors, documents, drills, facts, inputs,
-    ledger::{self, explain, from_json, uint},
-    outbox, pages, quarantine, readings, room, rules, scrub,
+use super::{Reader, order_of, rule};
+use crate::{
+    core::{
+        drills::Drill,
+        senders::SenderState,
+        state::{AskedOverride, LineSeen, RecallAlarm},
+        trips::Trip,
+    },
+    store::{
+        DrillRow, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, drills, facts,
+        ledger::{from_json, uint},
+        outbox, quarantine, readings, room, scrub,
+    },
 };
-use crate::core::{
-    drills::Drill,
-    input::RefusedChange,
-    senders::SenderState,
-    state::{AskedOverride, LineSeen, RecallAlarm},
-    trips::Trip,
-};
-
-/// Looks things up in a store. Any number of readers may be open beside the one writer.
-#[derive(Debug)]
-pub struct Reader {
-    conn: Connection,
-    path: PathBuf,
-}
-
-impl Local for Reader {
-    type Error = StoreError;
-
-    fn heads(&self, after: Option<DocumentId>, limit: usize) -> Result<Vec<Heads>, StoreError> {
-        self.ask(|conn| documents::heads(conn, after, limit))
-    }
-
-    fn beyond(&self, document: DocumentId, heads: &[Hash32]) -> Result<Option<(DocumentKind, Vec<Chunk>)>, StoreError> {
-        let Some(stored) = self.ask(|conn| documents::one(conn, document))? else { return Ok(None) };
-        match stored.open().and_then(|document| document.chunks_beyond(heads)) {
-            Ok(chunks) => Ok(Some((stored.kind, chunks))),
-            Err(e) => {
-                // One document that cannot be read must not keep the others from being repaired.
-                tracing::error!(document.id = %document, "document {document} cannot be given to the hub: {e}");
-                Ok(None)
-            }
-        }
-    }
-
-    fn page_of(&self, document: &DocumentId, change: &Hash32) -> Result<Option<Attested>, StoreError> {
-        self.ask(|conn| pages::of_mark(conn, &page::mark(document, change)))
-    }
-}
 
 /// One dispatch as the board shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -195,37 +156,6 @@ pub struct Stored {
 }
 
 impl Reader {
-    /// Opens the store at `path` for reading.
-    /// # Errors
-    /// [`StoreError::Unusable`] while no agent has made the store yet.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags)
-            .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
-        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| explain(path, &e))?;
-        Ok(Self::over(conn, path))
-    }
-
-    pub(super) fn over(conn: Connection, path: &Path) -> Self {
-        Self { conn, path: path.to_owned() }
-    }
-
-    pub(super) fn conn(&self) -> &Connection {
-        &self.conn
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn conn_mut(&mut self) -> &mut Connection {
-        &mut self.conn
-    }
-
-    fn ask<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        work(&self.conn).map_err(|e| explain(&self.path, &e))
-    }
-
     /// Every dispatch, planned departures first to last.
     /// # Errors
     /// [`StoreError`].
@@ -398,116 +328,6 @@ impl Reader {
         self.ask(|conn| quarantine::newest(conn, limit))
     }
 
-    /// The oldest records that wait to be pushed, in order.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn outbox(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
-        self.ask(|conn| outbox::waiting(conn, limit))
-    }
-
-    /// The changes of documents among records that the hub did not let in.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn changes_among(&self, rejected: &[Rejection]) -> Result<Vec<RefusedChange>, StoreError> {
-        if rejected.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.ask(|conn| outbox::changes_among(conn, rejected))
-    }
-
-    /// One hash over the heads of all documents that somebody still works on, and how many they are.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn digest(&self) -> Result<(u64, Hash32), StoreError> {
-        let heads = self.ask(documents::open_heads)?;
-        Ok((heads.len() as u64, digest(&heads)))
-    }
-
-    /// What the hub signed of its newest page that is kept.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn newest_page(&self) -> Result<Option<Sealed>, StoreError> {
-        self.ask(pages::newest)
-    }
-
-    /// How many pages are kept as proof of what the hub sent.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn pages(&self) -> Result<u64, StoreError> {
-        self.ask(pages::count)
-    }
-
-    /// Leases that are not closed, as the hub signed them.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn sealed_leases(&self) -> Result<Vec<Sealed>, StoreError> {
-        self.ask(ledger::sealed_leases)
-    }
-
-    /// Which life of the outbox its numbers count in.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn outbox_epoch(&self) -> Result<u64, StoreError> {
-        Ok(self.identity()?.get("outbox_epoch").and_then(|e| e.parse().ok()).unwrap_or(1))
-    }
-
-    /// The last number of the outbox that is kept and that the hub said it had taken; 0 if none is.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn outbox_taken(&self) -> Result<u64, StoreError> {
-        self.ask(outbox::taken_last)
-    }
-
-    /// The last number that a record of the outbox was given; 0 before the first.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn outbox_last(&self) -> Result<u64, StoreError> {
-        self.ask(outbox::last)
-    }
-
-    /// How far the hub's feed is taken.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn cursor(&self) -> Result<Cursor, StoreError> {
-        self.ask(cursors::cursor)
-    }
-
-    /// The rules in force and those before, the newest first.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn bundles(&self) -> Result<Vec<BundleRow>, StoreError> {
-        Ok(self.ask(rules::rows)?.into_iter().map(|(row, _)| row).collect())
-    }
-
-    /// The newest decisions of the running epoch, newest first.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn decisions(&self, limit: u32) -> Result<Vec<DecisionRow>, StoreError> {
-        let epoch = self.identity()?.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
-        self.ask(|conn| chain::newest(conn, epoch, limit))
-    }
-
-    /// Hands every decision of every epoch to `each`, in order, with whether its row matches its checksum.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn each_decision(&self, each: impl FnMut(DecisionRow, bool)) -> Result<(), StoreError> {
-        self.ask(|conn| chain::each(conn, each))
-    }
-
-    /// The hub's receipts of the chain, in the order in which they came.
-    /// # Errors
-    /// [`StoreError`]; also of a store that no program of this version has opened yet.
-    pub fn anchors(&self) -> Result<Vec<AnchorRow>, StoreError> {
-        self.ask(chain::anchors)
-    }
-
-    /// The hash of the decision at a place of the chain.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn decision_hash_at(&self, epoch: u32, position: u64) -> Result<Option<Hash32>, StoreError> {
-        self.ask(|conn| chain::hash_at(conn, epoch, position))
-    }
-
     /// The newest readings, newest first.
     /// # Errors
     /// [`StoreError`].
@@ -524,96 +344,6 @@ impl Reader {
             })
             .collect())
     }
-
-    /// Hands every reading that is kept and lies behind `position` to `take`, in order of arrival.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn readings_since(&self, position: u64, take: impl FnMut(KeptReading)) -> Result<(), StoreError> {
-        self.ask(|conn| readings::since(conn, position, take))
-    }
-
-    /// What a replay that wants to begin at `at` begins with; none: with an empty store.
-    /// # Errors
-    /// [`StoreError`]; also of a store that no program of this version has opened yet.
-    pub fn beginning(&self, at: Option<UtcMs>) -> Result<Option<Beginning>, StoreError> {
-        self.ask(|conn| checkpoints::newest_before(conn, at))
-    }
-
-    /// The numbers of the newest input and of the newest reading.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn inputs_end(&self) -> Result<(u64, u64), StoreError> {
-        self.ask(|conn| Ok((inputs::newest(conn)?, readings::newest_position(conn)?)))
-    }
-
-    /// Up to `limit` inputs behind number `n`, in order.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn inputs_behind(&self, n: u64, limit: u32) -> Result<Vec<KeptInput>, StoreError> {
-        self.ask(|conn| inputs::since(conn, n, limit))
-    }
-
-    /// The next readings behind `position`, in order of arrival; none at the end.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn readings_behind(&self, position: u64) -> Result<Vec<KeptReading>, StoreError> {
-        self.ask(|conn| readings::page_behind(conn, position))
-    }
-
-    /// Every document that has a chunk, and its kind.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn documents_with_chunks(&self) -> Result<Vec<(DocumentId, DocumentKind)>, StoreError> {
-        self.ask(documents::with_chunks)
-    }
-
-    /// The chunks of a document in the order in which they were written, each with its position.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn chunks_of(&self, document: DocumentId) -> Result<Vec<(u64, Chunk)>, StoreError> {
-        self.ask(|conn| documents::chunks_of(conn, document))
-    }
-
-    /// The newest version of an order.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
-        self.ask(|conn| order_of(conn, order.as_str()))
-    }
-
-    /// Named values: whose store it is.
-    /// # Errors
-    /// [`StoreError`].
-    pub fn identity(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        self.ask(|conn| {
-            conn.prepare_cached("SELECT name, value FROM identity")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-    }
-
-    pub(super) fn all_gates(&self) -> Result<Vec<(DocumentId, Vec<GateResult>)>, StoreError> {
-        let rows: Vec<(String, String)> = self.ask(|conn| {
-            conn.prepare_cached("SELECT document, body FROM gates")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        // Derived and weighed again at once, so one that cannot be read is left out.
-        Ok(rows
-            .into_iter()
-            .filter_map(|(id, body)| Some((id.parse().ok()?, serde_json::from_str(&body).ok()?)))
-            .collect())
-    }
-
-    fn rule<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        self.ask(|conn| rule(conn, key))
-    }
-}
-
-fn rule<T: serde::de::DeserializeOwned>(conn: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
-    let body: Option<String> =
-        conn.prepare_cached("SELECT body FROM rules WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
-    body.map(|b| from_json(&b)).transpose()
 }
 
 fn cases(conn: &Connection) -> rusqlite::Result<Vec<CaseRow>> {
@@ -650,14 +380,6 @@ fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardR
         trip: rule::<Trip>(conn, &format!("trip/{id}"))?,
         asked,
     })
-}
-
-fn order_of(conn: &Connection, order: &str) -> rusqlite::Result<Option<Order>> {
-    let body: Option<String> = conn
-        .prepare_cached("SELECT body FROM orders WHERE order_id = ?1")?
-        .query_row([order], |row| row.get(0))
-        .optional()?;
-    body.map(|b| from_json(&b)).transpose()
 }
 
 fn parse_id(text: &str) -> rusqlite::Result<DocumentId> {
