@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
     config::{Config, DevicesConfig, ErpConfig, ErpKind, PolicyConfig, TlsConfig, key},
     console,
-    core::leases::LeasePolicy,
+    core::{leases::LeasePolicy, reconcile::ReconPolicy},
     erp::{
         Connector,
         odata::{OData, ODataOptions},
@@ -153,10 +153,11 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
     });
     let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
+    let choices = recon_policy(&policy);
     tasks.spawn("reconciler", OnError::Restart, move |stop| {
         let (store, time, rules) = (at.clone(), time.clone(), rules.clone());
         while_held(at.clone(), "reconciler", stop, move |stop| {
-            reconciler::run(store.clone(), time.clone(), rules.clone(), stop)
+            reconciler::run(store.clone(), time.clone(), rules.clone(), choices, stop)
         })
     });
     match &erp {
@@ -215,7 +216,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Some(doors) => Served::Tls(tls_listener(listener, doors)?),
     };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api = Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks);
+        let api =
+            Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks).with_policy(choices);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
         let stopped = async move { stop.stopped().await };
         match served {
@@ -411,6 +413,13 @@ fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
             sites: erp.sites.clone(),
             terms: terms.clone(),
         })?)),
+    }
+}
+
+fn recon_policy(policy: &PolicyConfig) -> ReconPolicy {
+    ReconPolicy {
+        two_people_above_minor: policy.two_people_above_minor,
+        price_tolerance_percent: policy.price_tolerance_percent,
     }
 }
 

@@ -14,6 +14,7 @@ import argparse
 import base64
 import hashlib
 import json
+import math
 import sqlite3
 import sys
 from collections import Counter, defaultdict
@@ -367,6 +368,31 @@ def check_recon(run):
     return counts
 
 
+def settling(run):
+    """How long items of releases took from decision to settlement, in pretend minutes, and what is still at stake."""
+    bodies = {body["id"]: body for _, body in run.decisions if body["kind"] in RELEASES}
+    items = [item for item in run.hub["recon"] if item["decision"] in bodies]
+    took = sorted(
+        max(0, item["closed_ms"] - bodies[item["decision"]]["at"]["wall"]) / 60_000 for item in items if item["outcome"]
+    )
+    for item in items:
+        # What is opened again counts from then on.
+        if item["since_ms"] is None or item["since_ms"] < bodies[item["decision"]]["at"]["wall"]:
+            run.wrong("recon", f"{item['decision']} is measured from another time than its decision's")
+
+    def nearest(share):
+        return round(took[math.ceil(len(took) * share) - 1], 1) if took else None
+
+    open_value = sum(item["value_minor"] for item in items if item["outcome"] is None)
+    families = dict(sorted(Counter(item["family"] for item in items).items()))
+    return {
+        "families": families,
+        "p50_minutes": nearest(0.5),
+        "p90_minutes": nearest(0.9),
+        "open_value_minor": open_value,
+    }
+
+
 def why_missed(run, order, aim):
     """Why an aimed case did not happen as written down beforehand; None if it did."""
     name, row = order["order"], aim["row"]
@@ -429,6 +455,7 @@ def judge(folder):
         "held": len(held),
         "cases": {"by_type": dict(sorted(Counter(view["case_type"] for view in cases if view).items()))},
         "recon": check_recon(run),
+        "settling": settling(run),
         "readings": check_readings(run),
         "decisions": check_decisions(run),
         "leases": check_leases(run),

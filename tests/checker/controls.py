@@ -270,6 +270,20 @@ def posting_moved_to_another_depot(copy):
     ]
 
 
+def credit_note_that_nobody_chose(copy):
+    effects, issue = one_issue(copy)
+    key = issue["reference"] + "/note"
+    note = issue | {"seq": len(effects) + 1, "kind": "credit_note", "reference": key, "amount_minor": 1}
+    copy.write_effects([*effects, note])
+    return [amounts(note, note["quantity"], 0), told(note, 0, 1)]
+
+
+def item_measured_from_another_time(copy):
+    item = copy.ask("hub", "SELECT decision FROM recon_items WHERE family = 'cancel'")[0]["decision"]
+    copy.change("hub", "UPDATE recon_items SET since_ms = 0 WHERE decision = ?", item)
+    return [f"recon: {item} is measured from another time than its decision's"]
+
+
 def posting_under_a_second_key(copy):
     # Hub and ERP agree on it; only what physically left tells.
     effects, issue = one_issue(copy)
@@ -357,6 +371,8 @@ CONTROLS = [
     posting_doubled,
     posting_altered,
     posting_moved_to_another_depot,
+    credit_note_that_nobody_chose,
+    item_measured_from_another_time,
     posting_under_a_second_key,
     release_withdrawn_though_its_order_stands,
     depot_a_change_behind,

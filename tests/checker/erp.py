@@ -27,7 +27,7 @@ class Books:
         self.posted, self.changes, self.whole, self.first = Counter(), Counter(), Counter(), {}
         for effect in run.effects:
             kind, order, line = effect["kind"], effect["order"], effect["line"]
-            if kind in ("goods_issue", "return", "invoice"):
+            if kind in ("goods_issue", "return", "invoice", "credit_note"):
                 self.posted[kind, order, line] += effect["quantity"] or 0
             elif kind == "order_change":
                 self.changes[order, line, effect["quantity"], effect.get("status")] += 1
@@ -56,6 +56,8 @@ class Books:
             self.compare(f"{order} line {line} return", posted["return", order, line], back)
             wanted = invoice_wanted(run, order, line, left, back) if order in run.orders else 0
             self.compare(f"{order} line {line} invoice", posted["invoice", order, line], wanted)
+            # All goods of the day arrive whole, so that nothing is to be credited.
+            self.compare(f"{order} line {line} credit_note", posted["credit_note", order, line], 0)
             issue, bill = (self.first.get((kind, order, line)) for kind in ("goods_issue", "invoice"))
             if bill is not None and (issue is None or issue > bill):
                 run.wrong("erp", f"{order} line {line} was invoiced before its goods issue")

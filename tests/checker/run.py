@@ -80,7 +80,11 @@ class Run:
             ),
             "documents": rows(path, "SELECT document, kind, heads, view FROM documents"),
             "changes": rows(path, "SELECT document, hash, body AS bytes FROM ledger WHERE kind = 'chunk'"),
-            "recon": rows(path, "SELECT decision, dispatch, order_id, row, family, outcome FROM recon_items"),
+            "recon": rows(
+                path,
+                "SELECT decision, dispatch, order_id, row, family, outcome, since_ms, closed_ms, value_minor"
+                " FROM recon_items",
+            ),
             "postings": rows(path, "SELECT key, order_id, line, kind, quantity, state FROM postings"),
             "leases": rows(path, "SELECT id, site, body, signature, state FROM leases"),
             "devices": rows(path, "SELECT device, kind, public_key FROM devices"),

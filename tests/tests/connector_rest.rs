@@ -5,9 +5,9 @@
 use gatehouse_common::id::OrderId;
 use gatehouse_hub::{
     core::reconcile::PostingKind,
-    erp::{Connector, ErpError},
+    erp::{Connector, ErpError, Probe},
 };
-use gatehouse_tests::contract::{Decision, Shop, standin::StandIn};
+use gatehouse_tests::contract::{Books, Decision, Shop, standin::StandIn};
 
 mod keys {
     gatehouse_tests::connector_keeps_its_contract!(super::StandIn::with_keys().await);
@@ -56,4 +56,20 @@ async fn weight_cut_off_and_dangerous_goods_come_from_the_fields_that_the_map_na
     assert_eq!(order.cut_off, Some(order.window_end));
     assert!(order.dangerous_goods);
     assert_eq!(order.lines[1].line, 2);
+}
+
+#[tokio::test]
+async fn a_credit_note_is_proposed_once_under_either_names_and_books_nothing() {
+    for shop in [StandIn::with_keys().await, StandIn::with_tags().await, StandIn::under_other_names().await] {
+        let erp: std::sync::Arc<dyn Connector> = shop.connector(shop.address());
+        assert!(erp.takes(PostingKind::CreditNote));
+        let order = shop.orders(&[4, 2]).await;
+        let note = Decision::about(&order).credits(1, 3, 1_500);
+        assert_eq!(erp.probe(&note).await, Ok(Probe::NotApplied));
+        erp.apply(&note).await.unwrap();
+        assert!(matches!(erp.probe(&note).await, Ok(Probe::Applied(_))));
+        assert_eq!(shop.credits(&order).await, [(1, 3, 1_500)]);
+        let nothing = Books { issued: vec![0, 0], billed: vec![0, 0], returned: vec![0, 0] };
+        assert_eq!(shop.books(&order).await, nothing);
+    }
 }

@@ -5,7 +5,7 @@
 use gatehouse_common::{dispatch::DispatchState, id::OrderId, time::UtcMs};
 use gatehouse_tests::{
     blocks,
-    standin::books::{Buyer, Change, Credit, Customer, EffectKind, Line, Order, Status, Tier},
+    standin::books::{Buyer, Change, Credit, Customer, EffectKind, Line, Order, Place, Status, Tier},
     world::{
         DAWN, Word, World,
         bugs::Bug,
@@ -40,7 +40,15 @@ impl Scene {
 
     fn the_erp_releases(&mut self, order: &str, quantity: u32) {
         let id: OrderId = order.parse().unwrap();
-        let order = Order {
+        let order = Self::order(order, quantity);
+        self.world.erp_after(MINUTE, Change::PutOrder { order });
+        for word in [Word::Inventory(1, quantity), Word::Capacity(true), Word::Carrier(true)] {
+            self.world.told_after(4 * MINUTE, &id, &word);
+        }
+    }
+
+    fn order(order: &str, quantity: u32) -> Order {
+        Order {
             id: order.into(),
             revision: 0,
             site: "D1".into(),
@@ -55,11 +63,39 @@ impl Scene {
             window_end: time(DAWN.plus(6 * HOUR)),
             destination: None,
             status: Status::Released,
-        };
-        self.world.erp_after(MINUTE, Change::PutOrder { order });
-        for word in [Word::Inventory(1, quantity), Word::Capacity(true), Word::Carrier(true)] {
-            self.world.told_after(4 * MINUTE, &id, &word);
         }
+    }
+
+    /// SO-1 is released and leaves while the line is cut, and the ERP changes it meanwhile; then the line is back.
+    fn changed_behind_the_depots_back(change: impl FnOnce(&mut Order)) -> Self {
+        let mut scene = Self::opens();
+        scene.the_erp_releases("SO-1", 10);
+        scene.until(15);
+        scene.line(true);
+        let mut order = Self::order("SO-1", 10);
+        change(&mut order);
+        scene.world.erp_after(30 * MINUTE, Change::PutOrder { order });
+        scene.until(100);
+        assert_eq!(scene.state(), [DispatchState::Departed], "the depot could not know");
+        scene.line(false);
+        // Long enough for the news to come home, short enough that nobody has chosen yet.
+        scene.until(115);
+        scene
+    }
+
+    /// Family, row and outcome of the item of SO-1.
+    fn item(&self) -> Vec<String> {
+        let sql = "SELECT family || ' ' || coalesce(row, '-') || ' ' || coalesce(outcome, 'open') FROM recon_items \
+             WHERE order_id = 'SO-1'";
+        self.ask(true, sql)
+    }
+
+    /// What everyone says in the cases and dispatches at the depot.
+    fn said_at_the_depot(&self, kind: &str, path: &str) -> Vec<String> {
+        let sql = format!(
+            "SELECT CAST(coalesce(json_extract(view, '{path}'), '') AS TEXT) FROM documents WHERE kind = '{kind}'"
+        );
+        self.ask(false, &sql)
     }
 
     fn until(&mut self, minutes: i64) {
@@ -174,5 +210,67 @@ fn walk_b_an_order_cancelled_meanwhile_becomes_an_item_a_case_and_a_persons_choi
     let cases = scene.ask(true, CASES);
     assert!(cases.iter().any(|c| c.to_lowercase().contains("recon_discrepancy")), "{cases:?}");
     assert_eq!(scene.ask(false, CASES), cases, "the depot sees the case too");
+    scene.ends();
+}
+
+#[test]
+fn an_address_that_changed_behind_the_depots_back_is_billed_told_to_the_depot_and_diverted_by_a_person() {
+    let away = |order: &mut Order| order.destination = Some(Place { lat: 30.4, lon: -97.7 });
+    let scene = Scene::changed_behind_the_depots_back(away);
+    assert_eq!(
+        scene.posted(),
+        ["release", "goods_issue 10", "invoice 10"],
+        "an address keeps nothing from being billed"
+    );
+    assert_eq!(scene.item(), ["address 11 open"]);
+    assert_eq!(scene.said_at_the_depot("dispatch", "$.divert"), ["1"], "the depot knows that it went elsewhere");
+    let cases = scene.ask(true, CASES);
+    assert!(cases.iter().any(|c| c.starts_with("RECON_DISCREPANCY SO-1")), "{cases:?}");
+    assert_eq!(scene.ask(false, CASES), cases, "the depot sees the case too");
+    // People choose then, and what they chose comes home as an entry of the case and of the dispatch.
+    scene.ends();
+}
+
+#[test]
+fn a_later_window_keeps_both_promises_and_asks_nobody() {
+    let later = |order: &mut Order| order.window_end = time(DAWN.plus(9 * HOUR));
+    let scene = Scene::changed_behind_the_depots_back(later);
+    assert_eq!(scene.item(), ["date 11 accepted_variance"]);
+    let promises = scene.said_at_the_depot("dispatch", "$.promises");
+    let both = [DAWN.plus(6 * HOUR), DAWN.plus(9 * HOUR)].map(|at| at.0.to_string()).join(",");
+    assert_eq!(promises, [format!("[{both}]")]);
+    scene.ends();
+}
+
+#[test]
+fn a_price_that_rose_much_waits_for_a_person_and_ends_with_its_choice() {
+    let dearer = |order: &mut Order| order.lines[0].unit_price_minor = 1_200;
+    let mut scene = Scene::changed_behind_the_depots_back(dearer);
+    assert_eq!(scene.item(), ["price 11 open"]);
+    assert_eq!(scene.posted(), ["release", "goods_issue 10", "invoice 10"]);
+    scene.world.heal();
+    assert_eq!(scene.world.run_to_quiet(), Ok(()));
+    let ended = scene.item();
+    let credited: Vec<_> =
+        scene.world.erp.effects().into_iter().filter(|effect| effect.kind == EffectKind::CreditNote).collect();
+    match ended[0].as_str() {
+        "price 11 accepted_variance" => assert_eq!(credited, []),
+        "price 11 compensated" => {
+            assert_eq!(credited.iter().map(|e| e.amount_minor).collect::<Vec<_>>(), [Some(2_000)]);
+        }
+        other => panic!("{other}"),
+    }
+    let said = scene.ask(false, "SELECT document FROM documents WHERE kind = 'case' AND view LIKE '%reconciliation:%'");
+    assert_eq!(said.len(), 1, "the choice stands in the depot's copy of the case");
+    assert_eq!(checks::all(&scene.world), []);
+}
+
+#[test]
+fn another_carrier_that_was_tendered_meanwhile_is_a_case_and_what_left_stands() {
+    let other = |order: &mut Order| order.carrier = "OTHER".into();
+    let scene = Scene::changed_behind_the_depots_back(other);
+    assert_eq!(scene.item(), ["carrier 14 open"]);
+    let owners = scene.ask(true, "SELECT json_extract(view, '$.owner') FROM documents WHERE kind = 'case'");
+    assert!(owners.contains(&"carrier_management".to_owned()), "{owners:?}");
     scene.ends();
 }

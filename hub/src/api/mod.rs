@@ -11,6 +11,7 @@ mod events;
 mod exports;
 mod fleet;
 mod live;
+mod metrics;
 pub mod openapi;
 mod positions;
 pub mod problem;
@@ -49,6 +50,7 @@ use crate::{
     auth::Gatekeeper,
     clock::Clock,
     config::{PartnerConfig, WebhookConfig},
+    core::reconcile::ReconPolicy,
     exports::held::Exports,
     store::{AuditEntry, Store},
     tasks::Stop,
@@ -63,6 +65,7 @@ pub struct Api {
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    pub(crate) policy: ReconPolicy,
     pub(crate) exports: Arc<Exports>,
     /// Held by whoever writes an export.
     exporting: Arc<Mutex<()>>,
@@ -101,6 +104,7 @@ impl Api {
             about: Arc::new(about),
             partners: Arc::default(),
             hooks: Arc::default(),
+            policy: ReconPolicy::default(),
             exports: Arc::default(),
             exporting: Arc::default(),
             quotas: Arc::default(),
@@ -119,6 +123,14 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The same under this policy for choices.
+    #[must_use]
+    pub fn with_policy(self, policy: ReconPolicy) -> Self {
+        Self { policy, ..self }
+    }
+}
+
 /// Every route of the API.
 pub fn router(api: Api) -> Router {
     routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route)).with_state(api)
@@ -134,8 +146,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/cases/{id}", get(cases::one)),
         ("/v1/cases/{id}/move", post(cases::move_to)),
         ("/v1/recon", get(recon::list)),
+        ("/v1/recon/figures", get(recon::figures)),
         ("/v1/recon/{decision}", get(recon::one)),
         ("/v1/recon/{decision}/choice", post(recon::choose)),
+        ("/v1/recon/{decision}/confirm", post(recon::confirm)),
+        ("/v1/recon/{decision}/refuse", post(recon::refuse)),
         ("/v1/dead-letters", get(queue::dead_letters)),
         ("/v1/dead-letters/{id}/replay", post(queue::replay)),
         ("/v1/dead-letters/{id}/booked", post(queue::booked)),
@@ -161,6 +176,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/webhooks/{name}/replay", post(webhooks::replay)),
         ("/v1/exports/{form}", get(exports::take)),
         ("/openapi.json", get(openapi::serve)),
+        ("/metrics", get(metrics::metrics)),
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),
     ]

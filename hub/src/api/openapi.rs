@@ -13,7 +13,9 @@ use utoipa::{
     },
 };
 
-use super::{cases, dispatches, edi, events, exports, fleet, live, positions, problem, queue, recon, status, webhooks};
+use super::{
+    cases, dispatches, edi, events, exports, fleet, live, metrics, positions, problem, queue, recon, status, webhooks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +29,7 @@ use super::{cases, dispatches, edi, events, exports, fleet, live, positions, pro
     ),
     paths(
         dispatches::list, dispatches::one, dispatches::lift, cases::list, cases::one, cases::move_to, recon::list,
-        recon::one, recon::choose, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
+        recon::one, recon::choose, recon::confirm, recon::refuse, recon::figures, metrics::metrics, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
         fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
         events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,
         webhooks::replay, exports::take, serve,

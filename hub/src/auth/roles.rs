@@ -86,6 +86,13 @@ impl Role {
             Act::Choose(Family::Cancel) => {
                 matches!(self, Self::Finance | Self::Supervisor | Self::CustomerService)
             }
+            Act::Choose(Family::Address | Family::Date) => {
+                matches!(self, Self::Dispatch | Self::CustomerService | Self::Supervisor)
+            }
+            Act::Choose(Family::Pod) => matches!(self, Self::Finance | Self::Supervisor | Self::CustomerService),
+            Act::Choose(Family::Stock) => matches!(self, Self::Warehouse | Self::Supervisor),
+            Act::Choose(Family::Carrier) => matches!(self, Self::CarrierManagement | Self::Supervisor),
+            Act::Choose(Family::Duplicate) => matches!(self, Self::Dispatch | Self::Finance | Self::Supervisor),
             Act::Choose(_) => matches!(self, Self::Finance | Self::Supervisor),
             Act::Lift(HoldReason::Credit) => self == Self::Finance,
             Act::Lift(_) => self == Self::Supervisor,
@@ -112,6 +119,14 @@ mod tests {
             (Act::Choose(Family::Cancel), "finance, customer_service, supervisor"),
             (Act::Choose(Family::Quantity), "finance, supervisor"),
             (Act::Choose(Family::Credit), "finance, supervisor"),
+            (Act::Choose(Family::Price), "finance, supervisor"),
+            (Act::Choose(Family::Quality), "finance, supervisor"),
+            (Act::Choose(Family::Pod), "finance, customer_service, supervisor"),
+            (Act::Choose(Family::Address), "dispatch, customer_service, supervisor"),
+            (Act::Choose(Family::Date), "dispatch, customer_service, supervisor"),
+            (Act::Choose(Family::Duplicate), "dispatch, finance, supervisor"),
+            (Act::Choose(Family::Carrier), "carrier_management, supervisor"),
+            (Act::Choose(Family::Stock), "warehouse, supervisor"),
             (Act::Lift(HoldReason::Credit), "finance"),
             (Act::Lift(HoldReason::Quality), "supervisor"),
             (Act::MoveCase(Team::Warehouse), "warehouse, supervisor"),

@@ -1,4 +1,4 @@
-//! What depots are lent while they are connected, for the time when they are not.
+//! What depots are lent while they are connected, for the time when they are not; and what people settle afterwards.
 
 use super::read::{Problem, Section};
 
@@ -18,6 +18,13 @@ pub struct PolicyConfig {
     pub stock_slice_percent: u8,
     /// `reserve_percent`: how much of each of the ERP's figures is never lent, 0 to 100. Default 10.
     pub reserve_percent: u8,
+    /// `two_people_above_minor`: a choice about a difference of more than this, in minor units of the order's currency,
+    /// needs a second person; one whose case is of severity S1 always does. Default 1,000,000.
+    /// Lower makes more choices wait for a second person; `0` all of them.
+    pub two_people_above_minor: i64,
+    /// `price_tolerance_percent`: a price that rose by no more than this while goods were on their way stands without a
+    /// person, 0 to 100. Default 2.
+    pub price_tolerance_percent: u8,
 }
 
 impl Default for PolicyConfig {
@@ -29,6 +36,8 @@ impl Default for PolicyConfig {
             credit_slice_percent: 50,
             stock_slice_percent: 80,
             reserve_percent: 10,
+            two_people_above_minor: 1_000_000,
+            price_tolerance_percent: 2,
         }
     }
 }
@@ -50,6 +59,12 @@ impl PolicyConfig {
                 .optional("stock_slice_percent", PERCENT, problems)
                 .unwrap_or(d.stock_slice_percent),
             reserve_percent: section.optional("reserve_percent", PERCENT, problems).unwrap_or(d.reserve_percent),
+            two_people_above_minor: section
+                .optional("two_people_above_minor", "give an amount in minor units", problems)
+                .unwrap_or(d.two_people_above_minor),
+            price_tolerance_percent: section
+                .optional("price_tolerance_percent", PERCENT, problems)
+                .unwrap_or(d.price_tolerance_percent),
         };
         let mut check = |key: &str, is_good: bool, value: i64, remedy: &str| {
             if !is_good {
@@ -64,10 +79,17 @@ impl PolicyConfig {
             policy.value_ceiling_minor,
             "give 0 (nothing may be released under a lease) or more",
         );
+        check(
+            "two_people_above_minor",
+            policy.two_people_above_minor >= 0,
+            policy.two_people_above_minor,
+            "give 0 (every choice needs two people) or more",
+        );
         for (key, value) in [
             ("credit_slice_percent", policy.credit_slice_percent),
             ("stock_slice_percent", policy.stock_slice_percent),
             ("reserve_percent", policy.reserve_percent),
+            ("price_tolerance_percent", policy.price_tolerance_percent),
         ] {
             check(key, value <= 100, value.into(), PERCENT);
         }

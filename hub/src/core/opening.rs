@@ -1,7 +1,7 @@
 //! What is written when the hub opens a case: what it is about, how grave it is, whose it is and until when.
 
 use gatehouse_common::{
-    case::{Axes, CaseType, Says, Severity},
+    case::{Axes, CaseType, Says, Severity, Team},
     id::{DocumentId, Hash32, OrderId, SiteId},
     order::Order,
     time::UtcMs,
@@ -26,6 +26,8 @@ pub struct Opening {
     pub order: Option<OrderId>,
     /// The dispatch that may not leave while it is open.
     pub blocks: Option<DocumentId>,
+    /// Whose it is, where that is not the owner of its type.
+    pub owner: Option<Team>,
 }
 
 impl Opening {
@@ -52,7 +54,7 @@ impl Opening {
             Says::Classified {
                 severity,
                 axes,
-                owner: self.case_type.owner(),
+                owner: self.owner.unwrap_or_else(|| self.case_type.owner()),
                 actions: self.case_type.actions().iter().map(|action| (*action).to_owned()).collect(),
                 acknowledge_by: minutes(severity.acknowledge_minutes()),
                 resolve_by: minutes(severity.resolve_minutes()),

@@ -50,6 +50,7 @@ pub const OWNED: &[Owned] = &[
     owned("delivery.released", Source::Hub, "after a depot's decision, and taken back after its recall"),
     owned("delivery.issued", Source::Hub, "what a depot saw leave"),
     owned("delivery.billed", Source::Hub, "what left and is agreed, read back before it counts"),
+    owned("delivery.credited", Source::Erp, "proposed, after a person's choice"),
     owned("delivery.returned", Source::Hub, "what comes back, after a person's choice"),
 ];
 

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::core::reconcile::Posting;
+use crate::core::reconcile::{Posting, PostingKind};
 use gatehouse_common::{
     id::{CustomerId, OrderId, ProductId, SiteId},
     order::Order,
@@ -172,6 +172,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// [`ErpError`].
     async fn stock(&self, site: &SiteId) -> Result<BTreeMap<ProductId, i64>, ErpError>;
+
+    /// Whether it can write postings of this kind. One that it cannot is parked for a person and never sent.
+    fn takes(&self, kind: PostingKind) -> bool {
+        kind != PostingKind::CreditNote
+    }
 
     /// Writes one posting under its key.
     /// # Errors

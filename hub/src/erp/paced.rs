@@ -16,7 +16,7 @@ use gatehouse_common::{
 };
 
 use super::{Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe};
-use crate::core::reconcile::Posting;
+use crate::core::reconcile::{Posting, PostingKind};
 
 /// Longest that an ERP is left alone because it asked for it.
 const LEFT_ALONE_MAX: Duration = Duration::from_secs(600);
@@ -78,6 +78,10 @@ impl Connector for Paced {
 
     fn caps(&self) -> Caps {
         self.inner.caps()
+    }
+
+    fn takes(&self, kind: PostingKind) -> bool {
+        self.inner.takes(kind)
     }
 
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {

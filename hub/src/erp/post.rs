@@ -245,6 +245,11 @@ async fn try_one(
     options: &PostOptions,
     now: UtcMs,
 ) -> (Tried, bool) {
+    let kind = queued.posting.kind;
+    if !connector.takes(kind) {
+        let why = format!("{} cannot write {} for us: book it by hand", connector.name(), kind.as_str());
+        return (Tried::Parked(why), true);
+    }
     match queued.state {
         PostingState::InDoubt => ask(connector, queued, options, now).await,
         _ => send(connector, queued, options).await,

@@ -5,8 +5,8 @@ use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord},
     dispatch::DispatchView,
     document::ActorKind,
-    fact::{FactKey, FactValue},
-    id::{DocumentId, Hash32, OrderId},
+    fact::{Fact, FactKey, FactValue},
+    id::{CarrierId, DocumentId, Hash32, OrderId},
     lease::{self, Lease, LeaseUse},
     order::{LineQuantity, Order},
     time::UtcMs,
@@ -14,7 +14,8 @@ use gatehouse_common::{
 
 use crate::{
     core::reconcile::{
-        NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, Situation, Step, beside, obey, settle, yields,
+        NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, ReconPolicy, Situation, Step, beside, obey,
+        settle, told_of_change, yields,
     },
     erp::poll,
     store::{CaseFilter, Reader, ReconFilter, StoreError},
@@ -25,7 +26,11 @@ pub(super) struct Look {
     pub(super) order: Order,
     on_hold: Option<bool>,
     dispatches: Vec<(DocumentId, DispatchView)>,
+    /// The order in the version that a dispatch knows, where that is an older one.
+    known: Vec<(DocumentId, Order)>,
     items: Vec<ItemLook>,
+    policy: ReconPolicy,
+    was_too_warm: bool,
     erp_read_at: Option<UtcMs>,
     /// Cases still to be opened beside the items.
     new_cases: Vec<(DocumentId, NewCase)>,
@@ -41,12 +46,21 @@ struct ItemLook {
     policy_lagged: bool,
     recalled: bool,
     credit_case: u32,
+    seen: Option<Order>,
+    /// See [`Situation::confirmed`] and [`Situation::tendered`].
+    confirmed: Vec<(u16, u32)>,
+    tendered: Option<CarrierId>,
     postings: Vec<QueuedPosting>,
 }
 
 impl Look {
     /// `bundle` is the hash of the rules that the hub has activated.
-    pub(super) fn at(reader: &Reader<'_>, id: &OrderId, bundle: Hash32) -> Result<Option<Self>, StoreError> {
+    pub(super) fn at(
+        reader: &Reader<'_>,
+        id: &OrderId,
+        bundle: Hash32,
+        policy: ReconPolicy,
+    ) -> Result<Option<Self>, StoreError> {
         let Some(order) = reader.order(id)? else { return Ok(None) };
         let credit = reader.fact(&FactKey::Credit { customer: order.customer.id.clone() })?;
         let on_hold = credit.and_then(|fact| match fact.report.value {
@@ -56,6 +70,7 @@ impl Look {
         let dispatches = reader.dispatches_of_order(id)?;
         let decisions: Vec<DecisionRecord> = reader.decisions_of_order(id)?.into_iter().map(|d| d.record).collect();
         let postings = reader.postings_of_order(id)?;
+        let facts = reader.facts_of_order(id)?;
         let mut items = Vec::new();
         for item in reader.recon_items(&ReconFilter { order: Some(id.clone()), ..ReconFilter::default() })? {
             let Some(record) = decisions.iter().find(|d| d.id == item.decision).cloned() else { continue };
@@ -63,7 +78,16 @@ impl Look {
                 continue;
             }
             let lease = lease_of(reader, &record)?;
+            let left = dispatches.iter().find(|(id, _)| item.dispatch == Some(*id)).map(|(_, view)| view);
+            let (confirmed, tendered) = told_meanwhile(&facts, &record, left);
+            let seen = match &record.order {
+                Some((order, version)) => reader.order_version(order, *version)?,
+                None => None,
+            };
             items.push(ItemLook {
+                seen,
+                confirmed,
+                tendered,
                 within_lease: is_within_lease(reader, &record)?,
                 lease_expired: lease.as_ref().is_some_and(|lease| record.at.wall >= lease.expires_at),
                 policy_lagged: lease.is_some_and(|lease| lease.bundle == record.bundle && lease.bundle != bundle),
@@ -77,21 +101,36 @@ impl Look {
         let mut new_cases = unexplained(reader, &order, &dispatches, &decisions)?;
         new_cases.extend(left_beside(reader, &order, &dispatches, &postings)?);
         let late = late_though_delivered(reader, &order, &dispatches)?;
-        Ok(Some(Self { order, on_hold, dispatches, items, erp_read_at: poll::read_at(reader)?, new_cases, late }))
+        let mut known = Vec::new();
+        for (dispatch, view) in dispatches.iter().filter(|(_, view)| view.order_version < order.version) {
+            known.extend(reader.order_version(id, view.order_version)?.map(|order| (*dispatch, order)));
+        }
+        let is_delivered = dispatches.iter().any(|(_, view)| view.delivered.is_some());
+        let was_too_warm = is_delivered && !cases_of(reader, &order, CaseType::TempExcursion)?.is_empty();
+        let erp_read_at = poll::read_at(reader)?;
+        Ok(Some(Self { order, on_hold, dispatches, known, items, policy, was_too_warm, erp_read_at, new_cases, late }))
     }
 
     /// What dispatches before the `occurrence`-th of the same depot took away, and those that left another depot
     /// earlier: what left twice is billed once.
     fn earlier(&self, view: &DispatchView) -> Vec<LineQuantity> {
+        let here = self.dispatches.iter().map(|(_, v)| v);
+        let here = here.filter(|v| v.site == view.site && v.occurrence < view.occurrence);
+        let here = here.filter_map(|v| v.departed.as_ref()).flat_map(|d| d.load.clone());
+        here.chain(self.elsewhere(view)).collect()
+    }
+
+    /// What left other depots earlier.
+    fn elsewhere(&self, view: &DispatchView) -> Vec<LineQuantity> {
         let left = |v: &DispatchView| v.departed.as_ref().map(|d| (d.at, d.key.clone()));
-        let before = self.dispatches.iter().filter(|(_, v)| {
-            if v.site == view.site {
-                v.occurrence < view.occurrence
-            } else {
-                left(view).is_some_and(|at| left(v) < Some(at))
-            }
-        });
-        before.filter_map(|(_, v)| v.departed.as_ref()).flat_map(|d| d.load.clone()).collect()
+        let earlier = |v: &&DispatchView| v.site != view.site && left(view).is_some_and(|at| left(v) < Some(at));
+        let others = self.dispatches.iter().map(|(_, v)| v).filter(earlier);
+        others.filter_map(|v| v.departed.as_ref()).flat_map(|d| d.load.clone()).collect()
+    }
+
+    /// Whether another depot may still let goods of the order leave.
+    fn is_planned_elsewhere(&self, view: &DispatchView) -> bool {
+        self.dispatches.iter().any(|(_, v)| v.site != view.site && !v.state.is_over_at_depot())
     }
 
     pub(super) fn steps(&self, now: UtcMs) -> Vec<(Option<DocumentId>, Step)> {
@@ -106,6 +145,8 @@ impl Look {
             if obeyed.is_empty() {
                 obeyed.extend(yields(&self.order, view, &views).map(Step::WriteDispatch));
             }
+            let known = self.known.iter().find(|(known, _)| known == id).map(|(_, order)| order);
+            obeyed.extend(told_of_change(&self.order, known, view).map(Step::WriteDispatch));
             steps.extend(obeyed.into_iter().map(|step| (Some(*id), step)));
         }
         if !steps.is_empty() {
@@ -115,7 +156,15 @@ impl Look {
         for look in &self.items {
             let view = self.dispatches.iter().find(|(id, _)| look.item.dispatch == Some(*id)).map(|(_, view)| view);
             let earlier = view.map(|view| self.earlier(view)).unwrap_or_default();
+            let elsewhere = view.map(|view| self.elsewhere(view)).unwrap_or_default();
             let situation = Situation {
+                elsewhere: &elsewhere,
+                is_planned_elsewhere: view.is_some_and(|view| self.is_planned_elsewhere(view)),
+                seen: look.seen.as_ref(),
+                confirmed: &look.confirmed,
+                tendered: look.tendered.as_ref(),
+                was_too_warm: self.was_too_warm,
+                policy: self.policy,
                 item: &look.item,
                 decision: &look.record,
                 dispatch: view,
@@ -140,6 +189,30 @@ impl Look {
 fn lease_of(reader: &Reader<'_>, record: &DecisionRecord) -> Result<Option<Lease>, StoreError> {
     let Some(charge) = &record.lease else { return Ok(None) };
     Ok(reader.lease(&charge.lease)?.map(|row| row.lease))
+}
+
+/// What warehouse and carriers said after a decision and before the goods left, while its depot could not hear them: units
+/// per line that could be picked, and which carrier accepted. What they say later speaks of what is left.
+fn told_meanwhile(
+    facts: &[Fact],
+    record: &DecisionRecord,
+    view: Option<&DispatchView>,
+) -> (Vec<(u16, u32)>, Option<CarrierId>) {
+    let left = view.and_then(|view| view.departed.as_ref()).map(|departed| departed.at);
+    let Some(left) = left else { return (Vec::new(), None) };
+    let (mut confirmed, mut tendered) = (Vec::new(), None);
+    for report in facts.iter().map(|fact| &fact.report).filter(|r| r.at > record.at.wall && r.at <= left) {
+        match (&report.key, &report.value) {
+            (FactKey::Inventory { line, .. }, FactValue::Inventory { confirmed: units }) => {
+                confirmed.push((*line, *units));
+            }
+            (FactKey::Carrier { .. }, FactValue::Carrier { accepted: true, carrier }) => {
+                tendered = Some(carrier.clone());
+            }
+            _ => {}
+        }
+    }
+    (confirmed, tendered)
 }
 
 /// The cases that dispatches call for beside the items, those that are there already left out.
@@ -238,7 +311,8 @@ fn unexplained(
             order.id, view.site
         );
         let money_minor = order.value_minor(&departed.load);
-        let case = NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor, at_least: None };
+        let case =
+            NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor, at_least: None, owner: None };
         cases.push((*dispatch, case));
     }
     Ok(cases)

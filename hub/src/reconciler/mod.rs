@@ -24,11 +24,11 @@ use gatehouse_common::{
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tracing::warn;
 
-pub use choice::{ChoiceError, choose};
+pub use choice::{Word, say, two_needed};
 
 use crate::{
     clock::Clock,
-    core::joining::join,
+    core::{joining::join, reconcile::ReconPolicy},
     erp::poll,
     store::{DocumentSays, Reader, ReconFilter, Store, StoreChange, StoreError},
     tasks::{Stop, TaskError},
@@ -43,8 +43,14 @@ const ROUNDS_MAX: usize = 12;
 /// Keeps every order settled until told to stop.
 /// # Errors
 /// If the store is stopped or away; started anew it looks at everything that is open.
-pub async fn run(store: Store, clock: Clock, bundle: Bundle, mut stop: Stop) -> Result<(), TaskError> {
-    let mut reconciler = Reconciler::new(store, clock, bundle);
+pub async fn run(
+    store: Store,
+    clock: Clock,
+    bundle: Bundle,
+    policy: ReconPolicy,
+    mut stop: Stop,
+) -> Result<(), TaskError> {
+    let mut reconciler = Reconciler::new(store, clock, bundle, policy);
     while !stop.is_stopped() {
         reconciler.once().await?;
         tokio::select! {
@@ -55,11 +61,18 @@ pub async fn run(store: Store, clock: Clock, bundle: Bundle, mut stop: Stop) -> 
     Ok(())
 }
 
+/// What an order is settled by: the rules that the hub has activated, and what needs no person.
+#[derive(Debug, Clone)]
+struct Ruled {
+    bundle: Bundle,
+    policy: ReconPolicy,
+}
+
 /// Settles what changed since it last looked; at first everything that is open.
 pub struct Reconciler {
     store: Store,
     clock: Clock,
-    bundle: Bundle,
+    rules: Ruled,
     changes: Receiver<StoreChange>,
     hints: Vec<Result<StoreChange, RecvError>>,
     started: bool,
@@ -69,9 +82,10 @@ pub struct Reconciler {
 impl Reconciler {
     /// One that has not looked at anything yet.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, bundle: Bundle) -> Self {
+    pub fn new(store: Store, clock: Clock, bundle: Bundle, policy: ReconPolicy) -> Self {
         let changes = store.changes();
-        Self { store, clock, bundle, changes, hints: Vec::new(), started: false, read_seen: None }
+        let rules = Ruled { bundle, policy };
+        Self { store, clock, rules, changes, hints: Vec::new(), started: false, read_seen: None }
     }
 
     /// Takes in the decisions that came and settles every order that something changed for.
@@ -98,7 +112,7 @@ impl Reconciler {
         };
         dirty.extend(take_decisions(&self.store, &self.clock).await?);
         for order in dirty {
-            settle_order(&self.store, &self.clock, &self.bundle, order).await?;
+            settle_order(&self.store, &self.clock, &self.rules, order).await?;
         }
         Ok(())
     }
@@ -218,11 +232,12 @@ async fn affected(
 }
 
 /// Takes steps for an order until there are none.
-async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: OrderId) -> Result<(), StoreError> {
-    let (now, id, rules) = (clock.wall(), order.clone(), bundle.hash);
+async fn settle_order(store: &Store, clock: &Clock, rules: &Ruled, order: OrderId) -> Result<(), StoreError> {
+    let (now, id, ruled) = (clock.wall(), order.clone(), (rules.bundle.hash, rules.policy));
     // Most hints change nothing; a look costs no commit.
-    let is_quiet =
-        store.read(move |r| Ok(Look::at(r, &id, rules)?.is_none_or(|look| look.steps(now).is_empty()))).await;
+    let is_quiet = store
+        .read(move |r| Ok(Look::at(r, &id, ruled.0, ruled.1)?.is_none_or(|look| look.steps(now).is_empty())))
+        .await;
     match is_quiet {
         Ok(true) => return Ok(()),
         Ok(false) => {}
@@ -234,11 +249,11 @@ async fn settle_order(store: &Store, clock: &Clock, bundle: &Bundle, order: Orde
             return Ok(());
         }
     }
-    let (bundle, id) = (bundle.clone(), order.clone());
+    let (Ruled { bundle, policy }, id) = (rules.clone(), order.clone());
     let taken = store
         .write(move |tx| {
             for _ in 0..ROUNDS_MAX {
-                let Some(look) = Look::at(tx, &id, bundle.hash)? else { return Ok(()) };
+                let Some(look) = Look::at(tx, &id, bundle.hash, policy)? else { return Ok(()) };
                 let steps = look.steps(now);
                 if steps.is_empty() {
                     return Ok(());

@@ -77,6 +77,7 @@ fn open_case(
         summary: new.summary,
         order: Some(order.id.clone()),
         blocks,
+        owner: new.owner,
     };
     let says = opening.says(axes, new.at_least, bundle.hash, now);
     tx.write_entries(&new.id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| ())

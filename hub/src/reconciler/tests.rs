@@ -24,7 +24,7 @@ async fn a_second_case_of_one_matter_becomes_part_of_the_first_one_that_runs() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
     let bundle = Bundle { hash: gatehouse_common::id::Hash32::of(b""), rules: Default::default() };
-    let mut reconciler = Reconciler::new(store.clone(), Clock::system(), bundle);
+    let mut reconciler = Reconciler::new(store.clone(), Clock::system(), bundle, Default::default());
     reconciler.once().await.unwrap();
     let key = case::dedup_key(CaseType::DockBlocked, "door 3", "-");
     for occurrence in [1, 2] {

@@ -63,7 +63,7 @@ pub use identities::{Certificate, Invited, Revoked};
 pub use ledger::FeedRow;
 pub use location::Location;
 pub use quarantine::Quarantined;
-pub use recon::ReconFilter;
+pub use recon::{FamilyFigures, ReconFilter};
 pub use remembered::Remembered;
 pub use sql::{Password, PostgresOptions};
 

@@ -84,7 +84,7 @@ pub(super) fn violation(
     }
     let axes = Axes { time: 0, customer: 0, money: 0, safety: 0 };
     let site = site.clone();
-    let opening = Opening { case_type, subject, leg, occurrence: 1, site, summary, order, blocks: None };
+    let opening = Opening { case_type, subject, leg, occurrence: 1, site, summary, order, blocks: None, owner: None };
     // No rule of a bundle was asked: the type alone says how grave it is.
     let says = opening.says(axes, None, Hash32::ZERO, now);
     tx.write_entries(&id, DocumentSays::Case(says), BY, Lane::Documents, now).map(|_| true)

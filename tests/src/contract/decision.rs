@@ -45,6 +45,7 @@ impl Decision {
             quantity,
             total: total.collect(),
             status: None,
+            amount_minor: None,
             text: "as the depot says".to_owned(),
             at: UtcMs(0),
         }
@@ -61,6 +62,13 @@ impl Decision {
     pub fn each(&self, kind: PostingKind, load: &[u32]) -> Vec<Posting> {
         let lines = load.iter().zip(1..).filter(|(units, _)| **units > 0);
         lines.map(|(units, line)| self.posting(kind, Some(line), Some(*units), load)).collect()
+    }
+
+    /// A credit note for some units of a line.
+    #[must_use]
+    pub fn credits(&self, line: u16, quantity: u32, amount_minor: i64) -> Posting {
+        let posting = self.posting(PostingKind::CreditNote, Some(line), Some(quantity), &[]);
+        Posting { amount_minor: Some(amount_minor), ..posting }
     }
 
     /// Another quantity of a line.

@@ -166,6 +166,7 @@ impl Shop for AtCap {
             PostingKind::Invoice => "POST /odata/v4/shop/BillingDocuments",
             PostingKind::Return => "POST /odata/v4/shop/Returns",
             PostingKind::OrderChange => "\"OrderedQuantity\"",
+            PostingKind::CreditNote => "no request at all",
         }
         .to_owned()
     }

@@ -111,6 +111,21 @@ impl StandIn {
         serde_json::from_str(&body).expect("it speaks JSON")
     }
 
+    /// Credit notes that were proposed for an order: line, units, worth.
+    /// # Panics
+    /// If it does not answer.
+    pub async fn credits(&self, order: &OrderId) -> Vec<(u64, u64, i64)> {
+        let url = format!("http://{}/admin/effects", self.address);
+        let answer = self.http.get(url).send().await.expect("it answers").text().await.expect("it says something");
+        let told: Value = serde_json::from_str(&answer).expect("it speaks JSON");
+        let effects = told["effects"].as_array().cloned().unwrap_or_default();
+        let is_ours = |e: &&Value| e["kind"] == "credit_note" && e["order"] == order.as_str();
+        let number = |e: &Value, name: &str| e[name].as_u64().unwrap_or_default();
+        let read =
+            |e: &Value| (number(e, "line"), number(e, "quantity"), e["amount_minor"].as_i64().unwrap_or_default());
+        effects.iter().filter(is_ours).map(read).collect()
+    }
+
     fn rest(&self, address: SocketAddr, token: &str) -> Arc<dyn Connector> {
         let options = RestOptions {
             url: format!("http://{address}"),

@@ -88,6 +88,7 @@ impl Shop for AtTryton {
             PostingKind::GoodsIssue => "stock.shipment.out.do\"",
             PostingKind::Invoice => "account.invoice.post",
             PostingKind::Return => "sale.sale.confirm",
+            PostingKind::CreditNote => "no request at all",
         }
         .to_owned()
     }

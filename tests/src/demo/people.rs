@@ -64,6 +64,7 @@ pub async fn supervisor(site: String, desk: Arc<Desk>, plan: Arc<Plan>, pace: Pa
 /// Finance at the hub; never ends by itself.
 pub async fn finance(desk: Arc<Desk>, plan: Arc<Plan>, record: Arc<Record>, pace: Pace, narrator: Narrator) {
     let mut answered = BTreeSet::new();
+    let second = desk.of("ben");
     loop {
         pace.pause(LOOK_EVERY).await;
         let Ok(items) = desk.get("/v1/recon?open=true&limit=500").await else { continue };
@@ -74,6 +75,15 @@ pub async fn finance(desk: Arc<Desk>, plan: Arc<Plan>, record: Arc<Record>, pace
             };
             let Some(order) = plan.orders.iter().find(|o| o.order == order) else { continue };
             let Some(choice) = order.aim.as_ref().and_then(|aim| aim.choice) else { continue };
+            // Where the case is of the worst severity, or much is at stake, policy asks for two.
+            if item["proposed"].is_object() {
+                let path = format!("/v1/recon/{decision}/confirm");
+                let body = json!({ "reason": "the customer was asked again" });
+                if let Ok((true, _)) = second.post(&path, &body).await {
+                    narrator.say(format!("hub: a second person confirms the answer for {}", order.order));
+                }
+                continue;
+            }
             let offers = item["choices"].as_array().is_some_and(|choices| !choices.is_empty());
             if !offers || answered.contains(&decision) {
                 continue;

@@ -215,7 +215,7 @@ impl Ground {
     fn write_hub_config(&self, erp: &str, pin: &str) -> anyhow::Result<PathBuf> {
         let hash = |token: &str| hex::encode(Sha256::digest(token.as_bytes()));
         fs::write(self.folder.join("hub/erp-token"), ERP_TOKEN)?;
-        let people = [("fay", "finance"), ("dan", "dispatch"), ("ada", "admin")]
+        let people = [("fay", "finance"), ("ben", "finance"), ("dan", "dispatch"), ("ada", "admin")]
             .map(|(name, role)| {
                 format!("[[operators]]\nname = \"{name}\"\nrole = \"{role}\"\npin_argon2 = \"{pin}\"\n")
             })

@@ -143,6 +143,8 @@ pub enum EffectKind {
     Invoice,
     /// Goods came back: stock rises.
     Return,
+    /// A credit note is proposed. Nothing is booked before someone writes it.
+    CreditNote,
     /// The order is reinstated, cancelled or given another quantity.
     OrderChange,
     /// The customer is told something.
@@ -169,6 +171,9 @@ pub struct Effect {
     /// New status of the order; only in an order change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// What a proposed credit note is worth, in minor units of the order's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_minor: Option<i64>,
     /// When it happened, as the poster says.
     pub at: Timestamp,
     /// When it arrived, by this machine's clock.
@@ -179,8 +184,8 @@ impl Effect {
     /// Whether `other` asks for the same thing, so that it may be a second try of this one.
     #[must_use]
     pub fn asks_the_same_as(&self, other: &Effect) -> bool {
-        (self.kind, &self.order, self.line, self.quantity, self.status)
-            == (other.kind, &other.order, other.line, other.quantity, other.status)
+        let asks = |e: &Self| (e.kind, e.line, e.quantity, e.status, e.amount_minor);
+        self.order == other.order && asks(self) == asks(other)
     }
 }
 

@@ -21,15 +21,16 @@ use super::{
 };
 
 /// Words for what a posting does, ours last.
-const MOVES: [(&str, &str); 6] = [
+const MOVES: [(&str, &str); 7] = [
     ("PICK", "release"),
     ("UNPICK", "void_release"),
     ("601", "goods_issue"),
     ("BILL", "invoice"),
     ("653", "return"),
     ("CHANGE", "order_change"),
+    ("CLAIM", "credit_note"),
 ];
-const FIELDS: [(&str, &str); 7] = [
+const FIELDS: [(&str, &str); 8] = [
     ("doc", "order"),
     ("ext_ref", "reference"),
     ("note", "text"),
@@ -37,6 +38,7 @@ const FIELDS: [(&str, &str); 7] = [
     ("state", "status"),
     ("rev", "revision"),
     ("units", "quantity"),
+    ("worth", "amount_minor"),
 ];
 
 /// What it answers.

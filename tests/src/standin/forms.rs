@@ -105,6 +105,7 @@ pub fn read_effect(seq: u64, received_at: Timestamp, mut body: Fields) -> Result
         line: body.number_or_null("line", 1)?,
         quantity: body.number_or_null("quantity", units_min)?,
         reference: body.text("reference")?,
+        amount_minor: body.number_or_null("amount_minor", 0)?,
         text: body.text_or_null("text")?,
         status,
         at: body.time("at")?,
@@ -125,6 +126,7 @@ pub fn read_effect(seq: u64, received_at: Timestamp, mut body: Fields) -> Result
 fn needs(kind: EffectKind) -> &'static [&'static str] {
     match kind {
         EffectKind::GoodsIssue | EffectKind::Return => &["line", "quantity"],
+        EffectKind::CreditNote => &["line", "quantity", "amount_minor"],
         EffectKind::CustomerMessage => &["text"],
         EffectKind::Release | EffectKind::VoidRelease | EffectKind::Invoice | EffectKind::OrderChange => &[],
     }

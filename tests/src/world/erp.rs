@@ -17,7 +17,7 @@ use gatehouse_common::{
     time::UtcMs,
 };
 use gatehouse_hub::{
-    core::reconcile::Posting,
+    core::reconcile::{Posting, PostingKind},
     erp::{Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe},
 };
 use tokio::sync::Notify;
@@ -140,6 +140,10 @@ impl Connector for PretendErp {
         Caps { honours_keys: false, orders_in_credit: false, orders_in_stock: false }
     }
 
+    fn takes(&self, _: PostingKind) -> bool {
+        true
+    }
+
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {
         let inside = self.inside();
         inside.reachable()?;
@@ -223,6 +227,7 @@ fn effect_of(posting: &Posting, count: usize, now: UtcMs) -> Result<Effect, ErpE
         quantity: posting.quantity,
         reference: posting.key.clone(),
         text: Some(posting.text.clone()),
+        amount_minor: posting.amount_minor,
         status: posting.status.map(|status| match status {
             OrderStatus::Released => Status::Released,
             OrderStatus::Cancelled => Status::Cancelled,

@@ -16,7 +16,10 @@ use gatehouse_common::{
 };
 use gatehouse_hub::{
     clock::Clock,
-    core::{leases::LeasePolicy, reconcile::Choice},
+    core::{
+        leases::LeasePolicy,
+        reconcile::{Choice, ReconPolicy, Took},
+    },
     erp::{
         Connector,
         poll::{self, PollOptions},
@@ -24,7 +27,7 @@ use gatehouse_hub::{
     },
     lease_grants::{self, Grantor},
     partners::events::{Event, EventError, Taken},
-    reconciler::{self, Reconciler},
+    reconciler::{self, Reconciler, Word},
     store::{Device, DeviceKind, Location, ReconFilter, Remembered, Store, StoreChange, StoreError, moving},
     sync::{devices, handle_push, handle_repair, pull},
 };
@@ -155,7 +158,7 @@ impl Hub {
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
         self.running = Some(Running {
-            reconciler: Reconciler::new(store.clone(), self.clock.clone(), bundle()),
+            reconciler: Reconciler::new(store.clone(), self.clock.clone(), bundle(), policy()),
             poster: Poster::new(store.clone(), connector, self.clock.clone(), options),
             told: BTreeSet::new(),
             changes: store.changes(),
@@ -392,11 +395,21 @@ impl Hub {
         let items = running.store.read_now(|r| r.recon_items(&filter))?;
         let mut chosen = 0;
         for item in items.into_iter().filter(|item| !item.choices.is_empty()) {
-            let choice = if dice.chance(500) { Choice::Accept } else { Choice::Return };
-            let (by, now) = (ActorName::new("finance").expect("a name"), self.clock.wall());
-            let reason = "agreed with the customer".to_owned();
-            let taken =
-                running.store.write_now(move |tx| reconciler::choose(tx, &item.decision, choice, by, reason, now))?;
+            let wished = if dice.chance(500) { Choice::Accept } else { Choice::Return };
+            let choice = if item.choices.contains(&wished) { wished } else { item.choices[0] };
+            let now = self.clock.wall();
+            let taken = running.store.write_now(move |tx| {
+                let mut says = |who: &str, word: &Word| {
+                    let by = ActorName::new(who).expect("a name");
+                    reconciler::say(tx, &item.decision, word, &by, "agreed with the customer", &policy(), now)
+                };
+                let first = says("finance", &Word::Choose(choice))?;
+                Ok(match first {
+                    // The worst cases and the dearest goods need two.
+                    Ok((_, Took::Proposed)) => says("controller", &Word::Confirm)?,
+                    first => first,
+                })
+            })?;
             chosen += usize::from(taken.is_ok());
         }
         Ok(chosen)
@@ -407,6 +420,10 @@ impl Hub {
 #[must_use]
 fn hub_name() -> DeviceId {
     DeviceId::new("hub").expect("a name")
+}
+
+fn policy() -> ReconPolicy {
+    ReconPolicy::default()
 }
 
 fn bundle() -> Bundle {

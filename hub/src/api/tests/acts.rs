@@ -51,6 +51,93 @@ async fn a_choice_is_made_once_by_someone_who_may() {
 }
 
 #[tokio::test]
+async fn a_choice_about_much_waits_for_a_second_person_and_the_case_says_so() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let id = scene.decision.clone();
+    let read = || desk.store.read_now(|r| r.recon_item(&scene.decision)).unwrap().unwrap();
+    desk.store
+        .write_now(move |tx| {
+            let mut item = tx.recon_item(&id)?.unwrap();
+            (item.value_minor, item.currency) = (1_000_001, "EUR".to_owned());
+            tx.put_recon_item(&item)
+        })
+        .unwrap();
+    let path = |act: &str| format!("/v1/recon/{}/{act}", scene.decision);
+    let seen = desk.get(&path("").trim_end_matches('/').to_owned(), &person("dora")).await.body;
+    assert_eq!(seen["two_people"], json!(true));
+    let why = json!({ "reason": WHY });
+    assert_eq!(desk.refused(&path("confirm"), &person("sue"), why.clone()).await.0, 409, "nothing is proposed yet");
+
+    let done = desk.act(&path("choice"), &person("fina"), json!({ "choice": "accept", "reason": WHY })).await;
+    assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    assert!(done.body["done"].as_str().unwrap().contains("a second person"), "{done:?}");
+    let item = read();
+    assert_eq!((item.chosen, item.proposed.unwrap().by.as_str()), (None, "fina"));
+
+    let (status, _, detail) = desk.refused(&path("confirm"), &person("fina"), why.clone()).await;
+    assert_eq!(status, 409);
+    assert!(detail.contains("a second person is needed"), "{detail}");
+    assert_eq!(desk.refused(&path("confirm"), &person("dora"), why.clone()).await.0, 403);
+    assert_eq!(desk.refused(&path("confirm"), &person("otto"), why.clone()).await.0, 404);
+    assert_eq!(desk.act(&path("refuse"), &person("sue"), why.clone()).await.status, StatusCode::OK);
+    assert_eq!(read().proposed, None);
+
+    desk.act(&path("choice"), &person("fina"), json!({ "choice": "return", "reason": WHY })).await;
+    let before = desk.audited();
+    assert_eq!(desk.act(&path("confirm"), &person("sue"), why).await.status, StatusCode::OK);
+    let chosen = read().chosen.unwrap();
+    assert_eq!((chosen.choice, chosen.by_whom().as_str()), (Choice::Return, "fina and sue"));
+    assert_eq!(desk.audited(), before + 1);
+    let case = desk.get(&format!("/v1/cases/{}", scene.case), &person("sue")).await.body.to_string();
+    for said in ["proposed by fina", "refused by sue", "chosen by fina and sue"] {
+        assert!(case.contains(said), "{said}: {case}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_and_how_long_settling_takes_is_told_by_family_to_who_sees_all_depots() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let now = Clock::system().wall();
+    let id = scene.decision.clone();
+    desk.store
+        .write_now(move |tx| {
+            let mut item = tx.recon_item(&id)?.unwrap();
+            (item.value_minor, item.currency) = (2_500, "EUR".to_owned());
+            tx.put_recon_item(&item)?;
+            for (n, minutes) in [(2, 1), (3, 3), (4, 40)] {
+                item.decision = gatehouse_common::id::DecisionId::of(&"gw-1".parse().unwrap(), 1, n);
+                item.outcome = Some(crate::core::reconcile::Outcome::Matched);
+                (item.choices, item.decided) = (Vec::new(), Some(now.plus(-minutes * 60_000)));
+                item.closed = Some(now);
+                tx.put_recon_item(&item)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let told = desk.get("/v1/recon/figures", "Bearer board").await.body;
+    let figures = &told["items"][0];
+    assert_eq!((&figures["family"], &figures["open"], &figures["waiting"]), (&json!("quantity"), &json!(1), &json!(1)));
+    assert_eq!((&figures["open_value_minor"], &figures["settled"]), (&json!({ "EUR": 2_500 }), &json!(3)));
+    assert_eq!((&figures["p50_ms"], &figures["p90_ms"]), (&json!(180_000), &json!(2_400_000)));
+    let url = format!("http://{}/metrics", desk.address);
+    let text = desk.http.get(url).bearer_auth("board").send().await.unwrap().text().await.unwrap();
+    for line in [
+        "gatehouse_hub_recon_open{family=\"quantity\"} 1",
+        "gatehouse_hub_recon_open_value_minor{family=\"quantity\",currency=\"EUR\"} 2500",
+        "gatehouse_hub_recon_settle_seconds{family=\"quantity\",quantile=\"0.9\"} 2400.000",
+        "gatehouse_hub_postings{state=\"dead\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    for path in ["/v1/recon/figures", "/metrics"] {
+        assert_eq!(desk.get(path, &person("otto")).await.status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(desk.get(path, "").await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_credit_hold_is_lifted_by_finance_alone_and_then_gone() {
     let desk = Desk::new().await;
     let scene = desk.play();

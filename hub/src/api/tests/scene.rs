@@ -190,6 +190,7 @@ impl Desk {
                     quantity: Some(10),
                     total: Vec::new(),
                     status: None,
+                    amount_minor: None,
                     text: "left D1".into(),
                     at: now,
                 };

@@ -11,7 +11,7 @@ const READ_EVERY_MS = 1500;
 const SHOWN_MAX = 200;
 const ERP_SILENCE_MAX_MS = 300000;
 
-const held = { recon: [], settled: [], cases: [], done: [], dispatches: [], left: [], letters: [], leases: [], quarantine: [], devices: [], sources: [], status: null, ready: null };
+const held = { figures: [], recon: [], settled: [], cases: [], done: [], dispatches: [], left: [], letters: [], leases: [], quarantine: [], devices: [], sources: [], status: null, ready: null };
 let session = null;
 let name = "";
 
@@ -22,6 +22,8 @@ const dispatches = (over) => list(`/v1/dispatches?over=${over}`).then((all) => a
 const isDifference = (item) => Number(item.row !== null);
 const topics = {
   recon: async () => ({ recon: await list("/v1/recon?open=true") }),
+  // Who sees some depots only gets no figures of all of them.
+  figures: async () => ({ figures: await get("/v1/recon/figures").then((told) => told.items).catch((no) => { if (no.status === 403) return []; throw no; }) }),
   settled: async () => ({ settled: (await list("/v1/recon?open=false")).sort((a, b) => isDifference(b) - isDifference(a) || b.closed - a.closed).slice(0, SHOWN_MAX) }),
   cases: async () => ({ cases: await list("/v1/cases?over=false") }),
   done: async () => ({ done: (await list("/v1/cases?over=true")).sort((a, b) => b.view.opened_at - a.view.opened_at).slice(0, SHOWN_MAX) }),
@@ -38,7 +40,7 @@ const topics = {
 };
 // What a change at the hub means for this page; closed lists are read when they are opened.
 const concerned = {
-  dispatches: ["dispatches", "left"], cases: ["cases", "done"], recon: ["recon", "settled"], queue: ["letters", "quarantine"],
+  dispatches: ["dispatches", "left"], cases: ["cases", "done"], recon: ["recon", "settled", "figures"], queue: ["letters", "quarantine"],
   devices: ["status"], sources: ["status"], leases: ["leases"],
 };
 const folded = { settled: "settled", done: "done", left: "left" };
@@ -103,6 +105,7 @@ function some(id, all, order, keyOf, view, empty) {
 }
 const paints = {
   recon: () => some("recon-list", held.recon, byNeed, byDecision, views.reconCard, "Nothing is open: what the depots did and what the ERP says agree."),
+  figures: () => single("figure-list", held.figures, views.figureTable, "Nothing was decided yet."),
   settled: () => some("settled-list", held.settled, null, byDecision, views.reconCard, "Nothing yet."),
   cases: () => some("case-list", held.cases, bySeverity, byName, views.caseCard, "No case is open."),
   done: () => some("done-list", held.done, null, byName, views.caseCard, "Nothing yet."),
@@ -172,8 +175,14 @@ function paintSites() {
 // What a tap does. Each asks for name and PIN: whoever decides need not be who is signed in.
 const does = {
   choose: (item, choice, text) => tap({ title: text, text: `${views.title(item)}: your choice is posted at the ERP and kept with your name and reason.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/choice`, body: { choice }, topic: "recon" }),
+  confirm: (item) => tap({ title: `Confirm: ${views.choiceWords(item, item.proposed.choice)}`, text: `${views.title(item)}: ${item.proposed.by} proposed it: ${item.proposed.reason}. With your name as well it is posted at the ERP.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/confirm`, body: {}, topic: "recon" }),
+  refuse: (item) => tap({ title: `Refuse: ${views.choiceWords(item, item.proposed.choice)}`, text: `${views.title(item)}: it can be chosen anew then.`, path: `/v1/recon/${encodeURIComponent(item.decision)}/refuse`, body: {}, topic: "recon" }),
   lift: (d) => tap({ title: `Lift the hold on ${d.view.order}`, text: `${d.view.holds.map((h) => h.why).join(". ")}. It may leave then, once its depot finds all gates met.`, path: `/v1/dispatches/${d.id}/lift`, body: {}, topic: "dispatches" }),
   replay: (letter) => tap({ title: `Try ${letter.posting.kind.replaceAll("_", " ")} for ${letter.posting.order} again`, text: "Say what was put right.", path: `/v1/dead-letters/${encodeURIComponent(letter.posting.key)}/replay`, body: {}, topic: "letters" }),
+  correct: (letter) => tap({ title: `Correct ${letter.posting.kind.replaceAll("_", " ")} for ${letter.posting.order}`, text: "It stays parked; try it again then. Its key, order and kind stay as they are.", path: `/v1/dead-letters/${encodeURIComponent(letter.posting.key)}/correct`, body: {}, topic: "letters",
+    fields: [...(letter.posting.line ? [{ name: "quantity", label: "Units", number: true, value: letter.posting.quantity }] : []), { name: "text", label: "Words for people at the ERP", value: letter.posting.text }] }),
+  booked: (letter) => tap({ title: `${letter.posting.kind.replaceAll("_", " ")} for ${letter.posting.order} was booked by hand`, text: "It is never sent then, and postings behind it go on.", path: `/v1/dead-letters/${encodeURIComponent(letter.posting.key)}/booked`, body: {}, topic: "letters",
+    fields: [{ name: "document", label: "The ERP's name of the document", required: true, value: "" }] }),
   move: async (c) => {
     try {
       const { moves } = await get(`/v1/cases/${c.id}`);
@@ -197,6 +206,14 @@ function tap(what) {
   byId("tap-pin").value = "";
   byId("tap-reason").value = "";
   byId("tap-to-label").hidden = !what.moves;
+  byId("tap-fields").replaceChildren(...(what.fields ?? []).map((field) => {
+    const input = make("input");
+    input.name = field.name;
+    input.value = field.value ?? "";
+    input.required = Boolean(field.required);
+    if (field.number) { input.type = "number"; input.min = "0"; input.step = "1"; }
+    return make("label", "", `${field.label} `, input);
+  }));
   const whom = ["carrier", "customer", "erp", "approval", "parts", "connectivity"];
   const places = (what.moves ?? []).flatMap((to) => to === "waiting" ? whom.map((w) => `waiting/${w}`) : [to]);
   byId("tap-to").replaceChildren(...places.map((to) => {
@@ -216,6 +233,11 @@ byId("tap-form").addEventListener("submit", async (event) => {
     const [to, whom] = byId("tap-to").value.split("/");
     body.to = to;
     if (whom) body.waits_for = whom;
+  }
+  for (const field of what.fields ?? []) {
+    const said = byId("tap-fields").querySelector(`[name="${field.name}"]`).value;
+    // What was not changed is left as it is.
+    if (field.required || said !== String(field.value ?? "")) body[field.name] = field.number ? Number(said) : said;
   }
   byId("tap-problem").textContent = "Asking...";
   byId("tap-do").disabled = true;
@@ -263,7 +285,7 @@ function leave(why) {
   // Nothing that one person may see stays for the next.
   for (const topic of Object.keys(topics)) if (Array.isArray(held[topic])) held[topic] = [];
   Object.assign(held, { devices: [], sources: [], status: null, ready: null });
-  for (const id of ["recon-list", "settled-list", "case-list", "done-list", "dispatch-list", "left-list", "letter-list", "lease-list", "quarantine-list", "device-list", "source-list", "alarms", "lines"]) fill(byId(id), [], byName, null, "");
+  for (const id of ["recon-list", "figure-list", "settled-list", "case-list", "done-list", "dispatch-list", "left-list", "letter-list", "lease-list", "quarantine-list", "device-list", "source-list", "alarms", "lines"]) fill(byId(id), [], byName, null, "");
   byId("tap").close();
   byId("time").textContent = "";
   byId("stale").hidden = true;

@@ -112,12 +112,24 @@ export function caseCard(c, does) {
   return card;
 }
 
+// What happened, by row of the table of concurrent pairs; row 11 by family as well.
 const ROWS = {
   1: "released, then the order was cancelled", 2: "on board, then the order was cancelled", 3: "left, though the order is cancelled",
-  5: "released, then the customer went on credit hold", 6: "left, though the customer is on credit hold",
+  4: "delivered, though the order is cancelled", 5: "released, then the customer went on credit hold", 6: "left, though the customer is on credit hold",
   7: "released, then the quantity changed", 8: "left with more than is ordered now", 9: "left, then more was ordered", 10: "left with less than was ordered",
+  "address 11": "left for an address that changed", "date 11": "left before another window was promised", "price 11": "left before its price changed",
+  12: "another depot has the order", 13: "left twice", 14: "another carrier was tendered it", 16: "left although a hold was placed",
+  17: "overrode a hold that was lifted", 18: "left against a hold that stands", 20: "took units that the warehouse did not have",
+  33: "decided by rules that were replaced", 34: "decided under a lease that had expired", 35: "too warm on the way", 36: "did not arrive whole",
 };
-const CHOICES = { accept: "The customer keeps the goods", return: "The goods come back" };
+const rowWords = (family, row) => ROWS[`${family} ${row}`] ?? ROWS[row] ?? "";
+const CHOICES = {
+  accept: "What happened stands", return: "The goods come back", divert: "The goods go elsewhere", credit: "Propose a credit note", escalate: "Leave it to the case",
+  "cancel accept": "The customer keeps the goods", "quantity accept": "The customer keeps the surplus", "address divert": "Send it to the new address",
+  "price accept": "The new price stands", "pod accept": "The customer pays in full", "quality accept": "The customer pays in full",
+  "stock accept": "The warehouse counts again", "carrier accept": "The tender is cancelled",
+};
+export const choiceWords = (item, choice) => CHOICES[`${item.family} ${choice}`] ?? CHOICES[choice] ?? words(choice);
 
 function side(title, ...lines) {
   return make("div", "side", make("h4", "", title), ...lines.filter(isKnown).map((line) => make("div", "", line)));
@@ -133,23 +145,29 @@ export const title = (item) => item.order ?? "A lease was closed";
 export function reconCard(item, does) {
   const open = !item.outcome;
   const colour = !open ? "good" : item.choices.length ? "bad" : "wait";
-  const head = make("div", "head", make("h3", "", `${title(item)}${item.row ? `: ${ROWS[item.row] ?? ""}` : ""}`), make("span", "tag", item.site),
+  const head = make("div", "head", make("h3", "", `${title(item)}${item.row ? `: ${rowWords(item.family, item.row)}` : ""}`), make("span", "tag", item.site),
     make("span", "tag", item.row ? `${words(item.family)}, row ${item.row}` : words(item.family)),
-    make("span", `tag ${colour}`, open ? (item.choices.length ? "a person must choose" : "open") : words(item.outcome.outcome)),
+    make("span", `tag ${colour}`, open ? (item.proposed ? "a second person must confirm" : item.choices.length ? "a person must choose" : "open") : words(item.outcome.outcome)),
     make("span", "soft", "since ", age(item.opened)));
   const card = make("article", `card ${colour}`, head);
   card.append(make("div", "sides",
     side("What the depot did", `${words(item.edge.state)}${item.edge.mode ? ` (${item.edge.mode})` : ""}`, units(item.edge.load), make("span", "soft", `decision ${item.decision}, as known here since `, age(item.edge.known_at))),
     side(open ? "What the ERP says now" : "What the ERP said when it was settled", ...erpSide(item.erp_now, open)),
     side("What the depot had seen of it", ...(item.erp_before ? [`order ${item.erp_before.status ?? ""}, version ${item.erp_before.version}`, units(item.erp_before.quantities)] : ["no order"]))));
-  if (item.surplus.length) card.append(make("div", "bad", `Left beyond what is ordered: ${units(item.surplus)}`));
-  if (item.chosen) card.append(make("div", "", `${item.chosen.by} chose "${CHOICES[item.chosen.choice] ?? item.chosen.choice}", `, age(item.chosen.at), `: ${item.chosen.reason}`));
+  if (item.surplus.length) card.append(make("div", "bad", `It is about: ${units(item.surplus)}`));
+  if (open && item.value_minor) card.append(make("div", "", `At stake: ${item.value_minor} minor units of ${item.currency}`));
+  for (const matter of item.also ?? []) card.append(make("div", "wait", `Also: ${rowWords(matter.family, matter.row) || words(matter.family)}${matter.case ? " (it has a case)" : ""}`));
+  for (const s of item.before ?? []) card.append(make("div", "soft", `Before it was opened again: ${words(s.family)}, ${words(s.outcome.outcome)}${s.chosen ? ` by ${s.chosen.by}` : ""}, `, s.closed ? age(s.closed) : ""));
+  if (item.proposed) card.append(make("div", "wait", `${item.proposed.by} proposes "${choiceWords(item, item.proposed.choice)}", `, age(item.proposed.at), `: ${item.proposed.reason}. Policy asks for a second person.`));
+  if (item.chosen) card.append(make("div", "", `${item.chosen.by}${item.chosen.second ? ` and ${item.chosen.second}` : ""} chose "${choiceWords(item, item.chosen.choice)}", `, age(item.chosen.at), `: ${item.chosen.reason}`));
   if (!open) card.append(make("div", "", ...outcome(item.outcome), item.closed ? ", " : "", item.closed ? age(item.closed) : ""));
   else if (!item.choices.length && !item.chosen) card.append(make("div", "soft", "Nothing is to be chosen now: the hub goes on when both sides are known and posted."));
   card.append(later("Postings at the ERP", "", () => does.postings(item.decision).then((all) => all.length ? [table(["What", "How much", "State", "Tries", "Trouble"],
     all.map((p) => [words(p.posting.kind), p.posting.quantity ?? "", words(p.state), p.attempts, p.last_error ?? ""]))] : [make("p", "soft", "None.")])));
-  if (open && item.choices.length) {
-    card.append(make("div", "buttons", ...item.choices.map((choice) => button(CHOICES[choice] ?? words(choice), () => does.choose(item, choice, CHOICES[choice] ?? choice), "strong"))));
+  if (open && item.proposed) {
+    card.append(make("div", "buttons", button("Confirm it", () => does.confirm(item), "strong"), button("Refuse it", () => does.refuse(item))));
+  } else if (open && item.choices.length) {
+    card.append(make("div", "buttons", ...item.choices.map((choice) => button(choiceWords(item, choice), () => does.choose(item, choice, choiceWords(item, choice)), "strong"))));
   }
   return card;
 }
@@ -169,7 +187,14 @@ export function letterCard(letter, does) {
     make("span", "soft", `${letter.attempts} tries - of `, age(p.at))),
   make("div", "bad", letter.last_error ?? "no reason was kept"), make("div", "soft", `key ${p.key}`),
   make("div", "soft", "Later postings of this order wait behind it. The ERP is asked whether it has this one before it is sent again."),
-  make("div", "buttons", button("Try again", () => does.replay(letter), "strong")));
+  make("div", "soft", p.text),
+  make("div", "buttons", button("Try again", () => does.replay(letter), "strong"), button("Correct it", () => does.correct(letter)), button("It was booked by hand", () => does.booked(letter))));
+}
+
+export function figureTable(figures) {
+  const money = (open) => Object.entries(open).map(([currency, minor]) => `${minor} minor units of ${currency}`).join(", ") || "-";
+  return table(["Kind", "Open", "Wait for a person", "At stake", "Settled in 7 days", "Half within", "9 of 10 within"], figures.map((f) => [words(f.family), f.open, f.waiting, money(f.open_value_minor),
+    f.settled, isKnown(f.p50_ms) ? duration(f.p50_ms) : "-", isKnown(f.p90_ms) ? duration(f.p90_ms) : "-"]));
 }
 
 export function deviceTable(devices) {

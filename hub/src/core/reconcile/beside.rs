@@ -5,12 +5,15 @@
 //! again opens none twice. Never reads the clock, the network or the store.
 
 use gatehouse_common::{
-    case::{self, CaseType, Severity},
+    case::{self, CaseType, Severity, Team},
     dispatch::{DispatchView, HoldReason, Says},
     order::{LineQuantity, Order},
 };
 
-use super::{NewCase, obey::remainder};
+use super::{
+    NewCase,
+    obey::{remainder, same_load},
+};
 
 /// The cases that these dispatches of `order` call for.
 #[must_use]
@@ -25,11 +28,13 @@ pub fn beside(order: &Order, dispatches: &[&DispatchView], is_billed: bool, was_
                 "order {} left with {}: cancel the tender of {refused}, check its fee, book the freight to {}",
                 order.id, view.carrier, view.carrier
             );
-            cases.push(new(CaseType::ReconDiscrepancy, order, view, "carrier", None, summary));
+            let new = new(CaseType::ReconDiscrepancy, order, view, "carrier", None, summary);
+            cases.push(NewCase { owner: Some(Team::CarrierManagement), ..new });
         }
         if view.divert {
             let summary = format!("order {} is on its way to an address that changed: divert it", order.id);
-            cases.push(new(CaseType::ReconDiscrepancy, order, view, "address", None, summary));
+            let new = new(CaseType::ReconDiscrepancy, order, view, "address", None, summary);
+            cases.push(NewCase { owner: Some(Team::Dispatch), ..new });
         }
         // A credit hold is its item's; any other that someone overrode without knowing that it stands is reviewed.
         let stands = view.holds.iter().find(|hold| hold.reason != HoldReason::Credit);
@@ -68,17 +73,41 @@ fn left_twice<'a>(order: &Order, dispatches: &[&'a DispatchView]) -> Option<(&'a
 }
 
 /// What a dispatch that has nothing on board must be told because another depot has the goods: it had loaded them before
-/// it knew that the order leaves from here.
+/// it knew that the order leaves from here, or they have left there already.
 #[must_use]
 pub fn yields(order: &Order, view: &DispatchView, others: &[&DispatchView]) -> Option<Says> {
     let stands_by = !view.state.is_over_at_depot() && !view.state.is_on_board() && view.cancelled.is_none();
-    let goes = |other: &&&DispatchView| {
-        let away = other.state.is_on_board() || other.state.has_left();
-        other.site != view.site && away && other.order_version >= order.version && order.site == view.site
-    };
-    let other = others.iter().find(goes).filter(|_| stands_by && !view.waits_for_upgrade)?;
-    let why = format!("{} had loaded order {} before it knew that it leaves from {}", other.site, order.id, view.site);
-    Some(Says::Cancelled { order_version: order.version, why })
+    if !stands_by || view.waits_for_upgrade || order.site != view.site {
+        return None;
+    }
+    let is_other = |other: &&&DispatchView| other.site != view.site;
+    let has_loaded = |other: &&&DispatchView| other.state.is_on_board() && other.order_version >= order.version;
+    if let Some(other) = others.iter().filter(is_other).find(has_loaded) {
+        let why =
+            format!("{} had loaded order {} before it knew that it leaves from {}", other.site, order.id, view.site);
+        return Some(Says::Cancelled { order_version: order.version, why });
+    }
+    // What left this depot before was taken off when the dispatch was planned.
+    let gone = |other: &&&DispatchView| is_other(other) || other.occurrence < view.occurrence;
+    let away = others.iter().filter(|other| other.state.has_left()).collect::<Vec<_>>();
+    let other = away.iter().find(|other| is_other(other))?;
+    let left: Vec<LineQuantity> = away
+        .iter()
+        .filter(|other| gone(other))
+        .filter_map(|other| other.departed.as_ref())
+        .flat_map(|d| d.load.clone())
+        .collect();
+    let rest = remainder(order, &left);
+    if same_load(&rest, &view.load) {
+        return None;
+    }
+    let why = format!("{} let of order {} leave what is not planned here any more", other.site, order.id);
+    let order_version = order.version;
+    if rest.is_empty() {
+        return Some(Says::Cancelled { order_version, why });
+    }
+    // New terms end no release of the same version of the order: what is released there becomes a difference.
+    view.release.is_none().then_some(Says::Terms { order_version, load: rest, why })
 }
 
 fn new(
@@ -92,5 +121,5 @@ fn new(
     let (subject, leg) = (order.id.to_string(), format!("{}/{matter}", view.leg()));
     let id = case::document_id(&case::dedup_key(case_type, &subject, &leg), 1);
     let money_minor = order.value_minor(view.departed.as_ref().map_or(&view.load, |departed| &departed.load));
-    NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor, at_least }
+    NewCase { case_type, id, subject, leg, occurrence: 1, summary, money_minor, at_least, owner: None }
 }

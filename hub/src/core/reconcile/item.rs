@@ -1,14 +1,16 @@
-//! Recon items and postings: what reconciliation keeps about one decision until it is settled.
+//! Recon items: what reconciliation keeps about one decision until it is settled.
 
 use serde::{Deserialize, Serialize};
 
 use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord, LeaseCharge, Mode},
     dispatch::DispatchState,
-    id::{ActorName, DecisionId, DocumentId, OrderId, SiteId},
+    id::{DecisionId, DocumentId, OrderId, SiteId},
     order::{LineQuantity, Order, OrderStatus},
     time::UtcMs,
 };
+
+use super::{Choice, Chosen};
 
 /// The comparison of one decision with the ERP, until it is settled. Exactly one per decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,18 +25,31 @@ pub struct ReconItem {
     pub order: Option<OrderId>,
     /// Which kind of difference.
     pub family: Family,
-    /// Which row of the table of concurrent pairs; none while both sides agree.
+    /// Which row of the table of concurrent pairs ([`super::row`]); none while both sides agree.
     pub row: Option<u8>,
+    /// What else differs. The item is settled by the gravest; those of the others that a person must see have cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Matter>,
     /// What the depot did, as far as it is known.
     pub edge: EdgeSide,
     /// The order as the depot saw it when it decided.
     pub erp_before: Option<ErpSide>,
     /// The order as the ERP has it now; of the time of closing once closed.
     pub erp_now: Option<ErpSide>,
-    /// What left beyond what is ordered; as it stood when a person chose, once one has.
+    /// The units that the difference is about, where it is about some: what left beyond what is ordered, or what did not
+    /// arrive whole. As it stood when a person chose, once one has.
     pub surplus: Vec<LineQuantity>,
+    /// What is at stake in minor units of [`Self::currency`]: the units the difference is about, else all that left.
+    #[serde(default)]
+    pub value_minor: i64,
+    /// ISO 4217 code of the order; empty while that is not known.
+    #[serde(default)]
+    pub currency: String,
     /// What a person may choose now; empty when nothing is to be chosen.
     pub choices: Vec<Choice>,
+    /// What a first person wants, where policy asks for two: nothing follows from it before another confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<Chosen>,
     /// What a person chose.
     pub chosen: Option<Chosen>,
     /// Whether a credit hold was written into the dispatch because of this item. A second one is not written
@@ -48,9 +63,46 @@ pub struct ReconItem {
     pub charge: Option<LeaseCharge>,
     /// When the ERP had confirmed the last goods issue. A read that begins later includes it.
     pub issued_at: Option<UtcMs>,
+    /// When it was decided, by the depot's clock; unknown for items of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<UtcMs>,
     /// When the hub learned of the decision.
     pub opened: UtcMs,
+    /// When it was opened again, because of what became of the goods after it had been settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<UtcMs>,
     /// When it was settled.
+    pub closed: Option<UtcMs>,
+    /// How it had ended before it was opened again, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Settlement>,
+}
+
+/// A difference beside the one that an item is settled by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matter {
+    /// Which kind.
+    pub family: Family,
+    /// Which row of the table.
+    pub row: Option<u8>,
+    /// The case that people work on, where one must be looked at.
+    pub case: Option<DocumentId>,
+}
+
+/// How an item had ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// Which kind of difference it was.
+    pub family: Family,
+    /// Which row of the table.
+    pub row: Option<u8>,
+    /// What a person chose.
+    pub chosen: Option<Chosen>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The case that people worked on.
+    pub case: Option<DocumentId>,
+    /// When.
     pub closed: Option<UtcMs>,
 }
 
@@ -96,6 +148,45 @@ pub enum Family {
     Depot,
     /// The rules, or the lease, under which it was decided.
     Policy,
+    /// What the goods cost.
+    Price,
+    /// Where the goods go.
+    Address,
+    /// When they should be there.
+    Date,
+    /// What the warehouse says it has.
+    Stock,
+    /// Who carries them.
+    Carrier,
+    /// A hold that someone overrode, or that was placed meanwhile.
+    Override,
+    /// The same goods left twice.
+    Duplicate,
+    /// What was signed for at the destination.
+    Pod,
+    /// What the goods went through on their way.
+    Quality,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 15] = [
+        Self::Agreement,
+        Self::Credit,
+        Self::Quantity,
+        Self::Cancel,
+        Self::Depot,
+        Self::Policy,
+        Self::Price,
+        Self::Address,
+        Self::Date,
+        Self::Stock,
+        Self::Carrier,
+        Self::Override,
+        Self::Duplicate,
+        Self::Pod,
+        Self::Quality,
+    ];
 }
 
 impl ReconItem {
@@ -124,16 +215,23 @@ impl ReconItem {
             edge: EdgeSide { state, mode: record.mode, load: record.load.clone(), known_at: now },
             erp_before: before,
             erp_now: None,
+            also: Vec::new(),
             surplus: Vec::new(),
+            value_minor: 0,
+            currency: String::new(),
             choices: Vec::new(),
+            proposed: None,
             chosen: None,
             credit_held: false,
             outcome: None,
             case: None,
             charge: record.lease.clone(),
             issued_at: None,
+            decided: Some(record.at.wall),
             opened: now,
+            reopened: None,
             closed: None,
+            before: Vec::new(),
         }
     }
 }
@@ -149,6 +247,15 @@ impl Family {
             Self::Cancel => "cancel",
             Self::Depot => "depot",
             Self::Policy => "policy",
+            Self::Price => "price",
+            Self::Address => "address",
+            Self::Date => "date",
+            Self::Stock => "stock",
+            Self::Carrier => "carrier",
+            Self::Override => "override",
+            Self::Duplicate => "duplicate",
+            Self::Pod => "pod",
+            Self::Quality => "quality",
         }
     }
 }
@@ -196,159 +303,4 @@ impl Outcome {
             _ => None,
         }
     }
-}
-
-/// What a person may choose for goods that left although the ERP wanted it otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Choice {
-    /// The customer keeps the goods: the order is raised to what left, and invoiced.
-    Accept,
-    /// The goods, or the surplus, come back.
-    Return,
-}
-
-impl Choice {
-    /// The word for it on pages and in requests.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Return => "return",
-        }
-    }
-}
-
-/// A choice that a person made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chosen {
-    /// Which.
-    pub choice: Choice,
-    /// For which row of the table of concurrent pairs: it says nothing about another.
-    pub row: Option<u8>,
-    /// Who.
-    pub by: ActorName,
-    /// Why.
-    pub reason: String,
-    /// When.
-    pub at: UtcMs,
-}
-
-/// What a posting does at the ERP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PostingKind {
-    /// The delivery was released.
-    Release,
-    /// That release is void.
-    VoidRelease,
-    /// Goods left.
-    GoodsIssue,
-    /// Goods came back.
-    Return,
-    /// The order gets another quantity or status.
-    OrderChange,
-    /// What left is to be invoiced.
-    Invoice,
-}
-
-impl PostingKind {
-    /// Whether the ERP's word that it took one is not enough: only what can be read there counts.
-    #[must_use]
-    pub fn is_read_back(self) -> bool {
-        self == Self::Invoice
-    }
-
-    /// The word for it in keys, on pages and at the ERP.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::VoidRelease => "void_release",
-            Self::GoodsIssue => "goods_issue",
-            Self::Return => "return",
-            Self::OrderChange => "order_change",
-            Self::Invoice => "invoice",
-        }
-    }
-}
-
-/// One write at the ERP. The same key is the same write, however often it is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Posting {
-    /// `decision/kind/line`, with `/2` for a second one of the kind; line 0 is the whole order.
-    pub key: String,
-    /// The decision it follows from.
-    pub decision: DecisionId,
-    /// For which order. Postings of one order go out one after the other, in the order they were queued.
-    pub order: OrderId,
-    /// Which line, where it is about one.
-    pub line: Option<u16>,
-    /// What it does.
-    pub kind: PostingKind,
-    /// How many units, where it is about some.
-    pub quantity: Option<u32>,
-    /// What postings of its kind add up to for the decision, once all of them are applied. An ERP that books
-    /// documents rather than lines books the whole of it with the first.
-    #[serde(default)]
-    pub total: Vec<LineQuantity>,
-    /// The order's new status; only in an order change.
-    pub status: Option<OrderStatus>,
-    /// For people at the ERP.
-    pub text: String,
-    /// When it happened.
-    pub at: UtcMs,
-}
-
-/// Where a posting stands in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PostingState {
-    /// It waits for its turn or its next try. Nothing of it is at the ERP.
-    Queued,
-    /// It was sent and no answer came: it is asked for before it is sent again.
-    InDoubt,
-    /// The ERP has it.
-    Applied,
-    /// It is parked for a person; later ones of its order wait behind it.
-    Dead,
-    /// What it was for ended before the ERP had it; it is never sent, and none waits behind it.
-    Withdrawn,
-}
-
-impl PostingState {
-    /// The word for it on pages and in the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::InDoubt => "in_doubt",
-            Self::Applied => "applied",
-            Self::Dead => "dead",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-}
-
-/// A posting as the queue holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueuedPosting {
-    /// What to write.
-    pub posting: Posting,
-    /// Where it stands.
-    pub state: PostingState,
-    /// Whether it is still to be sent; otherwise it is only asked for, and withdrawn if the ERP does not have it.
-    pub is_wanted: bool,
-    /// How many tries reached the ERP. What failed on the way there never leads to its being given up.
-    pub attempts: u32,
-    /// Not before.
-    pub next_try: UtcMs,
-    /// When it was sent last; none before the first time.
-    pub sent_at: Option<UtcMs>,
-    /// What went wrong last, for people; for a dead letter the reason.
-    pub last_error: Option<String>,
-    /// When the ERP confirmed it.
-    pub applied_at: Option<UtcMs>,
-    /// The ERP's name for what was written.
-    pub document: Option<String>,
 }

@@ -6,26 +6,30 @@
 //! Never reads the clock, the network or the store.
 
 pub mod beside;
+pub mod choosing;
+mod difference;
 pub mod item;
 pub mod obey;
+pub mod posting;
+pub mod row;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 use gatehouse_common::{
-    case::{CaseType, Severity},
+    case::{CaseType, Severity, Team},
     decision::DecisionRecord,
     dispatch::{DispatchView, Says},
-    id::DocumentId,
+    id::{CarrierId, DocumentId},
     order::{LineQuantity, Order},
     time::UtcMs,
 };
 
 pub use beside::{beside, yields};
-pub use item::{
-    Choice, Chosen, EdgeSide, ErpSide, Family, Outcome, Posting, PostingKind, PostingState, QueuedPosting, ReconItem,
-};
-pub use obey::obey;
+pub use choosing::{Choice, ChoiceError, Chosen, ReconPolicy, Took};
+pub use item::{EdgeSide, ErpSide, Family, Matter, Outcome, ReconItem, Settlement};
+pub use obey::{obey, told_of_change};
+pub use posting::{Posting, PostingKind, PostingState, QueuedPosting};
 pub use settle::settle;
 
 /// Everything that settling one decision depends on.
@@ -39,8 +43,20 @@ pub struct Situation<'a> {
     pub dispatch: Option<&'a DispatchView>,
     /// What earlier dispatches of the order have taken away.
     pub earlier: &'a [LineQuantity],
+    /// What of it left other depots.
+    pub elsewhere: &'a [LineQuantity],
+    /// Whether another depot has a dispatch of the order that may still leave.
+    pub is_planned_elsewhere: bool,
     /// The newest version of the order.
     pub order: Option<&'a Order>,
+    /// The order as the depot saw it when it decided, where that is still known.
+    pub seen: Option<&'a Order>,
+    /// Units per line that the warehouse said it had, where it said so between the decision and the departure.
+    pub confirmed: &'a [(u16, u32)],
+    /// Which carrier accepted the order after the depot had decided, if one did.
+    pub tendered: Option<&'a CarrierId>,
+    /// Whether goods of the order were too warm on their way.
+    pub was_too_warm: bool,
     /// Whether the ERP has the customer on credit hold; none if it has not said.
     pub on_hold: Option<bool>,
     /// Whether the decision stayed inside the slice of its lease.
@@ -53,6 +69,8 @@ pub struct Situation<'a> {
     pub recalled: bool,
     /// Which case about the credit of this dispatch is open, or would be the next, counted from 1.
     pub credit_case: u32,
+    /// What is settled without a person.
+    pub policy: ReconPolicy,
     /// The item's postings.
     pub postings: &'a [QueuedPosting],
     /// When the newest complete read of the ERP began; none before the first.
@@ -105,4 +123,6 @@ pub struct NewCase {
     pub money_minor: i64,
     /// How bad it is at least, whatever its axes say.
     pub at_least: Option<Severity>,
+    /// Whose it is, where that is not the owner of its type.
+    pub owner: Option<Team>,
 }

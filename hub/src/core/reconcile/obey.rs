@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    dispatch::{DispatchView, HoldReason, Says},
+    dispatch::{Changed, DispatchState, DispatchView, HoldReason, Says},
     order::{LineQuantity, Order, OrderStatus},
 };
 
@@ -88,6 +88,37 @@ pub fn obey(order: &Order, view: &DispatchView, earlier: &[LineQuantity], on_hol
         steps.push(Step::WriteDispatch(Says::Lifted { holds, why }));
     }
     steps
+}
+
+/// What a dispatch is told of another address or another date, with both promises; the price is the hub's matter alone.
+/// `known` is the order in the version that the dispatch knows.
+#[must_use]
+pub fn told_of_change(order: &Order, known: Option<&Order>, view: &DispatchView) -> Option<Says> {
+    let known = known.filter(|known| known.version == view.order_version && order.version > known.version)?;
+    let is_over = matches!(view.state, DispatchState::Cancelled | DispatchState::Aborted | DispatchState::Settled);
+    if is_over || view.delivered.is_some() || view.waits_for_upgrade || order.status == OrderStatus::Cancelled {
+        return None;
+    }
+    let prices = |order: &Order| order.lines.iter().map(|l| (l.line, l.unit_price_minor)).collect::<Vec<_>>();
+    let mut what = Vec::new();
+    let mut words = Vec::new();
+    if known.destination != order.destination {
+        what.push(Changed::Address);
+        words.push("another address".to_owned());
+    }
+    if known.window_end != order.window_end {
+        what.push(Changed::Date);
+        words.push(format!("a window until {}, not {}", order.window_end, known.window_end));
+    }
+    if what.is_empty() {
+        return None;
+    }
+    if prices(known) != prices(order) {
+        what.push(Changed::Price);
+    }
+    let why = format!("the ERP gives order {} {}", order.id, words.join(" and "));
+    let (promised, promises) = (known.window_end, order.window_end);
+    Some(Says::Changed { order_version: order.version, what, promised, promises, why })
 }
 
 /// A load for people: `line 1: 8 PALLET, line 2: 3 CRATE`.

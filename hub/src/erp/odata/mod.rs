@@ -20,7 +20,7 @@ use gatehouse_common::{
 };
 
 use super::{Applied, Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, Probe};
-use crate::core::reconcile::Posting;
+use crate::core::reconcile::{Posting, PostingKind};
 use http::Service;
 pub use settings::{Login, ODataMap, ODataOptions};
 
@@ -52,6 +52,10 @@ impl Connector for OData {
 
     fn caps(&self) -> Caps {
         Caps { honours_keys: false, orders_in_credit: false, orders_in_stock: false }
+    }
+
+    fn takes(&self, kind: PostingKind) -> bool {
+        kind != PostingKind::CreditNote || self.options.map.write.contains_key(&kind)
     }
 
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {

@@ -84,6 +84,7 @@ fn release() -> Posting {
         quantity: None,
         total: Vec::new(),
         status: None,
+        amount_minor: None,
         text: String::new(),
         at: UtcMs(0),
     }

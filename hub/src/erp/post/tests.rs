@@ -98,6 +98,7 @@ fn queued(n: u32, state: PostingState) -> QueuedPosting {
         quantity: Some(10),
         total: Vec::new(),
         status: None,
+        amount_minor: None,
         text: String::new(),
         at: UtcMs(0),
     };
@@ -230,6 +231,16 @@ async fn a_refused_posting_is_parked_with_the_reason() {
     let erp = Forgetful { refuses: true, ..Forgetful::default() };
     let (parked, reached) = try_one(&erp, &queued(1, PostingState::Queued), &options(), UtcMs(0)).await;
     assert_eq!((parked, reached), (Tried::Parked("the ERP refuses: line 1 is closed".into()), true));
+}
+
+#[tokio::test]
+async fn what_a_connector_does_not_take_is_parked_and_never_sent() {
+    let erp = Forgetful::default();
+    let mut note = queued(1, PostingState::Queued);
+    note.posting.kind = PostingKind::CreditNote;
+    let (parked, _) = try_one(&erp, &note, &options(), UtcMs(0)).await;
+    assert_eq!(parked, Tried::Parked("forgetful cannot write credit_note for us: book it by hand".into()));
+    assert!(erp.applied().is_empty() && *erp.probes.lock().unwrap() == 0);
 }
 
 #[test]

@@ -218,6 +218,9 @@ impl Rest {
         if let Some(status) = posting.status.filter(|_| posting.kind == PostingKind::OrderChange) {
             put(&map.status, json!(status));
         }
+        if let Some(amount) = posting.amount_minor {
+            put(&map.amount, json!(amount));
+        }
         body
     }
 
@@ -272,6 +275,10 @@ impl Connector for Rest {
     fn caps(&self) -> Caps {
         let honours_keys = self.options.map.key_header.is_some();
         Caps { honours_keys, orders_in_credit: false, orders_in_stock: false }
+    }
+
+    fn takes(&self, kind: PostingKind) -> bool {
+        !self.options.map.posting.lacks.contains(&kind)
     }
 
     async fn changes(&self, since: &ErpCursor) -> Result<ChangePage, ErpError> {

@@ -1,6 +1,6 @@
 //! What an ERP over plain JSON calls things, where it is not the built-in form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -112,6 +112,8 @@ pub struct PostingMap {
     pub kind: String,
     /// The ERP's words for what it does, where they differ from ours.
     pub kinds: BTreeMap<PostingKind, String>,
+    /// Kinds that the ERP does not take, such as `credit_note`: they are parked for a person. Default: none.
+    pub lacks: BTreeSet<PostingKind>,
     /// Number of the order. Default `order`.
     pub order: String,
     /// Our key; also the parameter by which a posting is found. Default `reference`.
@@ -126,6 +128,8 @@ pub struct PostingMap {
     pub quantity: String,
     /// New status of the order. Default `status`.
     pub status: String,
+    /// What a credit note is worth, in minor units. Default `amount_minor`.
+    pub amount: String,
     /// The ERP's number of a posting, when it is found. Default `seq`.
     pub number: String,
     /// The ERP's number of a posting, when it is made. Default `effect`. With calls a path, such as `data/name`.
@@ -142,6 +146,7 @@ impl Default for PostingMap {
         Self {
             kind: word("kind"),
             kinds: BTreeMap::new(),
+            lacks: BTreeSet::new(),
             order: word("order"),
             reference: word("reference"),
             text: word("text"),
@@ -149,6 +154,7 @@ impl Default for PostingMap {
             line: word("line"),
             quantity: word("quantity"),
             status: word("status"),
+            amount: word("amount_minor"),
             number: word("seq"),
             made: word("effect"),
             document: None,

@@ -114,6 +114,11 @@ fn contract(detail: String) -> ErpError {
     ErpError::Contract { detail }
 }
 
+/// What is never asked of it: it says so beforehand.
+fn not_ours() -> ErpError {
+    ErpError::Rejected { detail: "credit notes are written by people in Tryton".to_owned() }
+}
+
 #[async_trait]
 impl Connector for Tryton {
     fn name(&self) -> &str {
@@ -149,6 +154,7 @@ impl Connector for Tryton {
             PostingKind::Invoice => self.invoice(posting).await,
             PostingKind::Return => self.bring_back(posting).await,
             PostingKind::OrderChange => self.change_order(posting).await,
+            PostingKind::CreditNote => Err(not_ours()),
         }
     }
 
@@ -159,6 +165,7 @@ impl Connector for Tryton {
             PostingKind::Invoice => self.invoiced(posting).await?,
             PostingKind::Return => self.brought_back(posting).await?,
             PostingKind::VoidRelease | PostingKind::OrderChange => self.noted(posting).await?,
+            PostingKind::CreditNote => return Err(not_ours()),
         };
         // What runs behind a lost answer presses the same buttons, and Tryton lets only one through.
         Ok(found.map_or(Probe::NotApplied, |document| Probe::Applied(Applied { document })))

@@ -153,6 +153,7 @@ async fn a_posting_about_a_sale_that_is_not_there_is_not_found() {
         quantity: None,
         total: Vec::new(),
         status: None,
+        amount_minor: None,
         text: String::new(),
         at: UtcMs(0),
     };

@@ -43,6 +43,7 @@ pub fn open(
         summary: told.to_owned(),
         order: Some(order.id.clone()),
         blocks: None,
+        owner: None,
     };
     let says = opening.says(axes, None, Hash32::of(b""), now);
     let id = case::document_id(&key, occurrence);

@@ -123,6 +123,7 @@ fn posting(n: u32) -> Posting {
         quantity: Some(1),
         total: Vec::new(),
         status: None,
+        amount_minor: None,
         text: String::new(),
         at: UtcMs(0),
     }

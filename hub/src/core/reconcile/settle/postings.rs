@@ -96,11 +96,43 @@ impl Run<'_> {
                 quantity,
                 total: total.to_vec(),
                 status,
+                amount_minor: None,
                 text: text.to_owned(),
                 at,
             }));
         }
         key
+    }
+
+    /// Proposes a credit note for these units at their price; gives the last key.
+    pub(super) fn credit(&mut self, order: &Order, units: &[LineQuantity], text: &str) -> String {
+        let price = |line: u16| order.lines.iter().find(|l| l.line == line).map_or(0, |l| l.unit_price_minor);
+        self.credit_each(units, price, text)
+    }
+
+    /// Proposes a credit note for what these units cost more by now than when they were released.
+    pub(super) fn credit_the_rise(&mut self, order: &Order, units: &[LineQuantity]) -> String {
+        let price = |order: &Order, line: u16| order.lines.iter().find(|l| l.line == line).map(|l| l.unit_price_minor);
+        let seen = self.s.seen;
+        let rise = |line: u16| {
+            let before = seen.and_then(|seen| price(seen, line));
+            before.zip(price(order, line)).map_or(0, |(before, now)| now.saturating_sub(before))
+        };
+        let risen: Vec<LineQuantity> = units.iter().filter(|q| rise(q.line) > 0).cloned().collect();
+        self.credit_each(&risen, rise, "the price rose while the goods were on their way")
+    }
+
+    fn credit_each(&mut self, units: &[LineQuantity], price: impl Fn(u16) -> i64, text: &str) -> String {
+        let known = self.steps.len();
+        let last = self.bring_up_to(PostingKind::CreditNote, units, self.s.now, text);
+        for step in self.steps.iter_mut().skip(known) {
+            if let Step::Post(posting) = step
+                && let (Some(line), Some(quantity)) = (posting.line, posting.quantity)
+            {
+                posting.amount_minor = Some(price(line).saturating_mul(i64::from(quantity)));
+            }
+        }
+        last
     }
 
     pub(super) fn knows(&self, kind: PostingKind) -> bool {

@@ -1,21 +1,8 @@
 //! The rows of the table of concurrent pairs beside cancellations, credit and quantities.
 
-use gatehouse_common::{case::Severity, dispatch::view::CancelAsked};
-
 use super::*;
 
 impl Desk {
-    fn left(units: u32) -> Self {
-        let mut desk = Self::after_a_release_of_10();
-        desk.departs_with(units);
-        desk
-    }
-
-    fn is_delivered(&mut self) {
-        self.view.state = DispatchState::Delivered;
-        self.view.delivered = self.view.departed.clone();
-    }
-
     /// The cases beside the items: type, last part of the leg, least severity.
     fn beside(
         &self,
@@ -29,7 +16,7 @@ impl Desk {
     }
 
     /// What the dispatch of the same order at D2 looks like.
-    fn elsewhere(&self) -> DispatchView {
+    fn at_d2(&self) -> DispatchView {
         DispatchView { site: SiteId::new("D2").unwrap(), order_version: self.order.version, ..self.view.clone() }
     }
 }
@@ -95,7 +82,7 @@ fn row_12_loading_it_stays_and_the_other_depot_is_told_to_let_go() {
     desk.view.state = DispatchState::Loading;
     desk.order.site = SiteId::new("D2").unwrap();
     desk.order.version += 1;
-    let other = desk.elsewhere();
+    let other = desk.at_d2();
     assert_eq!(yields(&desk.order, &other, &[&desk.view]), None, "the depot was not told yet");
     desk.erp_answers();
     assert_eq!((desk.view.state, desk.view.reassigned_to.clone()), (DispatchState::Loading, None));
@@ -109,12 +96,23 @@ fn row_12_loading_it_stays_and_the_other_depot_is_told_to_let_go() {
 #[test]
 fn row_13_what_left_two_depots_is_a_grave_case_and_billed_once() {
     let mut desk = Desk::left(10);
-    let mut first = desk.elsewhere();
+    let mut first = desk.at_d2();
     first.departed = Some(Physical { key: key("site/D2/gw-2/1-5"), load: carries(10), at: UtcMs(800) });
     assert_eq!(desk.beside(&[&first], false, false), [(CaseType::DupDispatch, "twice".to_owned(), Some(Severity::S1))]);
     desk.earlier = carries(10);
     desk.erp_answers();
     assert_eq!(desk.posted(), ["release", "goods_issue 10"], "the second is not billed");
+    assert_eq!(desk.ended(), (Some(8), None), "as long as it is not told that it was another depot");
+    let mut desk = Desk::left(10);
+    (desk.earlier, desk.elsewhere) = (carries(10), carries(10));
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended()), (Family::Duplicate, (Some(13), None)));
+    assert_eq!(desk.opened.iter().map(|c| c.leg.as_str()).collect::<Vec<_>>(), ["D1/1/twice"]);
+    assert_eq!(desk.item.choices, [Choice::Accept, Choice::Return, Choice::Divert]);
+    desk.chooses(Choice::Divert);
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "return 10"]);
+    assert_eq!((desk.ended(), desk.told()), ((Some(13), Some("compensated")), vec![TransitAction::Divert]));
     // Two depots that share an order between them are none.
     first.departed = Some(Physical { key: key("site/D2/gw-2/1-5"), load: carries(4), at: UtcMs(800) });
     desk.departs_with(6);
@@ -134,7 +132,8 @@ fn row_17_an_override_that_was_not_needed_asks_nothing_of_anyone() {
     desk.record.kind = DecisionKind::Override;
     desk.view.release.as_mut().unwrap().override_unneeded = true;
     desk.erp_answers();
-    assert_eq!((desk.ended(), desk.opened.len()), ((None, Some("matched")), 0));
+    assert_eq!((desk.ended(), desk.opened.len()), ((Some(17), Some("matched")), 0));
+    assert_eq!(desk.item.family, Family::Override, "it is counted as one that was not needed");
     assert_eq!(desk.beside(&[], true, false), []);
 }
 
@@ -144,6 +143,12 @@ fn row_18_goods_that_left_against_a_confirmed_hold_are_reviewed() {
     let hold = Hold { key: key("hub/hub/hub/1-2"), reason: HoldReason::Gate, why: "no stock".into(), cases: vec![] };
     (desk.view.holds, desk.view.left_under_stop) = (vec![hold], true);
     assert_eq!(desk.beside(&[], false, false), [(CaseType::PolicyViolation, "hold".to_owned(), Some(Severity::S1))]);
+    desk.record.kind = DecisionKind::Override;
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended()), (Family::Override, (Some(18), Some("escalated"))));
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "invoice 10"], "what left is billed all the same");
+    assert_eq!(desk.opened.len(), 1, "the item's case is the one that is opened without an item");
+    assert_eq!(desk.opened[0].leg, format!("{}/hold", desk.view.leg()));
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Figures for whoever watches the hub: the text form of Prometheus (0.0.4).
+//!
+//! In: counts and times from the store. Out: lines. Money is among them, so it asks for a login or a token that may read.
+
+use std::fmt::Write;
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Api, Counts,
+    problem::Problem,
+    recon::FIGURES_MS,
+    request::{Query, Reading},
+};
+use crate::store::FamilyFigures;
+
+/// Counts of recon items and postings, what is open by family with its value, and how long settling takes.
+#[utoipa::path(get, path = "/metrics", tag = "status",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(api): State<Api>, Reading(who): Reading, query: Query) -> Result<Response, Problem> {
+    query.finish()?;
+    if !who.sees_all() {
+        return Err(Problem::forbidden("these figures are of all depots; you see some of them"));
+    }
+    let since = api.clock.wall().plus(-FIGURES_MS);
+    let (counts, figures) = api.store.read(move |r| Ok((Counts::read(r)?, r.recon_figures(since)?))).await?;
+    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    Ok(([kind], lines(&counts, &figures)).into_response())
+}
+
+fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
+    let mut text = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, rows: Vec<(String, String)>| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in rows {
+            let _ = writeln!(text, "{name}{{{labels}}} {value}");
+        }
+    };
+    let number = |n: u64| n.to_string();
+    let rows = counts.postings.iter().map(|(state, n)| (format!("state=\"{state}\""), number(*n)));
+    family("gatehouse_hub_postings", "gauge", "Postings to the ERP by state.", rows.collect());
+    let rows = counts.recon.iter().map(|(outcome, n)| (format!("outcome=\"{outcome}\""), number(*n)));
+    family("gatehouse_hub_recon_items", "gauge", "Recon items by outcome; those without one are open.", rows.collect());
+    let of = |f: &FamilyFigures| format!("family=\"{}\"", f.family);
+    let rows = figures.iter().map(|f| (of(f), number(f.open)));
+    family("gatehouse_hub_recon_open", "gauge", "Recon items without an outcome.", rows.collect());
+    let rows = figures.iter().map(|f| (of(f), number(f.waiting)));
+    let help = "Recon items for which a person must choose.";
+    family("gatehouse_hub_recon_waiting_for_a_person", "gauge", help, rows.collect());
+    let rows = figures.iter().flat_map(|f| {
+        f.open_value_minor
+            .iter()
+            .map(|(currency, minor)| (format!("{},currency=\"{currency}\"", of(f)), minor.to_string()))
+    });
+    let help = "What is at stake in open recon items, in minor units.";
+    family("gatehouse_hub_recon_open_value_minor", "gauge", help, rows.collect());
+    let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
+    let rows = figures.iter().flat_map(|f| {
+        let quantiles = [("0.5", f.p50_ms), ("0.9", f.p90_ms)];
+        quantiles
+            .into_iter()
+            .filter_map(move |(quantile, ms)| Some((format!("{},quantile=\"{quantile}\"", of(f)), seconds(ms?))))
+    });
+    let help = "Seconds from decision to settlement, of items settled in the last seven days.";
+    family("gatehouse_hub_recon_settle_seconds", "gauge", help, rows.collect());
+    let rows = figures.iter().map(|f| (of(f), number(f.settled)));
+    let help = "Recon items settled in the last seven days.";
+    family("gatehouse_hub_recon_settled_recently", "gauge", help, rows.collect());
+    text
+}
