@@ -178,7 +178,8 @@ fn room_that_was_made_goes_back_to_the_file_system_a_little_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let mut store = filled(&path);
-    let sync = |store: &Store| super::super::start::run_to_its_end(store.raw(), "PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let sync =
+        |store: &Store| super::super::start::run_to_its_end(store.raw(), "PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let length = || std::fs::metadata(&path).unwrap().len();
     sync(&store);
     let before = length();
