@@ -236,9 +236,6 @@ impl Disk {
                     let range = sector_range(sector, file.now.len());
                     file.durable[range.clone()].copy_from_slice(&file.now[range]);
                 }
-                if !file.named {
-                    self.sync_names();
-                }
             }
             Err(_) if self.dead => {}
             Err(_) => file.dirty.clear(),
@@ -246,8 +243,11 @@ impl Disk {
         result
     }
 
-    /// The first sync of a new file brings the directory to the medium: every name made and every deletion.
-    fn sync_names(&mut self) {
+    /// Brings the directory to the medium: every name made and every deletion. A disk that lies does not.
+    pub fn sync_names(&mut self) {
+        if self.sync_lies {
+            return;
+        }
         for file in self.files.values_mut() {
             file.named = true;
             file.before = None;
@@ -282,6 +282,7 @@ impl Disk {
         if let Some(new) = self.files.remove(&copy) {
             self.files.insert(name.to_owned(), new);
         }
+        self.sync_names();
         Ok(())
     }
 

@@ -7,7 +7,10 @@ use std::{
     cell::UnsafeCell,
     collections::BTreeMap,
     ffi::{CStr, c_char, c_int, c_void},
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use rusqlite::{Connection, OpenFlags, ffi};
@@ -115,6 +118,9 @@ struct Open {
     shared: Arc<Shared>,
     name: String,
     delete_on_close: bool,
+    /// Whether its first sync brings the directory to the medium too: on Unix, that of every log and journal that is
+    /// opened does, whether or not the file was there.
+    directory: AtomicBool,
 }
 
 /// Everything that a file handle can do.
@@ -218,7 +224,10 @@ unsafe extern "C" fn open(
             disk.make(&name);
         }
         let delete_on_close = flags & ffi::SQLITE_OPEN_DELETEONCLOSE != 0;
-        (*handle).open = Box::into_raw(Box::new(Open { shared, name, delete_on_close }));
+        let is_log =
+            flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL) != 0;
+        let directory = AtomicBool::new(is_log && flags & ffi::SQLITE_OPEN_CREATE != 0);
+        (*handle).open = Box::into_raw(Box::new(Open { shared, name, delete_on_close, directory }));
         (*handle).base.pMethods = &raw const METHODS;
         if !out_flags.is_null() {
             *out_flags = flags;
@@ -266,8 +275,14 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     // SAFETY: an open handle.
     let open = unsafe { opened(file) };
     // SQLite on Unix reports every sync that fails as an input/output error, a full device too.
-    match lock(&open.shared.disk).sync(&open.name) {
-        Ok(()) => ffi::SQLITE_OK,
+    let mut disk = lock(&open.shared.disk);
+    match disk.sync(&open.name) {
+        Ok(()) => {
+            if open.directory.swap(false, Ordering::Relaxed) {
+                disk.sync_names();
+            }
+            ffi::SQLITE_OK
+        }
         Err(_) => ffi::SQLITE_IOERR_FSYNC,
     }
 }
