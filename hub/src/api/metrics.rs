@@ -73,3 +73,23 @@ fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
     family("gatehouse_hub_recon_settled_recently", "gauge", help, rows.collect());
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_metrics_names_what_the_hub_serves_and_nothing_else() {
+        let (_, list) = include_str!("../../../docs/metrics.md").split_once("## The hub").unwrap();
+        let listed: Vec<&str> =
+            list.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
+        let text = lines(&Counts::default(), &[]);
+        let served: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!served.is_empty());
+        assert_eq!(served, listed);
+    }
+}

@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 
 use super::{
     copies::{is_outlived, run_of},
-    endpoint::Refusal,
     quota::{Quota, Quotas},
+    refusal::Refusal,
     refusals::Refusals,
     signed::{Claim, Nonces},
     standing,

@@ -13,6 +13,7 @@ mod news;
 pub mod pull;
 pub mod push;
 mod quota;
+mod refusal;
 mod refusals;
 pub mod repair;
 mod signed;

@@ -1,0 +1,115 @@
+//! Exchanges over a socket: signed both ways, or refused.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use gatehouse_common::{
+    id::SiteId,
+    seal::PublicKey,
+    sync::{
+        Cursor, PullReply, encode,
+        exchange::{reply_text, request_text},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::store::DeviceKind;
+
+struct Asked {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> &str {
+        let line = self.head.lines().find(|l| l.starts_with(&format!("{name}: ")));
+        line.map_or("", |l| &l[name.len() + 2..])
+    }
+}
+
+async fn ask(address: std::net::SocketAddr, path: &str, headers: &str, body: &[u8]) -> Asked {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let split = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..split].to_vec()).unwrap();
+    let status = head[9..12].parse().unwrap();
+    Asked { status, head, body: answer[split + 4..].to_vec() }
+}
+
+fn headers(key: &PrivateKey, time: UtcMs, nonce: &str, body: &[u8]) -> String {
+    let device: DeviceId = "gw-1".parse().unwrap();
+    let text = request_text(PULL_PATH, &device, time, nonce, body);
+    let signature = STANDARD.encode(key.sign(text.as_bytes()));
+    format!(
+        "gatehouse-device: gw-1\r\ngatehouse-time: {}\r\ngatehouse-nonce: {nonce}\r\ngatehouse-signature: {signature}\r\n",
+        time.0
+    )
+}
+
+#[tokio::test]
+async fn an_exchange_is_signed_both_ways_and_unsigned_stale_repeated_or_altered_ones_get_401() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+    let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
+    let device = Device {
+        device: "gw-1".parse().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: key.public(),
+        sites: vec![SiteId::new("D1").unwrap()],
+        vehicles: Vec::new(),
+    };
+    crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
+    let clock = Clock::system();
+    let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());
+    let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
+    let quota = crate::sync::Quota::default();
+    let admission = Admission { without_certificate: true, quota, refusals, revocations };
+    let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router(state)).await });
+
+    let epoch = store.read_now(|r| r.ledger_epoch()).unwrap();
+    let body = encode(&Pull { cursor: Cursor::start(epoch), wait_ms: 0, recalls_only: false }).unwrap();
+    let good = headers(&key, clock.wall(), "nonce-0001", &body);
+    let answer = ask(address, PULL_PATH, &good, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert!(matches!(decode(&answer.body), Ok(PullReply::Page { .. })));
+    let time = UtcMs(answer.header("gatehouse-time").parse().unwrap());
+    let signed = reply_text(&"gw-1".parse().unwrap(), time, "nonce-0001", 200, &answer.body);
+    let signature = STANDARD.decode(answer.header("gatehouse-signature")).unwrap();
+    let public: PublicKey = hub.public();
+    assert_eq!(public.verify(signed.as_bytes(), &signature), Ok(()));
+    let seen = store.read_now(|r| r.devices()).unwrap()[0].seen;
+    assert!(seen.is_some_and(|at| clock.wall().since(at) < 5_000), "a device that only asks is heard: {seen:?}");
+
+    let now = clock.wall();
+    let stranger = PrivateKey::from_seed([9; 32]);
+    let refused = [
+        (String::new(), &body[..], PULL_PATH),
+        (good.clone(), &body[..], PULL_PATH),
+        (headers(&stranger, now, "nonce-0002", &body), &body[..], PULL_PATH),
+        (headers(&key, now.plus(-600_000), "nonce-0003", &body), &body[..], PULL_PATH),
+        (headers(&key, now, "nonce-0004", &body), &body[..body.len() - 1], PULL_PATH),
+        (headers(&key, now, "nonce-0005", &body), &body[..], PUSH_PATH),
+    ];
+    for (headers, body, path) in refused {
+        let answer = ask(address, path, &headers, body).await;
+        assert_eq!(answer.status, 401, "{headers}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+
+    let mut other = body.clone();
+    other[0] = 9;
+    let answer = ask(address, PULL_PATH, &headers(&key, now, "nonce-0006", &other), &other).await;
+    assert_eq!(answer.status, 400);
+    assert!(String::from_utf8_lossy(&answer.body).contains("frame of protocol 9"));
+}
