@@ -232,6 +232,7 @@ impl Killer<'_> {
             if let Ok(Some(struck)) = tokio::time::timeout(STRIKE_MAX, self.strikes.recv()).await {
                 return Ok(struck);
             }
+            self.weather.disarm();
         }
         Ok(running)
     }

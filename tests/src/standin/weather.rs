@@ -135,6 +135,11 @@ impl Weather {
         self.0.is_armed.store(true, Ordering::SeqCst);
     }
 
+    /// None strikes until armed again. Else the last posting of all, sent seldom, would be struck nearly each time.
+    pub fn disarm(&self) {
+        self.0.is_armed.store(false, Ordering::SeqCst);
+    }
+
     /// How many postings have come in at a door and are not answered.
     #[must_use]
     pub fn under_way(&self, door: usize) -> u64 {
