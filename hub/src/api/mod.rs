@@ -10,6 +10,7 @@ mod edi;
 mod events;
 mod exports;
 mod fleet;
+mod lift;
 mod live;
 mod metrics;
 pub mod openapi;
@@ -148,7 +149,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/v1/dispatches", get(dispatches::list)),
         ("/v1/dispatches/{id}", get(dispatches::one)),
-        ("/v1/dispatches/{id}/lift", post(dispatches::lift)),
+        ("/v1/dispatches/{id}/lift", post(lift::lift)),
+        ("/v1/dispatches/{id}/lift/confirm", post(lift::confirm)),
+        ("/v1/dispatches/{id}/lift/refuse", post(lift::refuse)),
         ("/v1/cases", get(cases::list)),
         ("/v1/cases/{id}", get(cases::one)),
         ("/v1/cases/{id}/move", post(cases::move_to)),
