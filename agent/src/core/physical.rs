@@ -26,6 +26,7 @@ impl Core {
             }
             let moved = self.progress(now, id, &view)
                 || self.outgrown(now, id, &view)
+                || self.weigh_anew(now, id, &view)
                 || self.replan(now, id, &view)
                 || self.weigh_and_release(now, id, &view);
             if !moved {

@@ -72,7 +72,9 @@ impl Core {
             return false;
         }
         if !self.class(&order).auto_release {
-            let ready = view.state == DispatchState::Ready;
+            // Of a release that was taken back it would make one that stands again: that is for a person to say.
+            let was_taken_back = view.release.is_some() && view.holds.iter().any(|h| h.reason == HoldReason::Gate);
+            let ready = (view.state == DispatchState::Ready && !view.weigh_again) || was_taken_back;
             if !ready {
                 self.say(now, id, "rule gates", vec![Says::Ready]);
             }

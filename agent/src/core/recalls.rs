@@ -4,8 +4,10 @@ use gatehouse_common::{
     decision::{DecidedBy, DecisionKind},
     dispatch::{DispatchState, DispatchView, HoldReason, Says},
     document::EntryKey,
+    gate::GateResult,
     id::DocumentId,
     order::Order,
+    rule::judge::Verdict,
     time::Moment,
 };
 
@@ -29,7 +31,7 @@ impl Core {
             return;
         }
         let Some((entry, why)) = self.recall_of(id, after) else { return };
-        self.take_back(now, id, after, DecidedBy::Hub { entry: entry.to_string() }, why);
+        self.take_back(now, id, after, DecidedBy::Hub { entry: entry.to_string() }, Vec::new(), why);
     }
 
     /// Takes a release back that the order has outgrown; says whether it did. The hub says nothing of this in the
@@ -43,11 +45,44 @@ impl Core {
         }
         let Some(order) = self.orders.get(&view.order).filter(|order| !is_behind(order, view)) else { return false };
         let Some(why) = outgrown_by(order, view) else { return false };
-        self.take_back(now, id, view, DecidedBy::Rule { rule: "order changed".to_owned() }, why);
+        self.take_back(now, id, view, DecidedBy::Rule { rule: "order changed".to_owned() }, Vec::new(), why);
         true
     }
 
-    fn take_back(&mut self, now: &Moment, id: DocumentId, view: &DispatchView, by: DecidedBy, why: String) {
+    /// Weighs the gates of a release anew under an address or a date that was promised since; says whether it wrote. What
+    /// they no longer let leave is taken back, also what a person let go against them: they knew of another promise.
+    pub(super) fn weigh_anew(&mut self, now: &Moment, id: DocumentId, view: &DispatchView) -> bool {
+        if !view.weigh_again || !self.profile.is_gateway() || !released(view) {
+            return false;
+        }
+        // The word of the change travels ahead of the order, which has the new promise itself.
+        let order = self.orders.get(&view.order).filter(|order| !is_behind(order, view)).cloned();
+        let Some(order) = order else { return false };
+        let judged = self.judge(now, id, view, &order);
+        self.show_gates(id, &judged.gates);
+        if judged.verdict == Verdict::Release {
+            self.say(now, id, "rule gates", vec![Says::Ready]);
+            return true;
+        }
+        if judged.wrong.is_empty() {
+            return false;
+        }
+        let wrong = judged.wrong.iter().map(|w| w.why.as_str()).collect::<Vec<_>>().join("; ");
+        let why = format!("another address or date was promised: {wrong}");
+        let by = DecidedBy::Rule { rule: format!("gates of class {}", order.class) };
+        self.take_back(now, id, view, by, judged.gates, why);
+        true
+    }
+
+    fn take_back(
+        &mut self,
+        now: &Moment,
+        id: DocumentId,
+        view: &DispatchView,
+        by: DecidedBy,
+        gates: Vec<GateResult>,
+        why: String,
+    ) {
         let order = self.orders.get(&view.order).map(|o| (o.id.clone(), o.version));
         let decision = self.decide(Ruling {
             kind: DecisionKind::Recall,
@@ -55,7 +90,7 @@ impl Core {
             dispatch: Some(id),
             order,
             load: view.release.as_ref().map(|r| r.load.clone()).unwrap_or_default(),
-            gates: Vec::new(),
+            gates,
             lease: None,
             by,
             reason: why.clone(),

@@ -17,6 +17,7 @@ mod on_the_way;
 mod outgrown;
 mod past;
 mod people;
+mod promises;
 mod readings;
 mod recalls;
 mod refused;

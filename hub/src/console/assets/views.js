@@ -123,16 +123,16 @@ const ROWS = {
   1: "released, then the order was cancelled", 2: "on board, then the order was cancelled", 3: "left, though the order is cancelled",
   4: "delivered, though the order is cancelled", 5: "released, then the customer went on credit hold", 6: "left, though the customer is on credit hold",
   7: "released, then the quantity changed", 8: "left with more than is ordered now", 9: "left, then more was ordered", 10: "left with less than was ordered",
-  "address 11": "left for an address that changed", "date 11": "left before another window was promised", "price 11": "left before its price changed",
+  "address 11": "another address was promised meanwhile", "date 11": "another window was promised meanwhile", "price 11": "left before its price changed",
   12: "another depot has the order", 13: "left twice", 14: "another carrier was tendered it", 16: "left although a hold was placed",
   17: "overrode a hold that was lifted", 18: "left against a hold that stands", 20: "took units that the warehouse did not have",
-  33: "decided by rules that were replaced", 34: "decided under a lease that had expired", 35: "too warm on the way", 36: "did not arrive whole",
+  33: "decided by rules that were replaced", 34: "decided under a lease that had expired", 35: "too warm on the way", 36: "did not arrive whole", 37: "more was signed for than left",
 };
 const rowWords = (family, row) => ROWS[`${family} ${row}`] ?? ROWS[row] ?? "";
 const CHOICES = {
   accept: "What happened stands", return: "The goods come back", divert: "The goods go elsewhere", credit: "Propose a credit note", escalate: "Leave it to the case",
   "cancel accept": "The customer keeps the goods", "quantity accept": "The customer keeps the surplus", "address divert": "Send it to the new address",
-  "price accept": "The new price stands", "pod accept": "The customer pays in full", "quality accept": "The customer pays in full",
+  "price accept": "The new price stands", "pod accept": "It stands as it was signed for", "quality accept": "The customer pays in full",
   "stock accept": "The warehouse counts again", "carrier accept": "The tender is cancelled",
 };
 export const choiceWords = (item, choice) => CHOICES[`${item.family} ${choice}`] ?? CHOICES[choice] ?? words(choice);

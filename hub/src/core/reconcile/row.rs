@@ -20,7 +20,7 @@ pub const DEPARTED_TOO_MUCH: u8 = 8;
 pub const DEPARTED_BEFORE_RAISE: u8 = 9;
 /// Departed with less than was ordered.
 pub const DEPARTED_SHORT: u8 = 10;
-/// Departed; price, address or date changed.
+/// Price, address or date changed: of what has not left the depot weighs its gates again.
 pub const TERMS_CHANGED: u8 = 11;
 /// The order leaves from another depot.
 pub const REASSIGNED: u8 = 12;
@@ -42,5 +42,7 @@ pub const POLICY_LAGGED: u8 = 33;
 pub const LEASE_EXPIRED: u8 = 34;
 /// Delivered and billed, and too warm on the way.
 pub const TOO_WARM: u8 = 35;
-/// Delivered otherwise than it left: beyond the table, which has no row for what is signed for.
+/// Less was signed for whole than was billed: beyond the table, which has no row for what is signed for.
 pub const DELIVERED_OTHERWISE: u8 = 36;
+/// More was signed for than left: beyond the table.
+pub const DELIVERED_MORE: u8 = 37;

@@ -42,6 +42,12 @@ impl Run<'_> {
             self.hold_for_credit(order);
         } else if outdated {
             self.is_row(Family::Quantity, row::RELEASED_QUANTITY);
+        } else if self.is_weighed_anew(view, order, owner) {
+            let family = self.promised_otherwise(order).unwrap_or(Family::Date);
+            self.is_row(family, row::TERMS_CHANGED);
+        } else if self.was(row::TERMS_CHANGED) && !self.s.recalled && !view.weigh_again {
+            // The depot weighed its gates under the new promise, and its release stands.
+            (self.item.family, self.item.row) = (Family::Agreement, None);
         }
 
         let obeyed = if cancelled && touched {
@@ -61,6 +67,23 @@ impl Run<'_> {
         } else if owner && self.is_fresh() && (self.item.row.is_none() || self.is_approved(view)) {
             self.post_release();
         }
+    }
+
+    /// Whether the depot has to weigh its gates under another promise, or did and took its release back.
+    fn is_weighed_anew(&self, view: &DispatchView, order: &Order, owner: bool) -> bool {
+        if self.s.recalled {
+            return self.item.row.is_none() && self.promised_otherwise(order).is_some();
+        }
+        view.weigh_again && owner
+    }
+
+    /// Which promise changed since the depot decided: where the goods go, or else when.
+    fn promised_otherwise(&self, order: &Order) -> Option<Family> {
+        let seen = self.s.seen?;
+        if seen.destination != order.destination {
+            return Some(Family::Address);
+        }
+        (seen.window_end != order.window_end).then_some(Family::Date)
     }
 
     /// Whether a person let a release stand that was made under an expired lease: they lifted the hold.

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     case::{CaseType, Team},
-    dispatch::DispatchView,
+    dispatch::{DispatchView, TransitAction},
     order::{LineQuantity, Order},
 };
 
 use super::{NewMatter, Run};
-use crate::core::reconcile::{Choice, Family, Outcome, PostingKind, PostingState, Settlement, obey::in_words, row};
+use crate::core::reconcile::{
+    Choice, Family, Outcome, PostingKind, PostingState, Settlement, difference::by_line, obey::in_words, row,
+};
 
 /// Units of a dispatch that did not arrive whole, as far as they were billed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,12 +30,13 @@ impl Run<'_> {
         if self.item.outcome.is_none() {
             return is_about_it && self.settle_delivery(view, order);
         }
-        let answered =
-            |family| self.item.family == family || self.item.before.iter().any(|settled| settled.family == family);
+        let answered = |row| self.was(row) || self.item.before.iter().any(|settled| settled.row == Some(row));
         let billed = self.billed();
-        let (family, row) = if !answered(Family::Pod) && !shortfall(view, &billed).units.is_empty() {
+        let (family, row) = if !answered(row::DELIVERED_OTHERWISE) && !shortfall(view, &billed).units.is_empty() {
             (Family::Pod, row::DELIVERED_OTHERWISE)
-        } else if !answered(Family::Quality) && self.s.was_too_warm && view.delivered.is_some() && !billed.is_empty() {
+        } else if !answered(row::DELIVERED_MORE) && !self.signed_beyond(view, order).is_empty() {
+            (Family::Pod, row::DELIVERED_MORE)
+        } else if !answered(row::TOO_WARM) && self.s.was_too_warm && view.delivered.is_some() && !billed.is_empty() {
             (Family::Quality, row::TOO_WARM)
         } else {
             return false;
@@ -54,6 +57,9 @@ impl Run<'_> {
     }
 
     fn settle_delivery(&mut self, view: &DispatchView, order: &Order) -> bool {
+        if self.item.row == Some(row::DELIVERED_MORE) {
+            return self.settle_surplus(view, order);
+        }
         let billed = self.billed();
         let (id, site) = (&order.id, &view.site);
         let found = if self.item.family == Family::Pod {
@@ -91,6 +97,70 @@ impl Run<'_> {
             }
         }
         true
+    }
+
+    /// More was signed for than left. What the customer keeps left after all: it is ordered, issued and billed. What comes
+    /// back was never issued, so that nothing is written for it.
+    fn settle_surplus(&mut self, view: &DispatchView, order: &Order) -> bool {
+        if self.item.chosen.is_none() {
+            self.item.surplus = self.signed_beyond(view, order);
+        }
+        let surplus = self.item.surplus.clone();
+        self.item.value_minor = order.value_minor(&surplus);
+        let much = in_words(&surplus);
+        let summary = format!("more of order {} was signed for than left {}: {much}", order.id, view.site);
+        let new = NewMatter::beside(CaseType::ReconDiscrepancy, view, "surplus", summary);
+        self.open_matter(order, NewMatter { owner: Some(Team::Finance), ..new });
+        self.forget_other_proposals();
+        match self.choice(&[Choice::Accept, Choice::Return, Choice::Escalate]) {
+            None => {}
+            Some((Choice::Accept, by)) => {
+                let mut kept = self.item.edge.load.clone();
+                for q in &surplus {
+                    match kept.iter_mut().find(|k| k.line == q.line) {
+                        Some(line) => line.quantity = line.quantity.saturating_add(q.quantity),
+                        None => kept.push(q.clone()),
+                    }
+                }
+                let (extra, earlier) = (by_line(&surplus), by_line(self.s.earlier));
+                let at = view.delivered.as_ref().map_or(self.s.now, |delivered| delivered.at);
+                let text = "the customer keeps what was signed for";
+                for q in kept.iter().filter(|q| extra.contains_key(&q.line)) {
+                    let total = q.quantity.saturating_add(earlier.get(&q.line).copied().unwrap_or(0));
+                    let (line, total, change) = (Some(q.line), Some(total), PostingKind::OrderChange);
+                    self.push(change, line, total, None, "/signed", self.s.now, text, &[]);
+                }
+                self.bring_up_to(PostingKind::GoodsIssue, &kept, at, "more was signed for than was counted out");
+                self.note_issue();
+                let kept: Vec<LineQuantity> = kept.into_iter().filter(|q| extra.contains_key(&q.line)).collect();
+                self.bring_up_to(PostingKind::Invoice, &kept, self.s.now, "bill what was signed for");
+                self.close_when_applied(Outcome::AcceptedVariance { approver: by }, text);
+            }
+            Some((Choice::Return, _)) => {
+                let reason = "the surplus comes back";
+                self.tell_the_vehicle(view, TransitAction::Return, reason);
+                self.close_when_applied(Outcome::Compensated { document: reason.to_owned() }, reason);
+            }
+            Some(_) => self.escalate(),
+        }
+        true
+    }
+
+    /// Units that were signed for whole beyond those that left, of lines that the order has.
+    fn signed_beyond(&self, view: &DispatchView, order: &Order) -> Vec<LineQuantity> {
+        let Some(proof) = &view.proof else { return Vec::new() };
+        let left = by_line(&self.item.edge.load);
+        let mut signed: BTreeMap<u16, u32> = BTreeMap::new();
+        for line in &proof.lines {
+            let sum = signed.entry(line.line).or_default();
+            *sum = sum.saturating_add(line.delivered);
+        }
+        let beyond = |line: u16| {
+            let signed = signed.get(&line).copied().unwrap_or(0);
+            signed.saturating_sub(left.get(&line).copied().unwrap_or(0))
+        };
+        let ordered = order.quantities().into_iter().filter(|q| beyond(q.line) > 0);
+        ordered.map(|q| LineQuantity { quantity: beyond(q.line), ..q }).collect()
     }
 
     /// Units that are billed because of the item, by line.

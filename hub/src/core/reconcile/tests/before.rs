@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use gatehouse_common::geo::Point;
+
 use super::*;
 
 #[test]
@@ -94,4 +96,36 @@ fn a_credit_hold_that_the_erp_lifts_and_sets_again_is_written_again_and_one_that
     desk.on_hold = Some(true);
     desk.run();
     assert_eq!((desk.view.holds.len(), desk.opened.len()), (1, 2));
+}
+
+#[test]
+fn row_11_a_release_under_another_promise_is_posted_once_its_depot_has_weighed_its_gates_again() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.erp_changes(|order| order.window_end = UtcMs(8_000_000));
+    let told = told_of_change(&desk.order, Some(&desk.seen), &desk.view).unwrap();
+    desk.write(told);
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended(), desk.posted().len()), (Family::Date, (Some(11), None), 0));
+    desk.view.weigh_again = false;
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended()), (Family::Agreement, (None, None)));
+    assert_eq!(desk.posted(), ["release"], "its gates are met");
+}
+
+#[test]
+fn row_11_a_release_that_its_depot_takes_back_under_another_promise_is_voided() {
+    for is_seen_to_wait in [true, false] {
+        let mut desk = Desk::after_a_release_of_10();
+        desk.erp_answers();
+        desk.erp_changes(|order| order.destination = Some(Point { lat: 1.0, lon: 2.0 }));
+        if is_seen_to_wait {
+            desk.erp_answers();
+            assert_eq!((desk.item.family, desk.ended()), (Family::Address, (Some(11), None)));
+        }
+        desk.run();
+        (desk.view.weigh_again, desk.recalled, desk.view.state) = (false, true, DispatchState::Held);
+        desk.erp_answers();
+        assert_eq!(desk.posted(), ["release", "void_release"]);
+        assert_eq!((desk.item.family, desk.ended()), (Family::Address, (Some(11), Some("compensated"))));
+    }
 }

@@ -93,3 +93,66 @@ fn a_credit_note_that_the_erp_cannot_take_is_parked_and_settled_once_it_is_booke
     desk.erp_answers();
     assert_eq!(desk.ended(), (Some(36), Some("compensated")));
 }
+
+#[test]
+fn row_37_what_was_signed_for_beyond_what_left_is_ordered_issued_and_billed_when_the_customer_keeps_it() {
+    let mut desk = Desk::left(10);
+    desk.erp_answers();
+    assert_eq!(desk.ended(), (None, Some("matched")));
+    desk.signs(12, 0, 0);
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended()), (Family::Pod, (Some(37), None)));
+    assert_eq!((desk.item.surplus.clone(), desk.item.value_minor), (carries(2), 1_000));
+    assert_eq!(desk.item.choices, [Choice::Accept, Choice::Return, Choice::Escalate]);
+    assert_eq!(desk.opened.iter().map(|c| c.leg.as_str()).collect::<Vec<_>>(), ["D1/1/surplus"]);
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "invoice 10"], "nothing more before a person says so");
+    desk.chooses(Choice::Accept);
+    desk.erp_answers();
+    let more = ["order_change 12", "goods_issue 2", "invoice 2"];
+    assert_eq!(desk.posted()[3..], more);
+    assert_eq!(desk.ended(), (Some(37), Some("accepted_variance")));
+    assert_eq!(desk.item.before.iter().map(|s| s.outcome.as_str()).collect::<Vec<_>>(), ["matched"]);
+    desk.erp_orders(12);
+    desk.erp_answers();
+    assert_eq!(desk.posted().len(), 6);
+}
+
+#[test]
+fn row_37_a_surplus_that_comes_back_was_never_issued_and_nothing_is_posted_for_it() {
+    let mut desk = Desk::left(10);
+    desk.signs(12, 0, 0);
+    desk.erp_answers();
+    desk.chooses(Choice::Return);
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "invoice 10"]);
+    assert_eq!((desk.ended(), desk.told()), ((Some(37), Some("compensated")), vec![TransitAction::Return]));
+    // A surplus that was refused on the spot is none.
+    let mut desk = Desk::left(10);
+    desk.signs(10, 2, 0);
+    desk.erp_answers();
+    assert_eq!((desk.ended(), desk.item.before.len()), ((None, Some("matched")), 0));
+}
+
+#[test]
+fn row_37_follows_row_36_where_one_line_is_short_and_another_is_over() {
+    let mut desk = Desk::left(10);
+    let mut second = desk.order.lines[0].clone();
+    second.line = 2;
+    desk.order.lines.push(second);
+    desk.seen = desk.order.clone();
+    let line = |line, quantity| LineQuantity { line, quantity, ..carries(0).remove(0) };
+    desk.view.departed.as_mut().unwrap().load.push(line(2, 10));
+    desk.view.load.push(line(2, 10));
+    desk.erp_answers();
+    desk.signs(9, 0, 0);
+    let proof = desk.view.proof.as_mut().unwrap();
+    proof.lines.push(ProofLine { line: 2, delivered: 11, refused: 0, damaged: 0 });
+    desk.erp_answers();
+    assert_eq!((desk.ended(), desk.item.surplus.clone()), ((Some(36), None), vec![line(1, 1)]));
+    desk.chooses(Choice::Accept);
+    desk.erp_answers();
+    assert_eq!((desk.ended(), desk.item.surplus.clone()), ((Some(37), None), vec![line(2, 1)]));
+    desk.chooses(Choice::Escalate);
+    desk.erp_answers();
+    assert_eq!((desk.ended(), desk.item.before.len()), ((Some(37), Some("escalated")), 2));
+}

@@ -283,6 +283,7 @@ impl Desk {
             Says::Changed { order_version, what, promised, promises, .. } => {
                 self.view.order_version = order_version;
                 self.view.divert = self.view.state.has_left() && what.contains(&Changed::Address);
+                self.view.weigh_again = !self.view.state.has_left();
                 self.view.promises = vec![promised, promises];
             }
             Says::InTransit { action, .. } => {
