@@ -40,6 +40,7 @@ pub fn write(r: &Reader<'_>, out: &mut impl Write, now: UtcMs) -> Result<Counted
     let head = head.to_string();
     out.write_all(head.trim_end_matches('}').as_bytes())?;
     out.write_all(b",\"epcisBody\":{\"eventList\":[")?;
+    r.takes_its_time()?;
     let mut counted = Counted::default();
     for id in r.document_ids(DocumentKind::Dispatch)? {
         let Some(view) = r.dispatch_view(&id)? else { continue };

@@ -1,5 +1,7 @@
 //! One store in each form.
 
+mod replicas;
+
 use std::collections::BTreeMap;
 
 use gatehouse_common::{

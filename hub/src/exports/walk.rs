@@ -17,6 +17,7 @@ use crate::store::{Reader, ReconFilter};
 /// # Errors
 /// [`ExportError`]; what was written is no export then.
 pub fn walk(r: &Reader<'_>, sink: &mut dyn Sink) -> Result<Counted, ExportError> {
+    r.takes_its_time()?;
     let mut walk = Walk { r, sink, seen: BTreeSet::new(), counted: Counted::default() };
     walk.orders()?;
     for id in r.document_ids(DocumentKind::Dispatch)? {

@@ -69,3 +69,13 @@ impl Drop for GiveBack<'_> {
         self.0.given_back.notify_one();
     }
 }
+
+impl Reader<'_> {
+    /// Says that the closure that reads may take minutes and write elsewhere in between, as an export does. Where others
+    /// share the database it keeps old rows for it so long, and one of the connections.
+    /// # Errors
+    /// [`StoreError::Sql`] if the line is lost.
+    pub fn takes_its_time(&self) -> Result<(), StoreError> {
+        Ok(self.sql.takes_its_time()?)
+    }
+}

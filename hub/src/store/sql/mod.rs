@@ -167,6 +167,16 @@ impl Connection {
         }
     }
 
+    /// What is read now may take long, with pauses between two queries.
+    pub(super) fn takes_its_time(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            // Else the server ends whoever is silent or asks for much, as it must end one that hangs with the turn.
+            Engine::Postgres(connection) => connection
+                .batch("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = '30min'"),
+        }
+    }
+
     /// Ends what [`Self::begin_reading`] began.
     pub(super) fn end_reading(&self) -> Result<(), Error> {
         match &self.engine {
