@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     case::CaseType,
     dispatch,
+    document::{Entry, EntryKey},
     id::DocumentKind,
     order::{LineQuantity, Order},
     sync::Lane,
-    time::UtcMs,
+    time::{Hlc, UtcMs},
 };
 use serde_json::Value;
 
@@ -87,23 +88,65 @@ fn cycle_times(store: &Store) -> BTreeMap<String, i64> {
         .unwrap()
 }
 
-/// The dispatch of the scene as if it had left and were handed over short.
-fn every_step(store: &Store) -> Vec<Value> {
-    store
-        .read_now(|r| {
-            let id = r.document_ids(DocumentKind::Dispatch)?.remove(0);
-            let mut view = r.dispatch_view(&id)?.unwrap();
-            let key = view.cancelled.clone().unwrap();
-            let at = view.planned_departure;
-            let physical = |load: Vec<LineQuantity>, at| dispatch::view::Physical { key: key.clone(), load, at };
-            let mut short = view.load.clone();
-            short[0].quantity = 9;
-            view.loading_at = Some(at);
-            view.departed = Some(physical(view.load.clone(), at.plus(60_000)));
-            view.delivered = Some(physical(short, at.plus(120_000)));
-            Ok(epcis::of_dispatch(&id, &view, Some(at)))
-        })
-        .unwrap()
+/// What a depot, a vehicle and a carrier said of the dispatch of the scene: it was loaded and closed, left, arrived, and was
+/// signed for twice; a carrier says that it left later.
+fn every_step(store: &Store) -> (Vec<Value>, Vec<Value>) {
+    let steps = |said: &[(&str, i64, dispatch::Says)], edit: &dyn Fn(&mut dispatch::DispatchView)| {
+        store
+            .read_now(|r| {
+                let id = r.document_ids(DocumentKind::Dispatch)?.remove(0);
+                let mut view = r.dispatch_view(&id)?.unwrap();
+                let at = view.planned_departure;
+                let entry = |(key, minutes, says): &(&str, i64, dispatch::Says)| {
+                    let at = at.plus(minutes * 60_000);
+                    let hlc = Hlc { ms: at.0, n: 0 };
+                    (key.parse().unwrap(), Entry { after: Vec::new(), at, hlc, by: "test".into(), says: says.clone() })
+                };
+                let mut all: BTreeMap<EntryKey, Entry<dispatch::Says>> = said.iter().map(entry).collect();
+                if let Some(key) = &view.cancelled {
+                    let document = r.document(&id)?.unwrap().1;
+                    all.extend(document.entries().0.into_iter().filter(|(other, _)| other == key));
+                }
+                edit(&mut view);
+                Ok(epcis::of_dispatch(&id, &view, &all, &[]))
+            })
+            .unwrap()
+    };
+    let start = store.read_now(|r| Ok(r.dispatch_view(&r.document_ids(DocumentKind::Dispatch)?[0])?.unwrap())).unwrap();
+    let evidence = |minutes: i64| {
+        let at = start.planned_departure.plus(minutes * 60_000);
+        dispatch::Evidence { at, readings: vec!["seen".into()] }
+    };
+    let load = |units| vec![LineQuantity { quantity: units, ..start.load[0].clone() }];
+    let proved = |units, minutes| dispatch::Says::Proved {
+        lines: Vec::new(),
+        load: load(units),
+        signed_by: None,
+        photo: None,
+        evidence: evidence(minutes),
+    };
+    let (depot, carrier, vehicle) = ("site/D1/gw-1/1", "hub/hub/hub/9", "vehicle/D1/v-1/1");
+    let key = |of: &str, n: u32| -> EntryKey { format!("{of}-{n}").parse().unwrap() };
+    let of = |key: &EntryKey| -> &'static str { Box::leak(key.to_string().into_boxed_str()) };
+    let loading = (of(&key(depot, 1)), 0, dispatch::Says::Loading { evidence: evidence(0) });
+    let loaded = (of(&key(depot, 2)), 5, dispatch::Says::Loaded { load: load(10), evidence: evidence(5) });
+    let left = [
+        loading.clone(),
+        loaded.clone(),
+        (of(&key(depot, 3)), 6, dispatch::Says::Departed { load: load(10), evidence: evidence(6) }),
+        (of(&key(carrier, 1)), 30, dispatch::Says::Departed { load: load(10), evidence: evidence(26) }),
+        (of(&key(vehicle, 1)), 60, proved(10, 60)),
+        (of(&key(vehicle, 2)), 70, proved(9, 61)),
+    ];
+    let physical =
+        |key: EntryKey, units, minutes| dispatch::view::Physical { key, load: load(units), at: evidence(minutes).at };
+    let went = steps(&left, &|view| {
+        view.departed = Some(physical(key(depot, 3), 10, 6));
+        view.delivered = Some(physical(key(vehicle, 2), 9, 60));
+        view.superseded = vec![(key(carrier, 1), "another word on when it left counts".into())];
+    });
+    let back = [loading, loaded, (of(&key(depot, 3)), 20, dispatch::Says::Aborted { evidence: evidence(20) })];
+    (went, steps(&back, &|_| {}))
 }
 
 #[test]
@@ -160,10 +203,47 @@ fn one_state_of_the_store_is_the_same_in_every_form() {
     );
     assert_eq!(list[0]["quantityList"][0]["epcClass"], "urn:gatehouse:product:P%20%3C1%3E");
 
-    let all = every_step(&store);
-    let steps: Vec<&str> = all.iter().map(|e| e["bizStep"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["loading", "departing", "accepting"], "what left is no void shipment");
-    assert_eq!((&all[1]["disposition"], &all[2]["disposition"]), (&"in_transit".into(), &"mismatch_quantity".into()));
+    let (went, back) = every_step(&store);
+    let steps = |events: &[Value]| -> Vec<String> {
+        let word = |event: &Value, name: &str| event[name].as_str().unwrap_or("-").to_owned();
+        let wrong = |event: &Value| if event["errorDeclaration"].is_null() { "" } else { " (wrong)" };
+        events
+            .iter()
+            .map(|e| format!("{} {} {}{}", word(e, "action"), word(e, "bizStep"), word(e, "disposition"), wrong(e)))
+            .collect()
+    };
+    assert_eq!(
+        steps(&went),
+        [
+            "OBSERVE loading in_progress",
+            "ADD loading container_closed",
+            "OBSERVE departing in_transit",
+            "OBSERVE departing in_transit (wrong)",
+            "DELETE unloading container_open",
+            "OBSERVE accepting mismatch_quantity",
+            "OBSERVE accepting completeness_verified (wrong)",
+        ],
+        "what left is no void shipment"
+    );
+    let (added, taken_out) = (&went[1], &went[4]);
+    assert_eq!((&added["type"], &added["parentID"]), (&"AggregationEvent".into(), &taken_out["parentID"]));
+    assert_eq!(taken_out["childQuantityList"][0]["quantity"], 9);
+    for (wrong, stands) in [(&went[3], &went[2]), (&went[6], &went[5])] {
+        assert_eq!(wrong["errorDeclaration"]["reason"], "incorrect_data");
+        assert_eq!(wrong["errorDeclaration"]["correctiveEventIDs"], serde_json::json!([stands["eventID"]]));
+    }
+    let names: std::collections::BTreeSet<&str> = went.iter().map(|e| e["eventID"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), went.len(), "each event has a name of its own");
+    assert_eq!(
+        steps(&back),
+        [
+            "OBSERVE loading in_progress",
+            "ADD loading container_closed",
+            "DELETE void_shipping -",
+            "DELETE unloading container_open"
+        ]
+    );
+    let all = [went, back].concat();
 
     if let Some(place) = std::env::var_os("GATEHOUSE_EXPORTS_WRITTEN") {
         let place = std::path::PathBuf::from(place);
