@@ -38,7 +38,10 @@ use crate::{
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::{self, Grantor},
     listen::{self, Caller, TlsListener},
-    partners::{desk::folders, webhooks::deliver},
+    partners::{
+        desk::folders,
+        webhooks::deliver::{self, Subscribers},
+    },
     reconciler,
     store::{Location, Remembered, Store, claims::while_held, folding, pruning},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
@@ -122,7 +125,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, mail, policy, tls, devices } =
+    let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, nats, mail, policy, tls, devices } =
         config;
     let key = key::load_or_make(&hub.key_file)?;
     let public_key = key.public();
@@ -191,12 +194,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
             })
         });
     }
-    if !webhooks.is_empty() || mail.is_some() {
-        let (at, time, all) = (store.clone(), clock.clone(), (webhooks.clone(), mail));
+    if !webhooks.is_empty() || !nats.is_empty() || mail.is_some() {
+        let all = Subscribers { hooks: webhooks.clone(), streams: nats.clone(), letters: mail };
+        let (at, time) = (store.clone(), clock.clone());
         tasks.spawn("webhooks", OnError::Restart, move |stop| {
-            let (store, time, (hooks, mail)) = (at.clone(), time.clone(), all.clone());
+            let (store, time, all) = (at.clone(), time.clone(), all.clone());
             while_held(at.clone(), "webhooks", stop, move |stop| {
-                deliver::run(store.clone(), time.clone(), hooks.clone(), mail.clone(), stop)
+                deliver::run(store.clone(), time.clone(), all.clone(), stop)
             })
         });
     }
@@ -226,8 +230,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         Some(doors) => Served::Tls(tls_listener(listener, doors)?),
     };
     tasks.spawn_once("api", move |mut stop| async move {
-        let api =
-            Api::new(store, clock, keeper, about, stop.clone()).with_partners(partners, webhooks).with_policy(choices);
+        let api = Api::new(store, clock, keeper, about, stop.clone())
+            .with_partners(partners, webhooks, nats)
+            .with_policy(choices);
         let router = api::around(api::router(api).merge(console::router()).merge(sync::router(exchange)));
         let stopped = async move { stop.stopped().await };
         match served {

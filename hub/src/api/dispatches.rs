@@ -1,17 +1,15 @@
-//! Dispatches: where each stands, what its depot decided on which gates, and lifting holds.
+//! Dispatches: where each stands, and what its depot decided on which gates.
 
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
-    case::Severity,
     decision::{DecisionKind, DecisionRecord, Mode},
-    dispatch::{DispatchState, HoldReason, Says, view::Hold},
+    dispatch::DispatchState,
     fact::{FactKey, FactValue, Source},
     gate::GateResult,
     id::{DecisionId, DocumentId, OrderId, SiteId},
     order::{Customer, LineQuantity, OrderStatus},
-    sync::Lane,
     time::{Moment, UtcMs},
 };
 use serde::Serialize;
@@ -19,13 +17,14 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Api, Done,
+    Api,
     problem::Problem,
-    request::{Body, Page, Paging, Person, Place, Query, Reading, must_match, tagged, untold},
+    request::{Page, Paging, Place, Query, Reading, tagged},
 };
 use crate::{
-    auth::{Principal, Role, roles::Act},
-    store::{DispatchFilter, DocumentRow, DocumentSays, Reader, StoreError},
+    auth::Principal,
+    core::lifting::LiftProposal,
+    store::{DispatchFilter, DocumentRow, Reader, StoreError},
 };
 
 /// A dispatch.
@@ -43,6 +42,9 @@ pub struct DispatchItem {
     order: Option<OrderShort>,
     /// What the hub knows of its order now, for gates that no decision has weighed yet.
     facts: Vec<FactShort>,
+    /// Holds that somebody wants lifted and a second person must confirm; none if nothing waits.
+    #[schema(value_type = Option<Object>)]
+    lift_proposed: Option<LiftProposal>,
 }
 
 /// What the ERP says of an order.
@@ -127,6 +129,9 @@ pub struct DispatchDetail {
     /// Since when changes wait for a past that has not come in, in UTC milliseconds; none if none does.
     #[schema(value_type = Option<i64>)]
     waits_since: Option<UtcMs>,
+    /// Holds that somebody wants lifted and a second person must confirm; none if nothing waits.
+    #[schema(value_type = Option<Object>)]
+    lift_proposed: Option<LiftProposal>,
     /// Everything said in the document, by entry key, also what lost or had no authority.
     #[schema(value_type = Object)]
     entries: BTreeMap<String, Value>,
@@ -149,7 +154,15 @@ fn item(r: &Reader<'_>, row: DocumentRow, now: &Moment) -> Result<DispatchItem, 
         let (age_ms, report) = (fact.age_ms(now), fact.report);
         FactShort { key: report.key, value: report.value, source: report.source, at: report.at, age_ms }
     });
-    Ok(DispatchItem { id: row.document, view: row.view, last_decision, order, facts: facts.collect() })
+    let (lift_proposed, facts) = (proposed(r, &row.document)?, facts.collect());
+    Ok(DispatchItem { id: row.document, view: row.view, last_decision, order, facts, lift_proposed })
+}
+
+/// What was proposed for a dispatch, as long as a hold that it is about stands.
+fn proposed(r: &Reader<'_>, id: &DocumentId) -> Result<Option<LiftProposal>, StoreError> {
+    let Some(proposal) = r.lift_proposal(id)? else { return Ok(None) };
+    let view = r.dispatch_view(id)?;
+    Ok(view.filter(|view| !proposal.standing(&view.holds).is_empty()).map(|_| proposal))
 }
 
 /// Whether `principal` may see a document with this view.
@@ -234,11 +247,11 @@ pub(super) fn read_id(text: &str, what: &str) -> Result<DocumentId, Problem> {
         .map_err(|_| Problem::not_found(format!("there is no {what} {text:?}; an id has 32 hexadecimal digits")))
 }
 
-fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
+pub(super) fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
     let Some(view) = r.dispatch_view(id)? else { return Ok(None) };
     let decisions = r.decisions_of_dispatch(id)?.into_iter().map(|stored| stored.record.into()).collect();
-    let (view, waits_since) = (serde_json::to_value(view)?, r.waits_since(id)?);
-    Ok(Some(DispatchDetail { id: *id, view, decisions, waits_since, entries: entries(r, id)? }))
+    let (view, waits_since, lift_proposed) = (serde_json::to_value(view)?, r.waits_since(id)?, proposed(r, id)?);
+    Ok(Some(DispatchDetail { id: *id, view, decisions, waits_since, lift_proposed, entries: entries(r, id)? }))
 }
 
 /// Every entry of a document as it was written.
@@ -246,89 +259,4 @@ pub(super) fn entries(r: &Reader<'_>, id: &DocumentId) -> Result<BTreeMap<String
     let Some((_, document)) = r.document(id)? else { return Ok(BTreeMap::new()) };
     let (entries, _) = document.entries::<Value>();
     entries.into_iter().map(|(key, entry)| Ok((key.to_string(), serde_json::to_value(entry)?))).collect()
-}
-
-/// What a lift needs.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
-pub struct LiftBody {
-    /// Why, in 8 to 2000 characters. It is kept in the audit and in the dispatch.
-    reason: String,
-}
-
-/// Lift the holds on a dispatch that the asker's role may lift: finance those of credit, a supervisor those that a
-/// customer or a person asked for. Holds for gates lift by themselves; those for quality or safety need two people.
-#[utoipa::path(post, path = "/v1/dispatches/{id}/lift", tag = "dispatches",
-    params(("id" = String, Path, description = "Its document"),
-        ("If-Match" = Option<String>, Header, description = "Refuse unless the dispatch still has this tag")),
-    request_body = LiftBody,
-    responses((status = 200, body = Done), (status = 403, body = Problem), (status = 409, body = Problem)))]
-pub(super) async fn lift(
-    State(api): State<Api>,
-    person: Person,
-    Place(id): Place,
-    headers: HeaderMap,
-    mut body: Body,
-) -> Result<Json<Done>, Problem> {
-    let reason = body.reason();
-    body.finish()?;
-    let reason = reason.ok_or_else(untold)?;
-    let id = read_id(&id, "dispatch")?;
-    let now = api.clock.wall();
-    let done = api
-        .store
-        .write(move |tx| {
-            let what = format!("dispatch {id}");
-            let Some(view) = tx.dispatch_view(&id)? else {
-                return Ok(Err(Problem::not_found(format!("there is no {what}"))));
-            };
-            let found = detail(tx, &id)?;
-            let checked = person
-                .must_see(&view.site, &what)
-                .and_then(|()| found.map_or(Ok(()), |found| must_match(&headers, &found)))
-                .and_then(|()| choose_holds(person.role, &view.holds));
-            let holds = match checked {
-                Ok(holds) => holds,
-                Err(problem) => return Ok(Err(problem)),
-            };
-            for hold in holds.iter().filter(|hold| hold.reason != HoldReason::Credit) {
-                for case in &hold.cases {
-                    if tx.case_view(case)?.is_some_and(|c| c.severity == Severity::S1 && !c.state.is_over()) {
-                        return Ok(Err(Problem::two_people("lifting a hold that rests on a case of severity S1")));
-                    }
-                }
-            }
-            let keys = holds.iter().map(|hold| hold.key.clone()).collect();
-            let says = DocumentSays::Dispatch(vec![Says::Lifted { holds: keys, why: reason.clone() }]);
-            tx.write_entries(&id, says, person.name.as_str(), Lane::Documents, now)?;
-            tx.audit(&super::entry(now, &person.name, "holds lifted", &what, &reason))?;
-            Ok(Ok(Done { done: format!("the holds on {} that you may lift are lifted", view.order) }))
-        })
-        .await??;
-    Ok(Json(done))
-}
-
-/// The holds that `role` may lift.
-fn choose_holds(role: Role, holds: &[Hold]) -> Result<Vec<Hold>, Problem> {
-    let chosen: Vec<Hold> = holds
-        .iter()
-        .filter(|hold| matches!(hold.reason, HoldReason::Credit | HoldReason::Customer | HoldReason::Person))
-        .filter(|hold| role.may(Act::Lift(hold.reason)))
-        .cloned()
-        .collect();
-    if !chosen.is_empty() {
-        return Ok(chosen);
-    }
-    match holds.first().map(|hold| hold.reason) {
-        None => Err(Problem::conflict("no hold stands on this dispatch")),
-        Some(HoldReason::Gate) => Err(Problem::conflict(
-            "this hold is for gates: it lifts by itself when they are met, or the depot overrides it",
-        )),
-        Some(HoldReason::Quality) => Err(Problem::two_people("lifting a hold for quality or safety")),
-        Some(reason) => Err(Problem::forbidden(format!(
-            "role {} may not lift this hold; these may: {}",
-            role.as_str(),
-            Role::who_may(Act::Lift(reason))
-        ))),
-    }
 }

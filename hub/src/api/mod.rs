@@ -10,6 +10,7 @@ mod edi;
 mod events;
 mod exports;
 mod fleet;
+mod lift;
 mod live;
 mod metrics;
 pub mod openapi;
@@ -49,7 +50,7 @@ pub use status::Counts;
 use crate::{
     auth::Gatekeeper,
     clock::Clock,
-    config::{PartnerConfig, WebhookConfig},
+    config::{NatsConfig, PartnerConfig, WebhookConfig},
     core::reconcile::ReconPolicy,
     exports::held::Exports,
     store::{AuditEntry, Store},
@@ -65,6 +66,7 @@ pub struct Api {
     pub(crate) about: Arc<About>,
     pub(crate) partners: Arc<Vec<PartnerConfig>>,
     pub(crate) hooks: Arc<Vec<WebhookConfig>>,
+    pub(crate) streams: Arc<Vec<NatsConfig>>,
     pub(crate) policy: ReconPolicy,
     pub(crate) exports: Arc<Exports>,
     /// Held by whoever writes an export.
@@ -104,6 +106,7 @@ impl Api {
             about: Arc::new(about),
             partners: Arc::default(),
             hooks: Arc::default(),
+            streams: Arc::default(),
             policy: ReconPolicy::default(),
             exports: Arc::default(),
             exporting: Arc::default(),
@@ -118,8 +121,13 @@ impl Api {
 impl Api {
     /// The same with these partners, who may leave files, and these subscriptions.
     #[must_use]
-    pub fn with_partners(self, partners: Vec<PartnerConfig>, hooks: Vec<WebhookConfig>) -> Self {
-        Self { partners: Arc::new(partners), hooks: Arc::new(hooks), ..self }
+    pub fn with_partners(
+        self,
+        partners: Vec<PartnerConfig>,
+        hooks: Vec<WebhookConfig>,
+        streams: Vec<NatsConfig>,
+    ) -> Self {
+        Self { partners: Arc::new(partners), hooks: Arc::new(hooks), streams: Arc::new(streams), ..self }
     }
 }
 
@@ -141,7 +149,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/v1/dispatches", get(dispatches::list)),
         ("/v1/dispatches/{id}", get(dispatches::one)),
-        ("/v1/dispatches/{id}/lift", post(dispatches::lift)),
+        ("/v1/dispatches/{id}/lift", post(lift::lift)),
+        ("/v1/dispatches/{id}/lift/confirm", post(lift::confirm)),
+        ("/v1/dispatches/{id}/lift/refuse", post(lift::refuse)),
         ("/v1/cases", get(cases::list)),
         ("/v1/cases/{id}", get(cases::one)),
         ("/v1/cases/{id}/move", post(cases::move_to)),

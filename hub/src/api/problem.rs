@@ -100,8 +100,7 @@ impl Problem {
     }
 
     /// 409: it takes two people.
-    pub fn two_people(what: &str) -> Self {
-        let detail = format!("{what} needs two people, and this version can ask only one; nothing was changed");
+    pub fn two_people(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "two-people", "Needs two people", detail)
     }
 

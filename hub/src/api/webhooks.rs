@@ -12,7 +12,11 @@ use super::{
     problem::Problem,
     request::{Body, Person, Place, Query, Reading, untold},
 };
-use crate::{auth::roles::Act, store::webhooks::HookDelivery};
+use crate::{
+    auth::roles::Act,
+    config::{Interest, NatsConfig, WebhookConfig},
+    store::webhooks::HookDelivery,
+};
 
 /// One subscription. Its key is shown to nobody.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,6 +25,8 @@ pub struct Hook {
     name: String,
     /// The host that it goes to; the path may hold a secret.
     host: String,
+    /// `standard-webhooks`, `cloudevents-structured` or `cloudevents-binary` by HTTP; `nats` into a stream.
+    envelope: &'static str,
     /// Which types, all if none.
     types: Vec<String>,
     /// Of which depots, all if none.
@@ -32,6 +38,30 @@ pub struct Hook {
     ended_at: Option<UtcMs>,
     /// Deliveries by state: `waiting`, `delivered`, `stale`, `dead`.
     deliveries: BTreeMap<String, u64>,
+}
+
+impl Hook {
+    fn by_http(hook: &WebhookConfig) -> Self {
+        let (host, envelope) = (hook.url.host_str(), hook.envelope.as_str());
+        Self { public_key: hook.key.public(), ..Self::to(host, envelope, hook.interest()) }
+    }
+
+    fn into_stream(stream: &NatsConfig) -> Self {
+        Self::to(stream.url.host_str(), "nats", stream.interest())
+    }
+
+    fn to(host: Option<&str>, envelope: &'static str, interest: Interest) -> Self {
+        Self {
+            name: interest.name,
+            host: host.unwrap_or_default().to_owned(),
+            envelope,
+            types: interest.types.into_iter().collect(),
+            sites: interest.sites.iter().map(ToString::to_string).collect(),
+            public_key: None,
+            ended_at: None,
+            deliveries: BTreeMap::new(),
+        }
+    }
 }
 
 /// Subscriptions, and deliveries that wait for a person.
@@ -55,20 +85,12 @@ pub(super) async fn list(
     if !who.sees_all() {
         return Err(Problem::forbidden("subscriptions are of all depots; this needs someone who sees all"));
     }
-    let hooks = api.hooks.clone();
+    let by_http = api.hooks.iter().map(Hook::by_http);
+    let mut items: Vec<Hook> = by_http.chain(api.streams.iter().map(Hook::into_stream)).collect();
     let page = api.store.read(move |r| {
-        let mut items = Vec::new();
-        for hook in hooks.iter() {
-            let name = hook.name.to_string();
-            items.push(Hook {
-                host: hook.url.host_str().unwrap_or_default().to_owned(),
-                types: hook.types.iter().cloned().collect(),
-                sites: hook.sites.iter().map(ToString::to_string).collect(),
-                public_key: hook.key.public(),
-                ended_at: r.hook_ended(&name)?.map(|(at, _)| at),
-                deliveries: r.hook_counts(&name)?.into_iter().collect(),
-                name,
-            });
+        for hook in &mut items {
+            hook.ended_at = r.hook_ended(&hook.name)?.map(|(at, _)| at);
+            hook.deliveries = r.hook_counts(&hook.name)?.into_iter().collect();
         }
         Ok(HookPage { items, dead: r.hook_dead()? })
     });

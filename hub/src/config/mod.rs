@@ -9,6 +9,7 @@ mod identity;
 mod interest;
 pub mod key;
 mod mail;
+mod nats;
 mod partners;
 mod people;
 mod policy;
@@ -29,6 +30,7 @@ pub use erp::{ErpConfig, ErpKind, SaleTerms, Secret};
 pub use identity::{DevicesConfig, TlsConfig};
 pub use interest::Interest;
 pub use mail::{MailConfig, MailTls, NoticeConfig};
+pub use nats::{NatsConfig, NatsLogin};
 pub use partners::{PartnerConfig, Sends};
 pub use people::{EVENTS_PER_MINUTE, Operator, Token, TokenScope};
 pub use policy::PolicyConfig;
@@ -59,6 +61,8 @@ pub struct Config {
     pub partners: Vec<PartnerConfig>,
     /// `[[webhooks]]`: who is told what.
     pub webhooks: Vec<WebhookConfig>,
+    /// `[[nats]]`: which streams are told what.
+    pub nats: Vec<NatsConfig>,
     /// `[mail]`: letters to people. None: nobody is written to.
     pub mail: Option<MailConfig>,
     /// `[policy]`: what depots are lent.
@@ -166,6 +170,12 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
         .collect();
     webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
+    let nats: Vec<Option<NatsConfig>> = root
+        .sections("nats", &mut problems)
+        .into_iter()
+        .map(|mut stream| NatsConfig::read(&mut stream, &mut problems))
+        .collect();
+    nats::refuse_twins(nats.iter().flatten(), &mut problems);
     let mut mail = root.optional_section("mail", &mut problems);
     let mail = mail.as_mut().map(|mail| MailConfig::read(mail, &mut problems));
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);
@@ -190,6 +200,7 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
             tokens: tokens.into_iter().collect::<Option<_>>()?,
             partners: partners.into_iter().collect::<Option<_>>()?,
             webhooks: webhooks.into_iter().collect::<Option<_>>()?,
+            nats: nats.into_iter().collect::<Option<_>>()?,
             mail: match mail {
                 None => None,
                 Some(mail) => Some(mail?),

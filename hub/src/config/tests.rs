@@ -207,3 +207,45 @@ fn how_postings_are_tried_is_configured_and_doubt_outlasts_the_wait_for_an_answe
     );
     assert_eq!(keys("answer_within_ms = 5\n[erp.posting]\nspeed = 1"), ["erp.answer_within_ms", "erp.posting.speed"]);
 }
+
+#[test]
+fn a_subscription_says_its_envelope_and_a_stream_its_server_and_every_wrong_word_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for (name, text) in [("key", key), ("token", "a long word"), ("password", "another")] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let hook = "[[webhooks]]\nname = \"crm\"\nurl = \"https://example.com/h\"\nkey_file = \"key\"\n";
+    let nats = "[[nats]]\nname = \"bus\"\nurl = \"tls://nats.example:4222\"\n";
+    let read = |text: &str| parse(&LINE, text, directory.path());
+    let said = |text: &str| read(&format!("{hook}{text}")).map(|config| config.webhooks[0].envelope.as_str());
+    assert_eq!(said("").unwrap(), "standard-webhooks");
+    assert_eq!(said("envelope = \"cloudevents-binary\"").unwrap(), "cloudevents-binary");
+    assert_eq!(said("envelope = \"soap\"").unwrap_err()[0].key, "webhooks[1].envelope");
+    let bus = read(nats).unwrap().nats.remove(0);
+    assert_eq!((bus.subject.as_str(), bus.interest().name.as_str()), ("gatehouse", "nats.bus"));
+    assert!(matches!(bus.login, NatsLogin::None));
+    let login = |text: &str| read(&format!("{nats}{text}")).map(|mut config| config.nats.remove(0).login);
+    assert!(matches!(login("token_file = \"token\"").unwrap(), NatsLogin::Token(_)));
+    assert!(matches!(login("user = \"hub\"\npassword_file = \"password\"").unwrap(), NatsLogin::Password(..)));
+    for wrong in [
+        "token_file = \"token\"\nuser = \"hub\"\npassword_file = \"password\"",
+        "user = \"hub\"",
+        "subject = \"a..b\"",
+        "subject = \"a.>\"",
+        "expires_minutes = 0",
+        "authority = \"x\"",
+    ] {
+        assert!(login(wrong).is_err(), "{wrong}");
+    }
+    for (url, is_good) in [
+        ("nats://nats.example:4222", false),
+        ("nats://nats.example:4222\"\nprivate = true #\"", true),
+        ("tls://hub:word@nats.example", false),
+        ("https://nats.example", false),
+    ] {
+        let text = nats.replace("tls://nats.example:4222", url);
+        assert_eq!(read(&text).is_ok(), is_good, "{text}");
+    }
+    assert!(read(&format!("{nats}{nats}")).is_err(), "two of one name");
+}

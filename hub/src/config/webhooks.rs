@@ -8,7 +8,7 @@ use super::{
     Interest,
     read::{Problem, Section},
 };
-use crate::partners::webhooks::sign::Key;
+use crate::partners::webhooks::{envelope::Envelope, sign::Key};
 
 /// `[[webhooks]]`
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct WebhookConfig {
     pub url: reqwest::Url,
     /// Content of `key_file`: `whsec_` and base64 of 24 to 64 bytes, or `whsk_` and an ed25519 key.
     pub key: Key,
+    /// `envelope`: `"standard-webhooks"`, the default, `"cloudevents-structured"` or `"cloudevents-binary"`. Signed alike.
+    pub envelope: Envelope,
     /// `types`: which events, such as `dispatch.departed`, or `case.*` for all that begin so. Default: all.
     pub types: BTreeSet<String>,
     /// `sites`: of which depots. Empty, the default: all.
@@ -61,6 +63,7 @@ impl WebhookConfig {
                 None
             }
         });
+        let envelope = read_envelope(section, problems);
         let types = section.optional("types", "list types, such as [\"case.*\"]", problems).unwrap_or_default();
         let sites = section.optional("sites", "list depots, such as [\"D1\"], or leave it out", problems);
         let expires_minutes: u32 = section.optional("expires_minutes", MINUTES, problems).unwrap_or(1440);
@@ -72,6 +75,7 @@ impl WebhookConfig {
             name: name?,
             url: url?,
             key: key?,
+            envelope,
             types,
             sites: sites.unwrap_or_default(),
             private,
@@ -85,6 +89,16 @@ impl WebhookConfig {
         let (types, sites) = (self.types.clone(), self.sites.clone());
         Interest { name: self.name.to_string(), types, sites, expires_minutes: self.expires_minutes }
     }
+}
+
+fn read_envelope(section: &mut Section, problems: &mut Vec<Problem>) -> Envelope {
+    const WORDS: &str = "give \"standard-webhooks\", \"cloudevents-structured\" or \"cloudevents-binary\"";
+    let Some(word) = section.optional::<String>("envelope", WORDS, problems) else { return Envelope::default() };
+    let known = Envelope::ALL.into_iter().find(|envelope| envelope.as_str() == word);
+    known.unwrap_or_else(|| {
+        problems.push(section.problem("envelope", format!("{word:?} is not known"), WORDS));
+        Envelope::default()
+    })
 }
 
 /// Tells names that occur twice.

@@ -2,6 +2,7 @@
 
 pub mod joining;
 pub mod leases;
+pub mod lifting;
 pub mod opening;
 pub mod ownership;
 pub mod projections;

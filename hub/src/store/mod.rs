@@ -23,6 +23,7 @@ pub mod identities;
 pub mod leases;
 pub mod ledger;
 pub mod letters;
+mod lifts;
 mod listing;
 pub mod lives;
 mod location;

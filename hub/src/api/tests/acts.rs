@@ -3,14 +3,14 @@
 use super::*;
 use crate::core::reconcile::{Choice, PostingState};
 
-const WHY: &str = "the customer confirmed by phone";
+pub(super) const WHY: &str = "the customer confirmed by phone";
 
 impl Desk {
-    async fn act(&self, path: &str, login: &str, body: Value) -> Answer {
+    pub(super) async fn act(&self, path: &str, login: &str, body: Value) -> Answer {
         self.ask(Method::POST, path, login, "application/json", body.to_string()).await
     }
 
-    async fn refused(&self, path: &str, login: &str, body: Value) -> (u16, String, String) {
+    pub(super) async fn refused(&self, path: &str, login: &str, body: Value) -> (u16, String, String) {
         let answer = self.act(path, login, body).await;
         (answer.status.as_u16(), answer.problem().to_owned(), answer.detail().to_owned())
     }
@@ -135,45 +135,6 @@ async fn what_is_open_and_how_long_settling_takes_is_told_by_family_to_who_sees_
         assert_eq!(desk.get(path, &person("otto")).await.status, StatusCode::FORBIDDEN, "{path}");
         assert_eq!(desk.get(path, "").await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
-}
-
-#[tokio::test]
-async fn a_credit_hold_is_lifted_by_finance_alone_and_then_gone() {
-    let desk = Desk::new().await;
-    let scene = desk.play();
-    let path = format!("/v1/dispatches/{}/lift", scene.dispatch);
-    let body = json!({ "reason": WHY });
-    let (status, _, detail) = desk.refused(&path, &person("sue"), body.clone()).await;
-    assert_eq!(status, 403);
-    assert!(detail.contains("finance"), "{detail}");
-    assert_eq!(desk.act(&path, &person("fina"), body.clone()).await.status, StatusCode::OK);
-    assert!(desk.store.read_now(|r| r.dispatch_view(&scene.dispatch)).unwrap().unwrap().holds.is_empty());
-    let (status, _, detail) = desk.refused(&path, &person("fina"), body).await;
-    assert_eq!((status, detail.as_str()), (409, "no hold stands on this dispatch"));
-}
-
-#[tokio::test]
-async fn what_needs_two_people_is_refused_for_one() {
-    let desk = Desk::new().await;
-    let scene = desk.play();
-    let id = scene.dispatch;
-    desk.store
-        .write_now(move |tx| {
-            use gatehouse_common::dispatch::{HoldReason, Says};
-            let view = tx.dispatch_view(&id)?.unwrap();
-            let credit = view.holds.into_iter().map(|hold| hold.key).collect();
-            let lifted = Says::Lifted { holds: credit, why: "paid".into() };
-            let why = "seal broken".into();
-            let held = Says::Held { reason: HoldReason::Quality, why, cases: Vec::new(), decision: None };
-            let says = crate::store::DocumentSays::Dispatch(vec![lifted, held]);
-            tx.write_entries(&id, says, "rule", gatehouse_common::sync::Lane::Documents, Clock::system().wall())
-        })
-        .unwrap();
-    let path = format!("/v1/dispatches/{id}/lift");
-    let (status, kind, detail) = desk.refused(&path, &person("sue"), json!({ "reason": WHY })).await;
-    assert_eq!((status, kind.as_str()), (409, "two-people"));
-    assert!(detail.contains("two people") && detail.contains("nothing was changed"), "{detail}");
-    assert_eq!(desk.store.read_now(|r| r.dispatch_view(&id)).unwrap().unwrap().holds.len(), 1);
 }
 
 #[tokio::test]

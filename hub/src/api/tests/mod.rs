@@ -2,6 +2,7 @@
 
 mod acts;
 mod exports;
+mod lift;
 mod scene;
 
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -110,8 +111,13 @@ impl Desk {
 
 fn keeper() -> Gatekeeper {
     // Otto sees depot D9 alone.
-    let people =
-        [("dora", Role::Dispatch), ("fina", Role::Finance), ("sue", Role::Supervisor), ("otto", Role::Dispatch)];
+    let people = [
+        ("dora", Role::Dispatch),
+        ("fina", Role::Finance),
+        ("sue", Role::Supervisor),
+        ("otto", Role::Dispatch),
+        ("sam", Role::Supervisor),
+    ];
     let person = |(name, role): (&str, Role)| Operator {
         name: name.parse().unwrap(),
         role,

@@ -81,7 +81,13 @@ export function dispatchCard(d, does) {
   if (v.departed) card.append(make("div", "", "Left ", age(v.departed.at), ` with ${units(v.departed.load)}`));
   if (v.delivered) card.append(make("div", "", "Delivered ", age(v.delivered.at)));
   card.append(later("What was decided", "", () => does.decisions(d.id).then((all) => all.map((one) => make("div", "", decided(one), make("ul", "gates", ...one.gates.map(gate)))))));
-  if (v.holds.some((h) => ["credit", "customer", "person"].includes(h.reason)) && !gone) {
+  const asked = d.lift_proposed;
+  if (asked && !gone) {
+    card.append(make("div", "wait", `${asked.by} proposes to lift the hold, `, age(asked.at), `: ${asked.reason}. A second person must confirm it.`),
+      make("div", "buttons", button("Confirm it", () => does.confirmLift(d), "strong"), button("Refuse it", () => does.refuseLift(d))));
+  }
+  const mayAsk = (h) => h.reason !== "gate" && !asked?.holds.includes(h.key) && !(asked && ["quality", "customs"].includes(h.reason));
+  if (v.holds.some(mayAsk) && !gone) {
     card.append(make("div", "buttons", button("Lift the hold", () => does.lift(d))));
   }
   return card;

@@ -16,12 +16,13 @@ use tracing::{info, warn};
 
 use super::{
     announce::{announce, begin, has_begun},
+    nats,
     schedule::{Answered, Next, next, retry_after},
     targets::is_public,
 };
 use crate::{
     clock::Clock,
-    config::{Interest, MailConfig, NoticeConfig, WebhookConfig},
+    config::{Interest, MailConfig, NatsConfig, NoticeConfig, WebhookConfig},
     partners::mail,
     store::{
         Store, StoreChange, StoreError, Tx,
@@ -37,30 +38,38 @@ pub(in crate::partners) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most characters of what went wrong that are kept.
 const WHY_MAX: usize = 300;
 
+/// Who is told, in each of the three ways.
+#[derive(Debug, Clone, Default)]
+pub struct Subscribers {
+    /// By HTTP.
+    pub hooks: Vec<WebhookConfig>,
+    /// Into streams of NATS.
+    pub streams: Vec<NatsConfig>,
+    /// By letter.
+    pub letters: Option<MailConfig>,
+}
+
 /// Tells what changes and delivers it, until told to stop.
 /// # Errors
 /// Only if the store is stopped.
-pub async fn run(
-    store: Store,
-    clock: Clock,
-    hooks: Vec<WebhookConfig>,
-    letters: Option<MailConfig>,
-    stop: Stop,
-) -> Result<(), TaskError> {
+pub async fn run(store: Store, clock: Clock, to: Subscribers, stop: Stop) -> Result<(), TaskError> {
+    let Subscribers { hooks, streams, letters } = to;
     let notices = letters.as_ref().map_or(&[][..], |mail| &mail.notices);
-    let subscribers: Vec<Interest> =
-        hooks.iter().map(WebhookConfig::interest).chain(notices.iter().map(NoticeConfig::interest)).collect();
+    let by_http = hooks.iter().map(WebhookConfig::interest);
+    let into_streams = streams.iter().map(NatsConfig::interest);
+    let subscribers = by_http.chain(into_streams).chain(notices.iter().map(NoticeConfig::interest)).collect();
     let telling = tell(store.clone(), clock.clone(), subscribers, stop.clone());
     let sending = join_all(hooks.into_iter().map(|hook| send_to(store.clone(), clock.clone(), hook, stop.clone())));
+    let filling = join_all(streams.into_iter().map(|to| nats::send_to(store.clone(), clock.clone(), to, stop.clone())));
     let writing = letters.iter().flat_map(|mail| {
         let (store, clock, stop) = (&store, &clock, &stop);
         mail.notices.iter().map(move |notice| {
             mail::deliver::send_to(store.clone(), clock.clone(), mail.clone(), notice.clone(), stop.clone())
         })
     });
-    let (told, sent, written) = tokio::join!(telling, sending, join_all(writing));
+    let (told, sent, filled, written) = tokio::join!(telling, sending, filling, join_all(writing));
     told?;
-    for one in sent.into_iter().chain(written) {
+    for one in sent.into_iter().chain(filled).chain(written) {
         one?;
     }
     Ok(())
@@ -248,14 +257,17 @@ async fn send(hook: &WebhookConfig, event: &HookEvent, now: UtcMs) -> Answered {
     };
     // The time of the try, so that a receiver can tell an old request that somebody sends again from a late one of ours.
     let timestamp = now.0.div_euclid(1000);
+    let (headers, body) = match hook.envelope.wrap(event) {
+        Ok(wrapped) => wrapped,
+        Err(error) => return refused(format!("what is kept is no event: {error}")),
+    };
     let request = client
         .post(hook.url.clone())
-        .header("content-type", "application/json")
         .header("webhook-id", &event.id)
         .header("webhook-timestamp", timestamp.to_string())
-        .header("webhook-signature", hook.key.sign(&event.id, timestamp, event.body.as_bytes()))
-        .body(event.body.clone());
-    match request.send().await {
+        .header("webhook-signature", hook.key.sign(&event.id, timestamp, body.as_bytes()));
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    match request.body(body).send().await {
         // The address may hold a secret in its path, so it stays out of what is kept.
         Err(error) => refused(error.without_url().to_string()),
         Ok(answer) if answer.status().is_success() => Answered::Taken,

@@ -1,5 +1,8 @@
 //! From a change of the store to a receiver, who is a server of this test on loopback.
 
+mod cloudevents;
+mod nats;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex},
@@ -19,10 +22,10 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
-use super::{announce, deliver, sign::Key};
+use super::{announce, deliver, envelope::Envelope, sign::Key};
 use crate::{
     clock::Clock,
-    config::WebhookConfig,
+    config::{Interest, WebhookConfig},
     fixture::order,
     partners::desk::matters,
     store::{Store, StoreError, Tx, webhooks::HookDelivery},
@@ -64,6 +67,7 @@ impl Scene {
             name: "crm".parse().unwrap(),
             url: format!("http://localhost:{}/hooks", address.port()).parse().unwrap(),
             key: Key::read(SECRET).unwrap(),
+            envelope: Envelope::Standard,
             types: BTreeSet::from(["case.*".to_owned()]),
             sites: BTreeSet::new(),
             private: true,
@@ -85,11 +89,16 @@ impl Scene {
 
     /// A case opens and is told.
     async fn case(&self, case_type: CaseType) -> DocumentId {
+        self.case_for(self.hook.interest(), case_type).await
+    }
+
+    /// A case opens and is told to one subscriber.
+    async fn case_for(&self, to: Interest, case_type: CaseType) -> DocumentId {
         let id = document_id(&dedup_key(case_type, "SO-1", ""), 1);
-        let (hook, now) = (self.hook.clone(), self.clock.wall());
+        let now = self.clock.wall();
         self.write(move |tx| {
             matters::open(tx, "SO-1", case_type, "it is late", "acme", now)?;
-            announce::announce(tx, &[hook.interest()], &[id], now)
+            announce::announce(tx, &[to], &[id], now)
         })
         .await;
         id
@@ -101,14 +110,22 @@ impl Scene {
 
     /// Lets the time of the next try come.
     async fn hurry(&self) {
-        let mut delivery = self.delivery();
+        self.hurry_to("crm").await;
+    }
+
+    async fn hurry_to(&self, hook: &str) {
+        let mut delivery = self.delivery_to(hook);
         delivery.next_try = UtcMs(0);
         self.write(move |tx| tx.keep_hook_delivery(&delivery)).await;
     }
 
     fn delivery(&self) -> HookDelivery {
+        self.delivery_to("crm")
+    }
+
+    fn delivery_to(&self, hook: &str) -> HookDelivery {
         let now = UtcMs(i64::MAX);
-        match self.store.read_now(|r| r.hook_due("crm", now)).unwrap() {
+        match self.store.read_now(|r| r.hook_due(hook, now)).unwrap() {
             Some((delivery, _)) => delivery,
             None => self.store.read_now(|r| r.hook_dead()).unwrap().remove(0),
         }
