@@ -305,7 +305,7 @@ impl Core {
             }
         };
         let view = fold(&document);
-        let (document, after) = held.grown(&document, view.as_ref());
+        let (document, after) = held.grown(&document, view.as_ref(), &chunk.bytes);
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
         }

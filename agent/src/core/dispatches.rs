@@ -39,10 +39,15 @@ pub(super) fn append<T: Folds + Serialize + DeserializeOwned>(
     document.append(actor, &made).map(|(_, chunk)| chunk)
 }
 
-/// A document as it is stored after a change.
+/// What is stored of a document after a change, beside the change.
 pub(super) fn folded<V: Serialize>(document: &Document, view: Option<&V>) -> Folded {
     let view = view.map(serde_json::to_string).and_then(Result::ok).unwrap_or_else(|| "null".to_owned());
-    Folded { heads: document.heads(), view, snapshot: Some(document.save()) }
+    Folded { heads: document.heads(), view, snapshot: None }
+}
+
+/// The same, with the whole document.
+pub(super) fn folded_whole<V: Serialize>(document: &Document, view: Option<&V>) -> Folded {
+    Folded { snapshot: Some(document.save()), ..folded(document, view) }
 }
 
 impl Core {
@@ -61,7 +66,7 @@ impl Core {
             }
         };
         held.view = fold(&held.document);
-        let after = folded(&held.document, held.view.as_ref());
+        let after = folded_whole(&held.document, held.view.as_ref());
         let kind = DocumentKind::Dispatch;
         self.out.records.push(Record::Chunk { document: id, kind, chunk, own: true, after });
         self.out.effects.push(Effect::PushNow);

@@ -17,7 +17,7 @@ use super::{
     Case, Core, Dispatch,
     at_rest::AtRest,
     decision::{Change, Record},
-    dispatches::folded,
+    dispatches::folded_whole,
     drills,
     ground::Told,
 };
@@ -174,7 +174,7 @@ impl Core {
         let chunk = self.admit(now, &mut document, bytes)?;
         let before = self.view(id).cloned();
         let view = gatehouse_common::dispatch::fold(&document);
-        let after = folded(&document, view.as_ref());
+        let after = folded_whole(&document, view.as_ref());
         self.hear_clock(now, document.entries::<Says>().0.values());
         let gates = self.dispatches.get(&id).map(|d| d.gates.clone()).unwrap_or_default();
         self.dispatches.insert(id, Dispatch { document, view: view.clone(), gates });
@@ -197,7 +197,7 @@ impl Core {
         let Some(mut document) = self.opened_for(now, held.open(), bytes) else { return };
         let Some(chunk) = self.admit(now, &mut document, bytes) else { return };
         let view = gatehouse_common::case::fold(&document);
-        let (at_rest, after) = held.grown(&document, view.as_ref());
+        let (at_rest, after) = held.grown(&document, view.as_ref(), &chunk.bytes);
         self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
@@ -234,7 +234,7 @@ impl Core {
         let after = match kind {
             DocumentKind::Dispatch => {
                 let view = gatehouse_common::dispatch::fold(&document);
-                let after = folded(&document, view.as_ref());
+                let after = folded_whole(&document, view.as_ref());
                 self.hear_clock(now, document.entries::<Says>().0.values());
                 self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
                 self.touched.insert(id);
@@ -243,13 +243,13 @@ impl Core {
             }
             DocumentKind::Case => {
                 let view = gatehouse_common::case::fold(&document);
-                let after = folded(&document, view.as_ref());
+                let after = folded_whole(&document, view.as_ref());
                 self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
                 if let Some(view) = &view {
                     self.touched.extend(view.blocks);
                     self.follow_join(view);
                 }
-                self.cases.insert(id, Case { document: AtRest::behind(&document, 0), view });
+                self.cases.insert(id, Case { document: AtRest::whole(&document), view });
                 self.changed(Change::Case { document: id });
                 after
             }

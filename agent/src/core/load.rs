@@ -86,7 +86,7 @@ impl Core {
             core.take_rule(key, body);
         }
         for stored in snapshot.documents {
-            core.take_document(&stored);
+            core.take_document(stored);
         }
         for (dispatch, gates) in snapshot.gates {
             if let Some(held) = core.dispatches.get_mut(&dispatch) {
@@ -148,7 +148,7 @@ impl Core {
         }
     }
 
-    fn take_document(&mut self, stored: &StoredDocument) {
+    fn take_document(&mut self, stored: StoredDocument) {
         let id = stored.document;
         // A replay makes documents of chunks that may outlast them.
         if self.past.holds(id) {
@@ -168,8 +168,7 @@ impl Core {
             }
             DocumentKind::Case => {
                 let view = gatehouse_common::case::fold(&document);
-                let behind = u32::try_from(stored.chunks.len()).unwrap_or(u32::MAX);
-                self.cases.insert(id, Case { document: AtRest::behind(&document, behind), view });
+                self.cases.insert(id, Case { document: AtRest::stored(stored), view });
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
     at_rest::AtRest,
     cases::Matter,
     decision::{Change, Effect, Record},
-    dispatches::folded,
+    dispatches::folded_whole,
     ground::GroundInput,
     input::RefusedChange,
     signals::watch::Gravity,
@@ -88,7 +88,7 @@ impl Core {
         let after = match kind {
             DocumentKind::Dispatch => {
                 let view = dispatch::fold(&document);
-                let after = folded(&document, view.as_ref());
+                let after = folded_whole(&document, view.as_ref());
                 let gates = self.dispatches.get(&id).map(|d| d.gates.clone()).unwrap_or_default();
                 self.dispatches.insert(id, Dispatch { document, view, gates });
                 self.touched.insert(id);
@@ -97,8 +97,8 @@ impl Core {
             }
             DocumentKind::Case => {
                 let view = case::fold(&document);
-                let after = folded(&document, view.as_ref());
-                self.cases.insert(id, Case { document: AtRest::behind(&document, 0), view });
+                let after = folded_whole(&document, view.as_ref());
+                self.cases.insert(id, Case { document: AtRest::whole(&document), view });
                 self.changed(Change::Case { document: id });
                 after
             }

@@ -172,38 +172,40 @@ struct State<S> {
     state: S,
 }
 
-/// A document as it is stored.
+/// A document, if it is there.
 pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<StoredDocument>> {
-    let found: Option<(String, Vec<u8>, u64)> = conn
-        .prepare_cached("SELECT kind, snapshot, through FROM documents WHERE document = ?1")?
-        .query_row([document.to_string()], |row| Ok((row.get(0)?, row.get(1)?, uint(row, 2)?)))
+    let row = conn
+        .prepare_cached("SELECT document, kind, snapshot, through FROM documents WHERE document = ?1")?
+        .query_row([document.to_string()], row)
         .optional()?;
-    let Some((kind, snapshot, through)) = found else { return Ok(None) };
-    let Some(kind) = kind_of(&kind) else { return Ok(None) };
-    Ok(Some(StoredDocument { document, kind, snapshot, chunks: tail(conn, document, through)? }))
-}
-
-/// The changes since a document was written whole.
-fn tail(conn: &Connection, document: DocumentId, through: u64) -> Result<Vec<Vec<u8>>> {
-    Ok(chunks_behind(conn, document, through)?.into_iter().map(|(_, chunk)| chunk.bytes).collect())
+    row.map_or(Ok(None), |row| stored(conn, row))
 }
 
 /// Every document: as it was last written whole, and the chunks since.
 pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
-    let rows: Vec<(String, String, Vec<u8>, u64)> = store
-        .conn()
+    let conn = store.conn();
+    let rows: Vec<Row> = conn
         .prepare_cached("SELECT document, kind, snapshot, through FROM documents ORDER BY document")
-        .and_then(|mut query| {
-            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, uint(row, 3)?)))?.collect()
-        })
+        .and_then(|mut query| query.query_map([], row)?.collect())
         .map_err(|e| store.explain(&e))?;
     rows.into_iter()
-        .map(|(id, kind, snapshot, through)| match (id.parse(), kind_of(&kind)) {
-            (Ok(document), Some(kind)) => {
-                let chunks = tail(store.conn(), document, through).map_err(|e| store.explain(&e))?;
-                Ok(StoredDocument { document, kind, snapshot, chunks })
-            }
-            _ => Err(store.damaged(format!("document {id} of kind {kind} has no such id or kind"))),
+        .map(|row| {
+            let what = format!("document {} of kind {} has no such id or kind", row.0, row.1);
+            stored(conn, row).map_err(|e| store.explain(&e))?.ok_or_else(|| store.damaged(what))
         })
         .collect()
+}
+
+/// Id, kind, the whole, and the position of the last change in it.
+type Row = (String, String, Vec<u8>, u64);
+
+fn row(row: &rusqlite::Row<'_>) -> Result<Row> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, uint(row, 3)?))
+}
+
+/// With the changes since it was written whole; none where this is no id or kind.
+fn stored(conn: &Connection, (id, kind, snapshot, through): Row) -> Result<Option<StoredDocument>> {
+    let (Ok(document), Some(kind)) = (id.parse(), kind_of(&kind)) else { return Ok(None) };
+    let chunks = chunks_behind(conn, document, through)?.into_iter().map(|(_, chunk)| chunk.bytes).collect();
+    Ok(Some(StoredDocument { document, kind, snapshot, chunks }))
 }

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     Api, Done,
     problem::{FieldProblem, Problem},
-    request::{Body, Person, Place, Query, Reading, bytes, untold},
+    request::{Body, Person, Place, Query, Reading, bytes},
 };
 use crate::{
     auth::{Principal, roles::Act},
@@ -281,12 +281,10 @@ pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
     Place(n): Place,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<Done>, Problem> {
     let edited = body.text_if_given("event");
-    let reason = body.reason();
-    body.finish()?;
-    let reason = reason.ok_or_else(untold)?;
+    let reason = body.only_reason()?;
     person.must_be_allowed(Act::Replay)?;
     let none = || Problem::not_found(format!("no event {n} waits"));
     let n: u64 = n.parse().map_err(|_| none())?;

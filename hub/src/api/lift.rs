@@ -15,7 +15,7 @@ use super::{
     Api, Done,
     dispatches::{detail, read_id},
     problem::Problem,
-    request::{Body, Person, Place, must_match, untold},
+    request::{Body, Person, Place, must_match},
 };
 use crate::{
     auth::{Role, roles::Act},
@@ -94,12 +94,10 @@ async fn on_dispatch(
     person: Person,
     id: String,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
     word: Word,
 ) -> Result<Json<Done>, Problem> {
-    let reason = body.reason();
-    body.finish()?;
-    let reason = reason.ok_or_else(untold)?;
+    let reason = body.only_reason()?;
     let id = read_id(&id, "dispatch")?;
     let now = api.clock.wall();
     let done = api

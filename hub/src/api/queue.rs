@@ -72,11 +72,9 @@ pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
     Place(id): Place,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<Done>, Problem> {
-    let reason = body.reason();
-    body.finish()?;
-    let reason = reason.ok_or_else(untold)?;
+    let reason = body.only_reason()?;
     person.must_be_allowed(Act::Replay)?;
     let now = api.clock.wall();
     let act = move |tx: &mut Tx<'_>, letter: QueuedPosting| {

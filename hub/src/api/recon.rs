@@ -154,11 +154,9 @@ pub(super) async fn confirm(
     person: Person,
     Place(decision): Place,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<Done>, Problem> {
-    let reason = body.reason();
-    body.finish()?;
-    on_item(api, person, decision, headers, Word::Confirm, reason.ok_or_else(untold)?).await
+    on_item(api, person, decision, headers, Word::Confirm, body.only_reason()?).await
 }
 
 /// Refuse what was proposed, or take one's own proposal back. It can be chosen anew then.
@@ -172,11 +170,9 @@ pub(super) async fn refuse(
     person: Person,
     Place(decision): Place,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<Done>, Problem> {
-    let reason = body.reason();
-    body.finish()?;
-    on_item(api, person, decision, headers, Word::Refuse, reason.ok_or_else(untold)?).await
+    on_item(api, person, decision, headers, Word::Refuse, body.only_reason()?).await
 }
 
 async fn on_item(

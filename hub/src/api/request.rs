@@ -261,6 +261,15 @@ impl Body {
         None
     }
 
+    /// The reason, from a request that says nothing else.
+    /// # Errors
+    /// 400 with each field that is wrong or not asked for.
+    pub fn only_reason(mut self) -> Result<String, Problem> {
+        let reason = self.reason();
+        self.finish()?;
+        reason.ok_or_else(untold)
+    }
+
     /// Takes one of several words.
     pub fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;

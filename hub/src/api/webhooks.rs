@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     Api, Done,
     problem::Problem,
-    request::{Body, Person, Place, Query, Reading, untold},
+    request::{Body, Person, Place, Query, Reading},
 };
 use crate::{
     auth::roles::Act,
@@ -115,12 +115,10 @@ pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
     Place(name): Place,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<Done>, Problem> {
     let event = body.text_if_given("event");
-    let reason = body.reason();
-    body.finish()?;
-    let reason = reason.ok_or_else(untold)?;
+    let reason = body.only_reason()?;
     person.must_be_allowed(Act::Replay)?;
     let now = api.clock.wall();
     let done = api.store.write(move |tx| {

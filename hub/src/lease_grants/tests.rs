@@ -3,15 +3,13 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use gatehouse_common::{
-    id::{DeviceId, ProductId},
-    order::{Customer, OrderLine, Tier},
-};
+use gatehouse_common::id::{DeviceId, ProductId};
 
 use super::*;
 use crate::{
     core::reconcile::Posting,
     erp::{self, Applied, Caps, ChangePage, ErpCursor, Probe},
+    fixture,
     store::Device,
 };
 
@@ -99,31 +97,10 @@ impl Hub {
     /// An order of 10 minor units a piece.
     fn order(&self, id: &str, site: &str, quantity: u32) {
         let now = self.clock.wall();
-        let order = Order {
-            id: id.parse().unwrap(),
-            version: 1,
-            site: site.parse().unwrap(),
-            customer: Customer { id: "C1".parse().unwrap(), name: "C1".into(), tier: Tier::B },
-            lines: vec![OrderLine {
-                line: 1,
-                product: "P1".parse().unwrap(),
-                quantity,
-                unit_price_minor: 10,
-                unit_weight_grams: None,
-            }],
-            currency: "EUR".into(),
-            class: "standard".into(),
-            vehicle: "V1".parse().unwrap(),
-            carrier: "own".parse().unwrap(),
-            door: "1".parse().unwrap(),
-            planned_departure: now.plus(3_600_000),
-            window_end: now.plus(7_200_000),
-            destination: None,
-            route: None,
-            status: OrderStatus::Released,
-            cut_off: None,
-            dangerous_goods: false,
-        };
+        let mut order = fixture::order(now);
+        (order.id, order.site) = (id.parse().unwrap(), site.parse().unwrap());
+        (order.customer.id, order.lines[0].product) = ("C1".parse().unwrap(), "P1".parse().unwrap());
+        (order.lines[0].quantity, order.lines[0].unit_price_minor) = (quantity, 10);
         self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();
     }
 

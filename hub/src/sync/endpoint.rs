@@ -12,7 +12,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, State},
     http::{
-        HeaderMap, HeaderValue, StatusCode,
+        HeaderMap, HeaderValue, StatusCode, Uri,
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
@@ -93,10 +93,10 @@ impl SyncState {
 /// The routes of the exchange, at the paths of [`gatehouse_common::sync::exchange`].
 pub fn router(state: SyncState) -> Router {
     Router::new()
-        .route(PUSH_PATH, post(push_route))
-        .route(PULL_PATH, post(pull_route))
-        .route(STANDING_PATH, post(standing_route))
-        .route(REPAIR_PATH, post(repair_route))
+        .route(PUSH_PATH, post(exchange_route))
+        .route(PULL_PATH, post(exchange_route))
+        .route(STANDING_PATH, post(exchange_route))
+        .route(REPAIR_PATH, post(exchange_route))
         .route(HELLO_PATH, get(hello_route))
         .layer(DefaultBodyLimit::max(FRAME_MAX_BYTES))
         .with_state(state)
@@ -256,47 +256,25 @@ fn slices(records: Vec<(u64, Upward)>) -> impl Iterator<Item = Vec<(u64, Upward)
     std::iter::from_fn(move || Some(rest.by_ref().take(SLICE).collect()).filter(|slice: &Vec<_>| !slice.is_empty()))
 }
 
-async fn push_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.admit(PUSH_PATH, &headers, &body, caller(&from)).await {
-        Ok((device, claim)) => {
-            let reply = shared.push(&device, &body).await;
-            shared.answer(&device, &claim, &body, reply).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn pull_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.admit(PULL_PATH, &headers, &body, caller(&from)).await {
-        Ok((device, claim)) => {
-            let reply = shared.pull(&device, &body).await;
-            shared.answer(&device, &claim, &body, reply).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn standing_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.admit(STANDING_PATH, &headers, &body, caller(&from)).await {
-        Ok((device, claim)) => {
-            let reply = shared.standing(&device, &body).await;
-            shared.answer(&device, &claim, &body, reply).await
-        }
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn repair_route(State(state): State<SyncState>, from: From, headers: HeaderMap, body: Bytes) -> Response {
-    let shared = &state.shared;
-    match shared.admit(REPAIR_PATH, &headers, &body, caller(&from)).await {
-        Ok((device, claim)) => {
-            let reply = shared.repair(&device, &body).await;
-            shared.answer(&device, &claim, &body, reply).await
-        }
-        Err(refusal) => refusal.into_response(),
+/// Who asks is admitted first; then the path says what is asked.
+async fn exchange_route(
+    State(state): State<SyncState>,
+    uri: Uri,
+    from: From,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (shared, path) = (&state.shared, uri.path());
+    let (device, claim) = match shared.admit(path, &headers, &body, caller(&from)).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match path {
+        PUSH_PATH => shared.answer(&device, &claim, &body, shared.push(&device, &body).await).await,
+        PULL_PATH => shared.answer(&device, &claim, &body, shared.pull(&device, &body).await).await,
+        STANDING_PATH => shared.answer(&device, &claim, &body, shared.standing(&device, &body).await).await,
+        REPAIR_PATH => shared.answer(&device, &claim, &body, shared.repair(&device, &body).await).await,
+        _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
