@@ -281,7 +281,7 @@ pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
     Place(n): Place,
-    body: Body,
+    mut body: Body,
 ) -> Result<Json<Done>, Problem> {
     let edited = body.text_if_given("event");
     let reason = body.only_reason()?;

@@ -115,7 +115,7 @@ pub(super) async fn replay(
     State(api): State<Api>,
     person: Person,
     Place(name): Place,
-    body: Body,
+    mut body: Body,
 ) -> Result<Json<Done>, Problem> {
     let event = body.text_if_given("event");
     let reason = body.only_reason()?;
