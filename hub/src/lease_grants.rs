@@ -25,15 +25,19 @@ use crate::{
     clock::Clock,
     core::{
         leases::{
-            Book, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, needs, slices,
-            written_off,
+            Book, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, is_overdue, needs,
+            slices,
         },
         reconcile::ReconItem,
     },
     erp::{Caps, Connector, ErpError, counted},
-    store::{AuditEntry, DeviceKind, Reader, Store, StoreError, Tx},
+    store::{DeviceKind, Reader, Store, StoreError, Tx},
     tasks::{Stop, TaskError},
 };
+
+mod unreported;
+
+pub use unreported::{ask, write_off, write_off_untold};
 
 /// Wait between two looks, in milliseconds of the hub's clock.
 const EVERY_MS: u64 = 15_000;
@@ -54,6 +58,8 @@ pub struct Grantor {
     pub policy: LeasePolicy,
     /// After how many milliseconds a depot gets a fresh one.
     pub renew_after_ms: u64,
+    /// How many milliseconds after its end a lease of which nothing was stated is put to a person.
+    pub unreported_after_ms: i64,
 }
 
 /// Why a depot was not looked after.
@@ -99,6 +105,7 @@ pub async fn once(
     told: &mut BTreeSet<SiteId>,
 ) -> Result<(), StoreError> {
     let now = clock.wall();
+    ask_people(store, grantor.unreported_after_ms, now).await?;
     if let Some(untold) = nothing_can_be_lent(store).await? {
         if told.insert(untold.clone()) {
             warn!(site = %untold, "after the restore depot {untold} has not told its leases; until then, or until they \
@@ -126,6 +133,26 @@ pub async fn once(
             }
             Err(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// Puts leases to a person whose depots stay away.
+async fn ask_people(store: &Store, after_ms: i64, now: UtcMs) -> Result<(), StoreError> {
+    // Most looks end here, without a write.
+    let due = store.read(move |r| Ok(r.leases_that_weigh()?.iter().any(|row| is_overdue(row, after_ms, now)))).await;
+    let asked = match due {
+        Ok(false) => return Ok(()),
+        Ok(true) => store.write(move |tx| ask(tx, after_ms, now)).await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(asked) => asked.iter().for_each(|LeaseRow { lease, .. }| {
+            warn!(site = %lease.site, lease = %lease.id, "depot {} stays away: what it used of lease {} nobody knows, and all \
+                   of that stays reserved until it says so or a person writes it off", lease.site, lease.id);
+        }),
+        Err(e @ StoreError::Stopped) => return Err(e),
+        Err(error) => warn!(%error, "leases that nobody reported are put to nobody for now: {error}"),
     }
     Ok(())
 }
@@ -246,7 +273,14 @@ fn grant(
         erp_read_at: figures.read_at,
     };
     let sealed = Sealed::new(&lease, &grantor.key).map_err(|e: SealError| StoreError::Refused(e.to_string()))?;
-    let row = LeaseRow { lease, sealed, state: LeaseState::Outstanding, used: LeaseUse::default(), closed_at: None };
+    let row = LeaseRow {
+        lease,
+        sealed,
+        state: LeaseState::Outstanding,
+        used: LeaseUse::default(),
+        closed_at: None,
+        asked_at: None,
+    };
     tx.put_lease(&row, now)?;
     Ok(Some(id))
 }
@@ -370,41 +404,6 @@ fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), StoreError> {
         }
     }
     Ok((Book { loans, spendings }, decisions))
-}
-
-/// A person writes off what of a lease nobody reported, after its end: its depot stays away. Returns the lease.
-/// # Errors
-/// [`StoreError::Refused`] if there is no such lease, or it is not to be written off.
-pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: UtcMs) -> Result<LeaseRow, StoreError> {
-    let row = tx.lease(id)?.ok_or_else(|| StoreError::Refused(format!("there is no lease {id}")))?;
-    let off = written_off(&row, now).map_err(|why| StoreError::Refused(format!("lease {id} stays: {why}")))?;
-    tx.put_lease(&off, now)?;
-    tx.audit(&AuditEntry {
-        at: now,
-        actor: by.to_owned(),
-        action: "lease written off".to_owned(),
-        subject: id.to_string(),
-        detail: reason.to_owned(),
-    })?;
-    Ok(off)
-}
-
-/// A person answers for it that a depot which does not come back after a restore holds no lease that this store has
-/// forgotten, so that others get leases again.
-/// # Errors
-/// The store's.
-pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, now: UtcMs) -> Result<(), StoreError> {
-    if !tx.sites_with_untold_leases()?.contains(site) {
-        return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
-    }
-    tx.leases_are_told(site)?;
-    tx.audit(&AuditEntry {
-        at: now,
-        actor: by.to_owned(),
-        action: "forgotten leases written off".to_owned(),
-        subject: site.to_string(),
-        detail: reason.to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::{
         webhooks::deliver::{self, Subscribers},
     },
     reconciler,
-    store::{Location, Remembered, Store, claims::while_held, folding},
+    store::{Location, Remembered, Store, claims::while_held, folding, pruning},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
@@ -52,6 +52,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two notes of how far the store has got. A copy that is older than the last of them is noticed when it is put back.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// A hub that runs.
 pub struct RunningHub {
@@ -87,6 +88,7 @@ impl RunningHub {
                     "post",
                     "leases",
                     "reconciler",
+                    "pruning",
                     "folding",
                     "store",
                     "memory",
@@ -155,6 +157,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         let store = at.clone();
         while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
     });
+    let (at, time, away_after_ms) = (store.clone(), clock.clone(), i64::from(devices.feed_days) * DAY_MS);
+    tasks.spawn("pruning", OnError::Restart, move |stop| {
+        let (store, time) = (at.clone(), time.clone());
+        while_held(at.clone(), "pruning", stop, move |stop| {
+            pruning::run(store.clone(), time.clone(), away_after_ms, stop)
+        })
+    });
     let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
     let choices = recon_policy(&policy);
     tasks.spawn("reconciler", OnError::Restart, move |stop| {
@@ -171,6 +180,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
                 bundle,
                 policy: lease_policy(&policy),
                 renew_after_ms: u64::from(policy.renew_minutes) * 60_000,
+                unreported_after_ms: i64::from(policy.unreported_days) * DAY_MS,
             };
             spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
@@ -314,7 +324,6 @@ async fn only_with_certificate(
 }
 
 fn terms(devices: &DevicesConfig, address: SocketAddr, hub: PublicKey) -> Terms {
-    const DAY_MS: i64 = 24 * 3_600_000;
     Terms {
         url: devices.reached_at(address),
         hub,

@@ -1,4 +1,5 @@
-//! A hub that is restored from a backup: the depots give back what it forgot, and the ERP gets nothing twice.
+//! A hub that is restored from a backup: the depots give back what it forgot, and the ERP gets nothing twice. And a hub
+//! that takes out of its feeds what was read: who comes back behind that loses nothing.
 //!
 //! `GATEHOUSE_SEEDS=N` plays that many seeds instead of 20. `GATEHOUSE_SEED=K` plays that one and prints what happens.
 
@@ -10,7 +11,7 @@ use gatehouse_tests::world::{
     bugs::Bug,
     checks::{CONVERGED, POSTED},
     hub::PutBack,
-    random::play_restored,
+    random::{play_pruned, play_restored},
 };
 
 const SEEDS: u64 = 20;
@@ -85,4 +86,37 @@ fn devices_without_proof_of_what_the_hub_sent_are_found() {
 #[test]
 fn a_hub_that_remembers_nothing_outside_of_its_store_is_found() {
     finds(PutBack::WithItsMachine, Bug::None, None);
+}
+
+#[test]
+fn depots_that_come_back_behind_what_was_taken_out_of_their_feeds_lose_nothing() {
+    let seeds = match asked("GATEHOUSE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..asked("GATEHOUSE_SEEDS").unwrap_or(SEEDS),
+    };
+    let prints = seeds.end - seeds.start == 1;
+    let (mut failed, mut befell, count) = (Vec::new(), BTreeMap::<&str, u64>::new(), seeds.end - seeds.start);
+    for seed in seeds {
+        let played = play_pruned(seed, Bug::None, prints);
+        played.befell.into_iter().for_each(|(what, n)| *befell.entry(what).or_default() += n);
+        failed.extend(played.broken.into_iter().map(|broken| format!("seed {seed}: {broken}")));
+    }
+    println!("{count} worlds with pruned feeds; in them: {befell:?}");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    for what in ["rows taken out of the feeds", "devices that began again"] {
+        let n = befell.get(what).copied().unwrap_or(0);
+        assert!(n >= count / 2, "only {n} {what} in {count} worlds");
+    }
+}
+
+#[test]
+fn a_hub_that_prunes_and_tells_nobody_to_begin_again_is_found() {
+    for seed in 0..HIDDEN_MAX {
+        let broken = play_pruned(seed, Bug::PrunedUntold, false).broken;
+        if let Some(found) = broken.iter().find(|b| b.rule == CONVERGED) {
+            println!("found by seed {seed}: {found}");
+            return;
+        }
+    }
+    panic!("{HIDDEN_MAX} seeds did not find it");
 }

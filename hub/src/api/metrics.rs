@@ -38,7 +38,8 @@ fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in rows {
-            let _ = writeln!(text, "{name}{{{labels}}} {value}");
+            let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
+            let _ = writeln!(text, "{name}{labels} {value}");
         }
     };
     let number = |n: u64| n.to_string();
@@ -71,6 +72,9 @@ fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
     let rows = figures.iter().map(|f| (of(f), number(f.settled)));
     let help = "Recon items settled in the last seven days.";
     family("gatehouse_hub_recon_settled_recently", "gauge", help, rows.collect());
+    let help = "Leases that ran out long ago and of which nothing was stated.";
+    let rows = vec![(String::new(), number(counts.leases_unreported))];
+    family("gatehouse_hub_leases_unreported", "gauge", help, rows);
     text
 }
 

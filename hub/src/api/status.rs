@@ -43,6 +43,8 @@ pub struct Counts {
     pub recon: BTreeMap<String, u64>,
     /// Postings by state: `queued`, `in_doubt`, `applied`, `dead`, `withdrawn`.
     pub postings: BTreeMap<String, u64>,
+    /// Leases that ran out long ago and of which their depots have stated nothing: they wait for a person.
+    pub leases_unreported: u64,
     /// Things that were not let in.
     pub quarantined: u64,
     /// Documents whose view is behind.
@@ -62,6 +64,7 @@ impl Counts {
             decisions: r.decision_count()?,
             recon: r.recon_counts()?.into_iter().map(named).collect(),
             postings: r.posting_counts()?.into_iter().collect(),
+            leases_unreported: r.leases_unreported()?,
             quarantined: r.quarantine_count()?,
             unfolded: r.behind_count()?,
             waiting: r.waiting()?.0,

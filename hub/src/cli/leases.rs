@@ -5,7 +5,11 @@ use clap::{Args, Subcommand};
 use gatehouse_common::id::{LeaseId, SiteId};
 
 use super::{open, say};
-use crate::{clock::Clock, core::leases::LeaseRow, lease_grants};
+use crate::{
+    clock::Clock,
+    core::leases::{LeaseRow, LeaseState},
+    lease_grants,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Leases {
@@ -51,8 +55,12 @@ pub(super) fn run(errand: Leases) -> anyhow::Result<()> {
 fn list(database: &str) -> anyhow::Result<()> {
     let store = open(database, false)?;
     let (leases, untold) = store.read_now(|r| Ok((r.leases_that_weigh()?, r.sites_with_untold_leases()?)))?;
-    for LeaseRow { lease, state, .. } in leases {
-        say(&format!("{}  {}  {}  until {}", lease.id, lease.site, state.as_str(), lease.expires_at))?;
+    for LeaseRow { lease, state, asked_at, .. } in leases {
+        let waits = match asked_at.filter(|_| state == LeaseState::Outstanding) {
+            Some(since) => format!("  its depot stays away; waits for a person since {since}"),
+            None => String::new(),
+        };
+        say(&format!("{}  {}  {}  until {}{waits}", lease.id, lease.site, state.as_str(), lease.expires_at))?;
     }
     for site in untold {
         say(&format!("{site} has not told since the restore which leases it holds: nobody gets a new one"))?;

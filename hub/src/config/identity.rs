@@ -32,6 +32,9 @@ pub struct DevicesConfig {
     pub certificate_days: u32,
     /// `grace_days`: how long after that a device that was away may still renew it, 0 to 365. Default 60.
     pub grace_days: u32,
+    /// `feed_days`: how long a device may be silent and still find its place in the feed, 7 to 3650. Default 30. One that was
+    /// away for longer begins again and gets the documents that it lacks whole; longer keeps more rows for it.
+    pub feed_days: u32,
     /// `without_certificate`: let devices speak that only sign their exchanges, as before there were certificates.
     /// Default no.
     pub without_certificate: bool,
@@ -98,6 +101,7 @@ impl DevicesConfig {
         };
         let certificate_days = number("certificate_days", 30, 1, 397);
         let grace_days = number("grace_days", 60, 0, 365);
+        let feed_days = number("feed_days", 30, 7, 3_650);
         let requests_per_minute = number("requests_per_minute", 600, 60, 1_000_000);
         let kib_per_minute = number("kib_per_minute", 65_536, 1_024, 16_777_216);
         let without_certificate =
@@ -118,6 +122,7 @@ impl DevicesConfig {
             url,
             certificate_days,
             grace_days,
+            feed_days,
             without_certificate,
             requests_per_minute,
             kib_per_minute,

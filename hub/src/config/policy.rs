@@ -10,6 +10,9 @@ pub struct PolicyConfig {
     pub lease_hours: u32,
     /// `renew_minutes`: how often a connected depot gets a new lease, 1 or more. Default 60.
     pub renew_minutes: u32,
+    /// `unreported_days`: how long after its end a lease of which its depot stated nothing is put to a person, 1 to 365.
+    /// Default 7. Until then, and until that person writes it off, all of it stays reserved.
+    pub unreported_days: u32,
     /// `value_ceiling_minor`: most value a depot may release under one lease, in minor units. Default 10,000,000.
     pub value_ceiling_minor: i64,
     /// `credit_slice_percent`: how much of a customer's free credit one depot is lent, 0 to 100. Default 50.
@@ -32,6 +35,7 @@ impl Default for PolicyConfig {
         Self {
             lease_hours: 24,
             renew_minutes: 60,
+            unreported_days: 7,
             value_ceiling_minor: 10_000_000,
             credit_slice_percent: 50,
             stock_slice_percent: 80,
@@ -49,6 +53,9 @@ impl PolicyConfig {
         let policy = Self {
             lease_hours: section.optional("lease_hours", "give 1 to 168", problems).unwrap_or(d.lease_hours),
             renew_minutes: section.optional("renew_minutes", "give 1 or more", problems).unwrap_or(d.renew_minutes),
+            unreported_days: section
+                .optional("unreported_days", "give 1 to 365", problems)
+                .unwrap_or(d.unreported_days),
             value_ceiling_minor: section
                 .optional("value_ceiling_minor", "give an amount in minor units", problems)
                 .unwrap_or(d.value_ceiling_minor),
@@ -73,6 +80,8 @@ impl PolicyConfig {
         };
         check("lease_hours", (1..=168).contains(&policy.lease_hours), policy.lease_hours.into(), "give 1 to 168");
         check("renew_minutes", policy.renew_minutes > 0, policy.renew_minutes.into(), "give 1 or more");
+        let days = policy.unreported_days;
+        check("unreported_days", (1..=365).contains(&days), days.into(), "give 1 to 365");
         check(
             "value_ceiling_minor",
             policy.value_ceiling_minor >= 0,

@@ -93,6 +93,7 @@ fn how_devices_reach_the_hub_is_said_or_follows_from_where_it_listens() {
         "url = \"https://hub.example/x\"",
         "certificate_days = 0",
         "grace_days = 366",
+        "feed_days = 6",
         "requests_per_minute = 1",
     ] {
         assert!(devices(wrong).is_err(), "{wrong}");

@@ -13,6 +13,8 @@ use crate::{
     store::Device,
 };
 
+const WEEK: i64 = 7 * 24 * 3_600_000;
+
 /// An ERP that says its figures and nothing else.
 struct Figured {
     credit_minor: i64,
@@ -87,7 +89,8 @@ impl Hub {
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
         let policy = LeasePolicy { reserve_permille: 100, ..LeasePolicy::default() };
         let bundle = Bundle { hash: gatehouse_common::id::Hash32::of(b""), rules: Default::default() };
-        let grantor = Grantor { key: PrivateKey::from_seed([1; 32]), bundle, policy, renew_after_ms: 3_600_000 };
+        let key = PrivateKey::from_seed([1; 32]);
+        let grantor = Grantor { key, bundle, policy, renew_after_ms: 3_600_000, unreported_after_ms: WEEK };
         Self { store, clock: Clock::system(), grantor, _directory: directory }
     }
 
@@ -198,4 +201,47 @@ fn a_depot_that_was_not_heard_lately_waits_until_it_is_back() {
     assert_eq!(connected(0), 0, "never heard");
     hub.store.write_now(move |tx| tx.device_seen(&name, None, UtcMs(1_000))).unwrap();
     assert_eq!((connected(2_000), connected(2_000 + HEARD_WITHIN_MS)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_depot_that_stays_away_is_put_to_a_person_once_and_its_lease_stays_reserved_until_that_person_writes_it_off()
+{
+    let (hub, erp) = (Hub::new(), Figured::new(1_000, 1_000));
+    hub.order("O1", "D1", 90);
+    hub.order("O2", "D2", 90);
+    let id = hub.look(&erp, "D1").await.unwrap().unwrap();
+    let lease = hub.lease(&id);
+    let lent = credit(&lease);
+    let at = |ms: i64| lease.expires_at.plus(ms);
+    let ask = |now: UtcMs| hub.store.write_now(move |tx| ask(tx, WEEK, now)).unwrap().len();
+    let unreported = || hub.store.read_now(|r| r.leases_unreported()).unwrap();
+    assert_eq!((ask(at(WEEK - 1)), unreported()), (0, 0), "not before its time");
+    assert_eq!((ask(at(WEEK)), ask(at(WEEK + 1)), unreported()), (1, 0, 1), "once");
+    let told = hub.store.read_now(|r| r.audit_of(id.as_str(), 10)).unwrap();
+    assert_eq!(told.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["lease unreported"]);
+
+    let weighs = |now: UtcMs| {
+        let (book, _) = hub.store.read_now(|r| book(r)).unwrap();
+        book.committed(&crate::core::leases::Pool::Credit("C1".parse().unwrap()), now, now).sum()
+    };
+    assert_eq!(weighs(at(50 * WEEK)), lent, "however long it is away");
+    let write_off = |now: UtcMs| {
+        let id = id.clone();
+        hub.store.write_now(move |tx| super::write_off(tx, &id, "ann", "the depot burnt down", now))
+    };
+    write_off(at(WEEK + 2)).unwrap();
+    assert_eq!((weighs(at(WEEK + 3)), unreported()), (0, 0));
+    assert!(write_off(at(WEEK + 4)).is_err());
+}
+
+/// The looks themselves ask, also where nobody is connected.
+#[tokio::test]
+async fn each_look_puts_what_is_due_to_a_person() {
+    let (hub, erp) = (Hub::new(), Figured::new(1_000, 1_000));
+    hub.order("O1", "D1", 90);
+    let id = hub.look(&erp, "D1").await.unwrap().unwrap();
+    let grantor = Grantor { unreported_after_ms: i64::MIN, ..hub.grantor.clone() };
+    once(&hub.store, &erp, &hub.clock, &grantor, &mut BTreeSet::new()).await.unwrap();
+    let row = hub.store.read_now(move |r| r.lease(&id)).unwrap().unwrap();
+    assert_eq!((row.asked_at.is_some(), row.state), (true, LeaseState::Outstanding));
 }

@@ -22,6 +22,7 @@ struct Stored {
     state: String,
     used: String,
     closed: Option<i64>,
+    asked: Option<i64>,
 }
 
 impl Stored {
@@ -33,6 +34,7 @@ impl Stored {
             state: r.get("state")?,
             used: r.get("used")?,
             closed: r.get("closed_ms")?,
+            asked: r.get("asked_ms")?,
         })
     }
 
@@ -49,6 +51,7 @@ impl Stored {
             sealed: Sealed { body: self.body, signature: self.signature },
             state,
             closed_at: self.closed.map(UtcMs),
+            asked_at: self.asked.map(UtcMs),
         })
     }
 }
@@ -56,7 +59,7 @@ impl Stored {
 impl Reader<'_> {
     fn leases_where(&self, condition: &str, value: &str) -> Result<Vec<LeaseRow>, StoreError> {
         let sql = format!(
-            "SELECT id, body, signature, state, used, closed_ms FROM leases WHERE {condition} ORDER BY granted_ms, id"
+            "SELECT id, body, signature, state, used, closed_ms, asked_ms FROM leases WHERE {condition} ORDER BY granted_ms, id"
         );
         self.sql.query(&sql, params![value], |r| Stored::read(r)?.open())
     }
@@ -73,6 +76,14 @@ impl Reader<'_> {
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn leases_that_weigh(&self) -> Result<Vec<LeaseRow>, StoreError> {
         self.leases_where("state <> ?1", LeaseState::Settled.as_str())
+    }
+
+    /// How many leases wait for a person, since their depots stay away.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn leases_unreported(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM leases WHERE state = 'outstanding' AND asked_ms IS NOT NULL";
+        Ok(row::from_sql(self.sql.one(sql, params![], |r| r.get(0))?))
     }
 
     /// Leases of a depot, oldest first.
@@ -98,9 +109,9 @@ impl Tx<'_> {
         let granted = &lease.lease;
         // What was granted never changes; only its state and use do.
         self.sql.execute(
-            "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9",
+            "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms, asked_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9, asked_ms = ?10",
             params![
                 granted.id.as_str(),
                 granted.site.as_str(),
@@ -111,6 +122,7 @@ impl Tx<'_> {
                 granted.granted_at.0,
                 granted.expires_at.0,
                 lease.closed_at.map(|c| c.0),
+                lease.asked_at.map(|a| a.0),
             ],
         )?;
         let scope = Scope::Site(granted.site.clone());

@@ -140,11 +140,11 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The last position of any feed; 0 before the first.
+    /// The last position that was given out in any feed; 0 before the first. Its row may be gone.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn feed_head(&self) -> Result<u64, StoreError> {
-        Ok(row::from_sql(self.sql.one("SELECT coalesce(max(position), 0) FROM feed", params![], |r| r.get(0))?))
+        self.feed_last()
     }
 
     /// Whether the feed has chunks of the device itself that it would not get back.
@@ -232,6 +232,11 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
+    /// The last position of any feed, what this turn has given out included.
+    pub(crate) fn feed_end(&self) -> u64 {
+        row::from_sql(self.turn.head(Numbered::Feed))
+    }
+
     /// Tells the devices of `scope` something: into the ledger if it is new, and into the scope's feed
     /// unless it is there. Returns whether the scope did not have it.
     /// # Errors

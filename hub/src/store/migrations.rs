@@ -17,7 +17,7 @@ use super::{
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the store one version on. They only grow.
-pub(super) const MIGRATIONS: [&str; 14] = [
+pub(super) const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
@@ -32,6 +32,8 @@ pub(super) const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0012_lives.sql"),
     include_str!("migrations/0013_recon_figures.sql"),
     include_str!("migrations/0014_lifts.sql"),
+    include_str!("migrations/0015_pruned.sql"),
+    include_str!("migrations/0016_unreported.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

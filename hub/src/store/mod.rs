@@ -31,6 +31,7 @@ mod migrations;
 pub mod moving;
 mod news;
 pub mod orders;
+pub mod pruning;
 pub mod quarantine;
 pub mod queue;
 mod readers;

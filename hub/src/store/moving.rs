@@ -250,9 +250,11 @@ fn verify_in(sql: &Connection, tables: &[Table]) -> Result<Verified, StoreError>
 }
 
 /// What is hashed of a store's state: what was said, to whom it goes, how far each device was taken.
-const STATE: [&str; 6] = [
+const STATE: [&str; 7] = [
     "SELECT document, hash, actor || '/' || seq AS text FROM ledger WHERE kind = 'chunk' ORDER BY document, hash",
-    "SELECT scope, lane || '/' || document AS lane, hash FROM feed WHERE document <> '' ORDER BY scope, document, hash",
+    // Whose documents they are. Rows of the feed go once they are read; a recall's stay.
+    "SELECT scope, document, '' AS none FROM document_scopes ORDER BY scope, document",
+    "SELECT scope, document, hash FROM feed WHERE document <> '' AND lane = 0 ORDER BY scope, document, hash",
     "SELECT id, hash, device FROM decisions ORDER BY id",
     "SELECT device, outbox_epoch, '' || taken_through AS taken FROM outboxes ORDER BY device, outbox_epoch",
     "SELECT device, outbox_epoch || '/' || number AS number, reason FROM rejections ORDER BY device, outbox_epoch, number",

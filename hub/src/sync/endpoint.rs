@@ -205,7 +205,7 @@ impl Shared {
     }
 
     /// A depot where nothing happens has nothing to push, and yet it is there.
-    async fn note_heard(&self, device: &DeviceId) {
+    async fn note_heard(&self, device: &DeviceId, asked: &Pull, compares: bool) {
         let now = self.clock.wall();
         {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,9 +214,9 @@ impl Shared {
             }
             heard.insert(device.clone(), now);
         }
-        let name = device.clone();
+        let (name, cursor) = (device.clone(), asked.cursor);
         // A recall has to get through even while the disk is full, so this may fail.
-        if let Err(e) = self.store.write(move |tx| tx.device_seen(&name, None, now)).await {
+        if let Err(e) = self.store.write(move |tx| tx.device_reads(&name, &cursor, compares, now)).await {
             debug!(device.id = %device, error = %e, "{device} could not be noted as heard: {e}");
         }
     }
@@ -224,7 +224,7 @@ impl Shared {
     async fn pull(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
         let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
         let attests = protocol_of(body) >= 2;
-        self.note_heard(&device.device).await;
+        self.note_heard(&device.device, &asked, attests).await;
         // Listening before the first look, so that nothing falls in between.
         let waiting = self.news.of(device.scopes());
         let wait = self.clock.sleep(u64::from(asked.wait_ms.min(WAIT_MAX_MS)));

@@ -44,6 +44,10 @@ pub fn handle_pull(
     attest: Option<&Attest>,
 ) -> Result<PullReply, StoreError> {
     let device = known(reader, device)?;
+    if attest.is_none() && reader.pruned_through(&device.scopes())? > pull.cursor.positions[Lane::Documents.index()] {
+        let why = format!("{} cannot compare what it holds, and the feed no longer has all: upgrade it", device.device);
+        return Err(StoreError::Refused(why));
+    }
     let page = match page(reader, &device, pull)? {
         Ok(page) => page,
         Err(other) => return Ok(other),
@@ -94,7 +98,8 @@ fn page(reader: &Reader<'_>, device: &Device, pull: &Pull) -> Result<Result<HubP
         Ok(page) => page,
         Err(other) => return Ok(Err(other)),
     };
-    if reader.begins_again(&device.device)? && pull.cursor != Cursor::start(pull.cursor.epoch) {
+    let has_new_scope = reader.begins_again(&device.device)? && pull.cursor != Cursor::start(pull.cursor.epoch);
+    if has_new_scope || reader.is_behind_pruned(device, &pull.cursor)? {
         return Ok(Err(PullReply::OtherEpoch(pull.cursor.epoch)));
     }
     let scopes = device.scopes();
@@ -146,7 +151,7 @@ pub fn answer(store: &Store, device: &DeviceId, pull: &Pull, attest: Option<&Att
                 tx.has_begun_again(&device)?;
             }
             if begins {
-                let head = tx.feed_head()?;
+                let head = tx.feed_end();
                 tx.set_refill_through(&device, head)?;
             }
             Ok(())

@@ -153,7 +153,10 @@ fn take_leases(
             continue;
         }
         let (sealed, used) = (sealed.clone(), LeaseUse::default());
-        tx.put_lease(&LeaseRow { lease, sealed, state: LeaseState::Outstanding, used, closed_at: None }, now)?;
+        tx.put_lease(
+            &LeaseRow { lease, sealed, state: LeaseState::Outstanding, used, closed_at: None, asked_at: None },
+            now,
+        )?;
     }
     device.sites.iter().try_for_each(|site| tx.leases_are_told(site))?;
     Ok(Repaired::Noted)

@@ -22,4 +22,6 @@ pub enum Bug {
     PostedUnasked,
     /// Devices keep no proof of what the hub sent them.
     PagesForgotten,
+    /// A hub takes out of its feeds what devices have not read, and does not tell those to begin again.
+    PrunedUntold,
 }

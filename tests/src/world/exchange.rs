@@ -362,6 +362,9 @@ impl World {
                 (cursor, more)
             }
             Pulled::StartAgain(cursor) => {
+                if cursor.epoch == before.epoch {
+                    self.book.note("devices that began again");
+                }
                 let Some(running) = &mut self.agents[place].running else { return };
                 running.mender.begins_again(cursor.epoch != before.epoch);
                 running.comparison = None;

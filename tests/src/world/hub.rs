@@ -54,6 +54,8 @@ pub struct Hub {
     runtime: Runtime,
     noted: UtcMs,
     stores: u32,
+    /// Whether it prunes its feeds, and so writes down how far each device has read.
+    pub prunes: bool,
 }
 
 /// The file beside its store in which it writes down how far that had got.
@@ -143,6 +145,7 @@ impl Hub {
             lasts_ms,
             noted: now,
             stores: 1,
+            prunes: false,
             runtime: runtime.expect("a runtime can be made"),
         }
     }
@@ -229,7 +232,12 @@ impl Hub {
     pub fn pull(&self, device: &DeviceId, frame: &[u8]) -> Result<Answer, HubError> {
         let running = self.running.as_ref().ok_or(HubError::Down)?;
         let asked: Pull = decode(frame)?;
-        let attest = (protocol_of(frame) >= 2).then(|| self.attest(running));
+        let compares = protocol_of(frame) >= 2;
+        if self.prunes {
+            let (device, cursor, now) = (device.clone(), asked.cursor, self.clock.wall());
+            running.store.write_now(move |tx| tx.device_reads(&device, &cursor, compares, now))?;
+        }
+        let attest = compares.then(|| self.attest(running));
         let reply = pull::answer(&running.store, device, &asked, attest.as_ref())?;
         if asked.recalls_only || asked.wait_ms == 0 || pull::has_news(&reply) {
             return Ok(Answer::Frame(encode(&reply)?));
@@ -301,6 +309,14 @@ impl Hub {
         self.start()
     }
 
+    /// Takes out of the feeds what every device has read that was not silent for `away_ms`. Gives how many rows went.
+    /// # Errors
+    /// [`HubError`].
+    pub fn prune(&self, away_ms: i64) -> Result<u64, HubError> {
+        let running = self.running.as_ref().ok_or(HubError::Down)?;
+        Ok(running.store.prune_now(self.clock.wall().plus(-away_ms))?)
+    }
+
     /// What was committed since the last time this was asked.
     pub fn news(&mut self) -> News {
         let mut news = News::default();
@@ -348,6 +364,7 @@ impl Hub {
             bundle: bundle(),
             policy: LeasePolicy { lasts_ms: self.lasts_ms, ..LeasePolicy::default() },
             renew_after_ms: self.lasts_ms / 3,
+            unreported_after_ms: 7 * 24 * 3_600_000,
         };
         let granting = lease_grants::once(&running.store, &self.erp, &self.clock, &grantor, &mut running.told);
         self.runtime.block_on(granting)

@@ -95,6 +95,7 @@ pub(crate) enum Event {
     HubStarts,
     BackUp,
     Restore { how: hub::PutBack },
+    Prune { away_ms: i64 },
     Business(business::News),
 }
 
@@ -323,6 +324,7 @@ impl World {
             Event::HubStarts => self.hub_starts(),
             Event::BackUp => self.backs_up(),
             Event::Restore { how } => self.restores(how),
+            Event::Prune { away_ms } => self.prunes(away_ms),
             Event::Business(news) => self.business(news),
         }
     }

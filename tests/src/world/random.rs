@@ -71,6 +71,22 @@ pub fn play_restored(seed: u64, hows: &[PutBack], bug: Bug, prints: bool) -> Pla
     ended(world, lost.max(STORM))
 }
 
+/// Plays the world of `seed` with a hub that takes out of its feeds what was read, and with depots that are away for longer
+/// than it waits for them; to its quiet end, and checks it.
+#[must_use]
+pub fn play_pruned(seed: u64, bug: Bug, prints: bool) -> Played {
+    let mut world = drawn(seed, bug, prints);
+    let mut dice = Dice::of(seed ^ 0x7072_756e_6564);
+    let away_ms = dice.between(MINUTE, 10 * MINUTE);
+    for place in 0..world.agents.len() {
+        let from = dice.between(20 * MINUTE, STORM - 50 * MINUTE);
+        world.line_after(from, place, true);
+        world.line_after(from + dice.between(away_ms + 5 * MINUTE, 45 * MINUTE), place, false);
+    }
+    world.prune_after(5 * MINUTE, away_ms);
+    ended(world, STORM - MINUTE)
+}
+
 /// The world of `seed`, about to begin.
 #[must_use]
 pub fn drawn(seed: u64, bug: Bug, prints: bool) -> World {

@@ -58,6 +58,33 @@ impl World {
     }
 }
 
+impl World {
+    /// From `ms` on, and every few minutes while the storm lasts, the hub takes out of its feeds what every device has read
+    /// that was not silent for `away_ms`.
+    pub fn prune_after(&mut self, ms: i64, away_ms: i64) {
+        self.hub.prunes = true;
+        self.after(ms, Event::Prune { away_ms });
+    }
+
+    pub(super) fn prunes(&mut self, away_ms: i64) {
+        if self.now.since(super::DAWN) < super::random::STORM {
+            self.after(4 * super::MINUTE, Event::Prune { away_ms });
+        }
+        if self.hub.running.is_none() {
+            return;
+        }
+        let pruned = self.hub.prune(away_ms);
+        let Some(rows) = self.must("pruning the feeds", pruned) else { return };
+        if self.bug == Bug::PrunedUntold {
+            change(&self.hub.path, "DELETE FROM feed_pruned");
+        }
+        if rows > 0 {
+            *self.book.befell.entry("rows taken out of the feeds").or_default() += rows;
+            self.say(&format!("{rows} rows are taken out of the feeds"));
+        }
+    }
+}
+
 /// What a wrong program would have written.
 fn change(store: &Path, sql: &str) {
     let store = rusqlite::Connection::open(store).expect("a store can be opened");

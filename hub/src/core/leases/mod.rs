@@ -82,6 +82,15 @@ pub struct LeaseRow {
     pub used: LeaseUse,
     /// When the depot's statement was read; none before.
     pub closed_at: Option<UtcMs>,
+    /// Since when a person is asked what became of it: it ran out long ago, and its depot has stated nothing.
+    #[serde(default)]
+    pub asked_at: Option<UtcMs>,
+}
+
+/// Whether a person is to be asked about a lease, who was not yet: it ran out `after_ms` ago, and its use was not stated.
+#[must_use]
+pub fn is_overdue(row: &LeaseRow, after_ms: i64, now: UtcMs) -> bool {
+    row.state == LeaseState::Outstanding && row.asked_at.is_none() && now.since(row.lease.expires_at) >= after_ms
 }
 
 impl From<&LeaseRow> for Loan {

@@ -246,7 +246,7 @@ fn a_lease_is_written_off_by_a_person_only_once_its_depot_can_use_it_no_more_and
     let granted = lease(1, "D1", 4_000, UtcMs(0));
     let sealed = gatehouse_common::seal::Sealed { body: String::new(), signature: String::new() };
     let (used, state) = (credit(1_000), LeaseState::Outstanding);
-    let row = LeaseRow { lease: granted, sealed, state, used, closed_at: None };
+    let row = LeaseRow { lease: granted, sealed, state, used, closed_at: None, asked_at: None };
     assert_eq!(written_off(&row, UtcMs(50)), Err(NotWrittenOff::InForce(UtcMs(50))));
     let off = written_off(&row, UtcMs(51)).unwrap();
     assert_eq!(written_off(&off, UtcMs(52)), Err(NotWrittenOff::Stated(LeaseState::Closed)));

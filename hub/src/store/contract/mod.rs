@@ -4,6 +4,7 @@ mod lost;
 mod moved;
 mod positions;
 mod promises;
+mod pruned;
 pub(crate) mod server;
 
 use std::sync::Arc;

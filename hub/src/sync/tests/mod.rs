@@ -15,6 +15,7 @@ use gatehouse_common::{
 
 mod chains;
 mod gaps;
+mod pruning;
 mod refusals;
 mod repair;
 mod replicas;

@@ -58,7 +58,7 @@ impl Hub {
 }
 
 /// A device's store of one document, and the pages it keeps.
-struct Kept<'a>(&'a Depot, Vec<Attested>);
+pub(super) struct Kept<'a>(pub(super) &'a Depot, pub(super) Vec<Attested>);
 
 impl Local for Kept<'_> {
     type Error = StoreError;

@@ -1,0 +1,71 @@
+//! Leases that ran out and of which nobody said what was used: what they may have used stays reserved, until their depot
+//! states it or a person writes it off. Whoever stays away for long is put to a person, once.
+
+use gatehouse_common::{
+    id::{LeaseId, SiteId},
+    time::UtcMs,
+};
+
+use crate::{
+    core::leases::{LeaseRow, is_overdue, written_off},
+    store::{AuditEntry, StoreError, Tx},
+};
+
+/// Puts every lease to a person that ran out `after_ms` ago and whose use nobody stated. Returns those that are new.
+/// # Errors
+/// The store's.
+pub fn ask(tx: &mut Tx<'_>, after_ms: i64, now: UtcMs) -> Result<Vec<LeaseRow>, StoreError> {
+    let mut asked = Vec::new();
+    for row in tx.leases_that_weigh()?.into_iter().filter(|row| is_overdue(row, after_ms, now)) {
+        let row = LeaseRow { asked_at: Some(now), ..row };
+        tx.put_lease(&row, now)?;
+        tx.audit(&AuditEntry {
+            at: now,
+            actor: tx.hub_actor().device.to_string(),
+            action: "lease unreported".to_owned(),
+            subject: row.lease.id.to_string(),
+            detail: format!(
+                "depot {} has not stated what it used of it, which ran out at {}: all of it stays reserved until it does, or a \
+                 person writes it off",
+                row.lease.site, row.lease.expires_at
+            ),
+        })?;
+        asked.push(row);
+    }
+    Ok(asked)
+}
+
+/// A person writes off what of a lease nobody reported, after its end: its depot stays away. Returns the lease.
+/// # Errors
+/// [`StoreError::Refused`] if there is no such lease, or it is not to be written off.
+pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: UtcMs) -> Result<LeaseRow, StoreError> {
+    let row = tx.lease(id)?.ok_or_else(|| StoreError::Refused(format!("there is no lease {id}")))?;
+    let off = written_off(&row, now).map_err(|why| StoreError::Refused(format!("lease {id} stays: {why}")))?;
+    tx.put_lease(&off, now)?;
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: by.to_owned(),
+        action: "lease written off".to_owned(),
+        subject: id.to_string(),
+        detail: reason.to_owned(),
+    })?;
+    Ok(off)
+}
+
+/// A person answers for it that a depot which does not come back after a restore holds no lease that this store has
+/// forgotten, so that others get leases again.
+/// # Errors
+/// The store's.
+pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, now: UtcMs) -> Result<(), StoreError> {
+    if !tx.sites_with_untold_leases()?.contains(site) {
+        return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
+    }
+    tx.leases_are_told(site)?;
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: by.to_owned(),
+        action: "forgotten leases written off".to_owned(),
+        subject: site.to_string(),
+        detail: reason.to_owned(),
+    })
+}
