@@ -23,6 +23,7 @@ pub mod lease_grants;
 pub mod listen;
 pub mod partners;
 pub mod reconciler;
+pub mod scrub;
 pub mod store;
 pub mod sync;
 pub mod tasks;

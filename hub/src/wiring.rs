@@ -42,7 +42,7 @@ use crate::{
         desk::folders,
         webhooks::deliver::{self, Subscribers},
     },
-    reconciler,
+    reconciler, scrub,
     store::{Location, Remembered, Store, claims::while_held, folding, pruning},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
@@ -88,6 +88,7 @@ impl RunningHub {
                     "post",
                     "leases",
                     "reconciler",
+                    "scrub",
                     "pruning",
                     "folding",
                     "store",
@@ -157,7 +158,12 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         let store = at.clone();
         while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
     });
+    let (scrubbed, told) = (store.clone(), clock.clone());
     let (at, time, away_after_ms) = (store.clone(), clock.clone(), i64::from(devices.feed_days) * DAY_MS);
+    tasks.spawn("scrub", OnError::Restart, move |stop| {
+        let (store, time) = (scrubbed.clone(), told.clone());
+        while_held(scrubbed.clone(), "scrub", stop, move |stop| scrub::run(store.clone(), time.clone(), stop))
+    });
     tasks.spawn("pruning", OnError::Restart, move |stop| {
         let (store, time) = (at.clone(), time.clone());
         while_held(at.clone(), "pruning", stop, move |stop| {

@@ -75,6 +75,9 @@ fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
     let help = "Leases that ran out long ago and of which nothing was stated.";
     let rows = vec![(String::new(), number(counts.leases_unreported))];
     family("gatehouse_hub_leases_unreported", "gauge", help, rows);
+    let rows = counts.damaged.iter().map(|(table, n)| (format!("table=\"{table}\""), number(*n)));
+    let help = "Rows of the store that are damaged and not whole again.";
+    family("gatehouse_hub_damaged_rows", "gauge", help, rows.collect());
     text
 }
 

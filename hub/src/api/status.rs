@@ -45,6 +45,8 @@ pub struct Counts {
     pub postings: BTreeMap<String, u64>,
     /// Leases that ran out long ago and of which their depots have stated nothing: they wait for a person.
     pub leases_unreported: u64,
+    /// Rows of the store that are damaged and not whole again, by table.
+    pub damaged: BTreeMap<String, u64>,
     /// Things that were not let in.
     pub quarantined: u64,
     /// Documents whose view is behind.
@@ -65,6 +67,7 @@ impl Counts {
             recon: r.recon_counts()?.into_iter().map(named).collect(),
             postings: r.posting_counts()?.into_iter().collect(),
             leases_unreported: r.leases_unreported()?,
+            damaged: r.damaged_counts()?.into_iter().collect(),
             quarantined: r.quarantine_count()?,
             unfolded: r.behind_count()?,
             waiting: r.waiting()?.0,
@@ -206,6 +209,13 @@ async fn check(api: &Api) -> Readiness {
             n => format!("{n} documents wait for the past of a change, the longest for {} s", age / 1000),
         };
         checks.push(Check { name: "documents".to_owned(), ok: age <= WAITING_MAX_MS, vital: false, detail });
+    }
+    if let Ok(damaged) = api.store.read(|r| r.damaged_counts()).await {
+        let detail = match damaged.iter().map(|(_, n)| n).sum::<u64>() {
+            0 => "no row of the store is damaged".to_owned(),
+            n => format!("{n} rows of the store are damaged and not whole again; the log names them"),
+        };
+        checks.push(Check { name: "ground".to_owned(), ok: damaged.is_empty(), vital: false, detail });
     }
     Readiness { ready: checks.iter().all(|check| check.ok || !check.vital), checks }
 }

@@ -84,6 +84,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The heads of what can be read of a document, some of whose changes cannot.
+    pub(crate) fn heads_of_the_rest(&self, id: &DocumentId) -> Result<Vec<Hash32>, StoreError> {
+        let mut rest = Document::new()?;
+        for bytes in self.sound_chunks(id)? {
+            rest.apply_own(&bytes)?;
+        }
+        Ok(rest.heads())
+    }
+
     /// Whether the ledger has a change with this number of this writer in a document.
     pub(crate) fn has_seq(&self, document: &DocumentId, actor: &str, seq: u64) -> Result<bool, StoreError> {
         let found: Option<i64> = self.sql.optional(

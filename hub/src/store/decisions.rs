@@ -8,7 +8,9 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreChange, StoreError, Tx, row,
+    Reader, StoreChange, StoreError, Tx,
+    damage::{Checked, verified},
+    row,
     sql::{Row, Value, params},
     turn::Numbered,
 };
@@ -87,16 +89,30 @@ impl Reader<'_> {
 
     /// Reads every decision and every fork against its checksum.
     pub(super) fn verify_decisions(&self) -> Result<(), StoreError> {
-        let mut last = 0;
-        while let Some(decision) = self.decisions_after(last, 500)?.last() {
-            last = decision.n;
-        }
-        let devices: Vec<String> =
-            self.sql.query("SELECT DISTINCT device FROM forks ORDER BY device", params![], |r| r.get(0))?;
-        for device in devices {
-            self.forks_of(&row::parse("forks", &device)?)?;
-        }
-        Ok(())
+        verified(|after| self.check_decisions(after.parse().unwrap_or(0), 500))?;
+        verified(|after| self.check_forks(after.parse().unwrap_or(0), 500))
+    }
+
+    /// Reads up to `limit` decisions behind the `after`-th against their checksums.
+    pub(super) fn check_decisions(&self, after: i64, limit: usize) -> Result<Checked, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM decisions WHERE n > ?1 ORDER BY n LIMIT ?2");
+        let rows = self.sql.query(&sql, params![after, limit as i64], |r| {
+            let stored = Stored::read(r)?;
+            Ok::<_, StoreError>((stored.n.to_string(), stored.open().err()))
+        })?;
+        Ok(Checked::of(rows))
+    }
+
+    /// Reads up to `limit` forks behind the `after`-th against their checksums.
+    pub(super) fn check_forks(&self, after: i64, limit: usize) -> Result<Checked, StoreError> {
+        let sql = "SELECT n, body, signature, checksum FROM forks WHERE n > ?1 ORDER BY n LIMIT ?2";
+        let rows = self.sql.query(sql, params![after, limit as i64], |r| {
+            let (n, body, signature): (i64, String, String) = (r.get("n")?, r.get("body")?, r.get("signature")?);
+            let sum: Vec<u8> = r.get("checksum")?;
+            let wrong = row::verify("forks", n, &[body.as_bytes(), signature.as_bytes()], &sum).err();
+            Ok::<_, StoreError>((n.to_string(), wrong))
+        })?;
+        Ok(Checked::of(rows))
     }
 
     /// The decision with this name.

@@ -20,7 +20,9 @@ pub(crate) use changes::ForeignChunk;
 pub use lists::{CaseFilter, DispatchFilter, DocumentRow};
 
 use super::{
-    Reader, StoreError, row,
+    Reader, StoreError,
+    damage::Checked,
+    row,
     sql::{Row, params},
 };
 
@@ -85,22 +87,28 @@ impl Reader<'_> {
     pub(super) fn snapshots_damaged(&self) -> Result<u64, StoreError> {
         let (mut last, mut damaged) = (String::new(), 0);
         loop {
-            let page = self.sql.query(
-                "SELECT document, snapshot, checksum FROM documents WHERE document > ?1 ORDER BY document LIMIT 200",
-                params![last],
-                |r| {
-                    let (document, snapshot): (String, Vec<u8>) = (r.get("document")?, r.get("snapshot")?);
-                    let sum: Vec<u8> = r.get("checksum")?;
-                    let is_sound = row::verify("documents", &document, &[&snapshot], &sum).is_ok();
-                    Ok::<_, StoreError>((document, is_sound))
-                },
-            )?;
-            damaged += page.iter().filter(|(_, is_sound)| !is_sound).count() as u64;
-            match page.into_iter().last() {
-                Some((document, _)) => last = document,
+            let checked = self.check_snapshots(&last, 200)?;
+            damaged += checked.damaged.len() as u64;
+            match checked.last {
+                Some(document) => last = document,
                 None => return Ok(damaged),
             }
         }
+    }
+
+    /// Reads up to `limit` documents' stored states behind one against their checksums.
+    pub(super) fn check_snapshots(&self, after: &str, limit: usize) -> Result<Checked, StoreError> {
+        let rows = self.sql.query(
+            "SELECT document, snapshot, checksum FROM documents WHERE document > ?1 ORDER BY document LIMIT ?2",
+            params![after, limit as i64],
+            |r| {
+                let (document, snapshot): (String, Vec<u8>) = (r.get("document")?, r.get("snapshot")?);
+                let sum: Vec<u8> = r.get("checksum")?;
+                let wrong = row::verify("documents", &document, &[&snapshot], &sum).err();
+                Ok::<_, StoreError>((document, wrong))
+            },
+        )?;
+        Ok(Checked::of(rows))
     }
 
     /// A document with everything that was committed of it.

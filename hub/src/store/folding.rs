@@ -119,7 +119,7 @@ impl Store {
 /// If the store stops.
 pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
     let mut changes = store.changes();
-    // A document that cannot be read is left as it is, named once, and tried again at the next start.
+    // A document that cannot be read is left as it is, named once, and tried again when it changed or at the next start.
     let mut skip = BTreeSet::new();
     loop {
         let (again, tried) = (store.clone(), skip.clone());
@@ -135,7 +135,15 @@ pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
             tokio::select! {
                 () = stop.stopped() => return Ok(()),
                 change = changes.recv() => match change {
-                    Ok(StoreChange::Case(_) | StoreChange::Dispatch(_) | StoreChange::Everything) | Err(RecvError::Lagged(_)) => break,
+                    Ok(StoreChange::Case(id) | StoreChange::Dispatch(id)) => {
+                        // Nothing is written into a document that cannot be read but what makes it whole.
+                        skip.remove(&id);
+                        break;
+                    }
+                    Ok(StoreChange::Everything) | Err(RecvError::Lagged(_)) => {
+                        skip.clear();
+                        break;
+                    }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 }

@@ -15,7 +15,9 @@ use gatehouse_common::{
 use tracing::error;
 
 use super::{
-    Device, Reader, Scope, StoreChange, StoreError, Tx, row,
+    Device, Reader, Scope, StoreChange, StoreError, Tx,
+    damage::{Checked, verified},
+    row,
     sql::{Row, ToValue, params},
     turn::Numbered,
 };
@@ -188,31 +190,54 @@ impl Reader<'_> {
 
     /// Reads the whole ledger against its checksums.
     pub(super) fn verify_ledger(&self) -> Result<(), StoreError> {
-        let mut last: i64 = 0;
-        loop {
-            let page = self.sql.query(
-                "SELECT position, kind, document, document_kind, body, checksum FROM ledger
-                  WHERE position > ?1 ORDER BY position LIMIT 500",
-                params![last],
-                |r| {
-                    let position = r.get("position")?;
-                    Stored::read(r)?.open(position)?;
-                    Ok::<_, StoreError>(position)
-                },
-            )?;
-            match page.last() {
-                Some(position) => last = *position,
-                None => return Ok(()),
-            }
-        }
+        verified(|after| self.check_ledger(after.parse().unwrap_or(0), 500))
     }
 
-    fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
+    /// Reads up to `limit` rows behind a place against their checksums.
+    pub(super) fn check_ledger(&self, after: i64, limit: usize) -> Result<Checked, StoreError> {
+        let rows = self.sql.query(
+            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+              WHERE position > ?1 ORDER BY position LIMIT ?2",
+            params![after, limit as i64],
+            |r| {
+                let position: i64 = r.get("position")?;
+                Ok::<_, StoreError>((position.to_string(), Stored::read(r)?.open(position).err()))
+            },
+        )?;
+        Ok(Checked::of(rows))
+    }
+
+    pub(super) fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
         Ok(self.sql.optional(
             "SELECT position FROM ledger WHERE document = ?1 AND hash = ?2",
             params![document, hash.to_string()],
             |r| r.get(0),
         )?)
+    }
+
+    /// The newest item under a subject, if it is sound.
+    pub(super) fn newest_of_subject(&self, subject: &str) -> Result<Option<String>, StoreError> {
+        let newest = self.sql.optional(
+            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+              WHERE subject = ?1 AND subject <> '' ORDER BY position DESC LIMIT 1",
+            params![subject],
+            |r| Ok::<_, StoreError>(Stored::read(r)?.open(r.get("position")?).ok()),
+        )?;
+        Ok(newest.flatten().and_then(|says| match says {
+            Downward::Order(text) | Downward::Fact(text) | Downward::Sources(text) => Some(text),
+            _ => None,
+        }))
+    }
+
+    /// The changes of a document that can be read, with those left out that cannot.
+    pub(super) fn sound_chunks(&self, document: &DocumentId) -> Result<Vec<Vec<u8>>, StoreError> {
+        let rows = self.sql.query(
+            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+              WHERE kind = 'chunk' AND document = ?1 ORDER BY position",
+            params![document.to_string()],
+            |r| Ok::<_, StoreError>(Stored::read(r)?.open(r.get("position")?).ok()),
+        )?;
+        Ok(rows.into_iter().flatten().filter_map(chunk_bytes).collect())
     }
 
     /// Bodies of everything the ledger has under a subject, oldest first.

@@ -17,7 +17,7 @@ use super::{
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the store one version on. They only grow.
-pub(super) const MIGRATIONS: [&str; 16] = [
+pub(super) const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
@@ -34,6 +34,7 @@ pub(super) const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0014_lifts.sql"),
     include_str!("migrations/0015_pruned.sql"),
     include_str!("migrations/0016_unreported.sql"),
+    include_str!("migrations/0017_damaged.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

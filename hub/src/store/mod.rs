@@ -8,10 +8,12 @@
 
 mod alike;
 pub mod audit;
+mod cache;
 pub mod claims;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod cursors;
+pub mod damage;
 pub mod decisions;
 pub mod devices;
 pub mod documents;
@@ -45,17 +47,18 @@ mod turn;
 pub mod webhooks;
 mod writer;
 
-use std::{collections::HashMap, fmt, ops::Deref, path::Path, str::FromStr, sync::Arc};
+use std::{fmt, ops::Deref, path::Path, str::FromStr, sync::Arc};
 
 use gatehouse_common::{
-    document::{Actor, ActorKind, Document, DocumentError},
+    document::{Actor, ActorKind, DocumentError},
     id::{DecisionId, DeviceId, DocumentId, IdError, OrderId, SiteId, VehicleId},
-    time::{Hlc, UtcMs},
+    time::UtcMs,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 pub use audit::AuditEntry;
+pub(crate) use cache::DocumentCache;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
@@ -248,33 +251,6 @@ impl Tx<'_> {
     pub(crate) fn changed(&mut self, change: StoreChange) {
         if !self.changes.contains(&change) {
             self.changes.push(change);
-        }
-    }
-}
-
-/// Documents that the writer has in hand, so that a batch about one document loads it once.
-#[derive(Default)]
-pub(crate) struct DocumentCache {
-    pub(crate) documents: HashMap<DocumentId, (Document, u64)>,
-    /// Documents that the running closure changed; forgotten when it is undone.
-    pub(crate) touched: Vec<DocumentId>,
-    pub(crate) hlc: Option<Hlc>,
-}
-
-impl DocumentCache {
-    const MAX: usize = 256;
-
-    pub(crate) fn forget_touched(&mut self) {
-        for id in self.touched.drain(..) {
-            self.documents.remove(&id);
-        }
-        self.hlc = None;
-    }
-
-    pub(crate) fn trim(&mut self) {
-        self.touched.clear();
-        if self.documents.len() > Self::MAX {
-            self.documents.clear();
         }
     }
 }

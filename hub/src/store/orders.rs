@@ -99,6 +99,24 @@ impl Tx<'_> {
             return Ok(false);
         }
         let body = serde_json::to_string(order)?;
+        self.write_order(order, &body, now)?;
+        let mut scopes = vec![Scope::Site(order.site.clone()), Scope::Vehicle(order.vehicle.clone())];
+        if let Some(known) = known {
+            // Whoever had the order before learns that it went elsewhere.
+            scopes.extend([Scope::Site(known.site), Scope::Vehicle(known.vehicle)]);
+            scopes.dedup();
+        }
+        let says = Downward::Order(body);
+        for scope in &scopes {
+            self.publish_newest(scope, Lane::Orders, &says, &subject(&order.id), now)?;
+        }
+        self.publish_facts_of(order, now)?;
+        self.changed(StoreChange::Order(order.id.clone()));
+        Ok(true)
+    }
+
+    /// Writes an order down as it is served; `body` is its JSON.
+    pub(super) fn write_order(&mut self, order: &Order, body: &str, now: UtcMs) -> Result<(), StoreError> {
         let status = match order.status {
             OrderStatus::Released => "released",
             OrderStatus::Cancelled => "cancelled",
@@ -119,18 +137,6 @@ impl Tx<'_> {
                 now.0,
             ],
         )?;
-        let mut scopes = vec![Scope::Site(order.site.clone()), Scope::Vehicle(order.vehicle.clone())];
-        if let Some(known) = known {
-            // Whoever had the order before learns that it went elsewhere.
-            scopes.extend([Scope::Site(known.site), Scope::Vehicle(known.vehicle)]);
-            scopes.dedup();
-        }
-        let says = Downward::Order(body);
-        for scope in &scopes {
-            self.publish_newest(scope, Lane::Orders, &says, &subject(&order.id), now)?;
-        }
-        self.publish_facts_of(order, now)?;
-        self.changed(StoreChange::Order(order.id.clone()));
-        Ok(true)
+        Ok(())
     }
 }

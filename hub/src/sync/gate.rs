@@ -39,6 +39,7 @@ pub(super) fn chunk(
         Err(refusal) => (refusal.to_string(), Hash32::of(bytes)),
         Ok(inspected) => {
             if tx.has_chunk(document, &inspected.hash)? {
+                tx.mend_chunk(document, bytes, now)?;
                 return Ok(Ok(()));
             }
             let refused = match before_loading(tx, device, document, &inspected, standing)? {

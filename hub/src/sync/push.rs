@@ -42,6 +42,7 @@ pub fn handle_push(
     for (number, record) in &push.records {
         // Taken before, or out of order: an outbox only rises.
         if *number <= taken {
+            taking.mend(tx, record)?;
             continue;
         }
         if let Err(reason) = taking.take(tx, record)? {
@@ -148,6 +149,15 @@ impl Taking<'_> {
         tx.quarantine_put(&refused, self.now.wall)
     }
 
+    /// What was taken before may be what is damaged here.
+    fn mend(&self, tx: &mut Tx<'_>, record: &Upward) -> Result<(), StoreError> {
+        match record {
+            Upward::Chunk { document, bytes, .. } => tx.mend_chunk(document, bytes, self.now.wall).map(|_| ()),
+            Upward::Decision(sealed) => tx.mend_decision(&self.device.device, sealed, self.now.wall),
+            Upward::Fact(_) | Upward::Status(_) => Ok(()),
+        }
+    }
+
     fn decision(&mut self, tx: &mut Tx<'_>, sealed: &Sealed) -> Result<Result<(), String>, StoreError> {
         if self.device.kind == DeviceKind::Vehicle {
             return Ok(Err("a vehicle unit makes no decisions".to_owned()));
@@ -166,6 +176,7 @@ impl Taking<'_> {
         };
         if said.position >= 1 && said.position <= head.position {
             if tx.decision_hash_at(&said.device, said.epoch, said.position)? == Some(sealed.hash()) {
+                tx.mend_decision(&said.device, sealed, self.now.wall)?;
                 return Ok(Ok(()));
             }
             let reason = format!("a second record for position {} of chain {}", said.position, said.epoch);

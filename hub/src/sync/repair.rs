@@ -172,6 +172,7 @@ fn compare(
 ) -> Result<Repaired, StoreError> {
     let now = attest.now;
     let asked: BTreeMap<DocumentId, Vec<Hash32>> = documents.into_iter().collect();
+    let damaged = reader.damaged_documents()?;
     let mut held = reader.held(&device.scopes(), after, through, SCAN_MAX + 1)?;
     let is_all = held.len() <= SCAN_MAX;
     held.truncate(SCAN_MAX);
@@ -193,6 +194,14 @@ fn compare(
             weight += 64;
             continue;
         };
+        if damaged.contains(&document) {
+            // Who has it gives all that comes after what can be read here, and with that what cannot.
+            if theirs.is_some() {
+                differ.push(Differs { document, heads: reader.heads_of_the_rest(&document)?, lacks: Vec::new() });
+                weight += 64;
+            }
+            continue;
+        }
         let is_forgotten = theirs.is_none() && ours.over && now.since(ours.changed_at) > OVER_MS;
         if is_forgotten || (ours.heads.is_some() && ours.heads.as_ref() == theirs) {
             continue;
@@ -258,7 +267,15 @@ fn take(
         .collect();
     let mut refused = Vec::new();
     for (place, given) in (0..).zip(changes) {
-        let mark = change_hash(&given.bytes).ok().map(|change| page::mark(&given.document, &change));
+        let change = change_hash(&given.bytes).ok();
+        if let Some(change) = &change
+            && tx.has_chunk(&given.document, change)?
+        {
+            // It was let in once, whoever wrote it. If it is damaged here, these are its bytes.
+            tx.mend_chunk(&given.document, &given.bytes, now)?;
+            continue;
+        }
+        let mark = change.map(|change| page::mark(&given.document, &change));
         let page = given.page.and_then(|page| proved.get(page as usize));
         let is_proved = page.zip(mark).is_some_and(|(page, mark)| page.contains(&mark));
         let standing = if is_proved { Standing::Proved } else { Standing::Own };

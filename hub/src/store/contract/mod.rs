@@ -1,5 +1,6 @@
 //! What a store promises, whatever engine it is on: every test here runs on SQLite and on PostgreSQL.
 
+mod loads;
 mod lost;
 mod moved;
 mod positions;

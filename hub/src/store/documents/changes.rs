@@ -15,7 +15,7 @@ use tracing::error;
 use super::heads_json;
 use crate::{
     core::projections::{Projection, View, project},
-    store::{Reader, Scope, StoreChange, StoreError, Tx, ledger::Provenance, row, sql::params},
+    store::{Reader, Scope, StoreChange, StoreError, Tx, damage::UNREADABLE, ledger::Provenance, row, sql::params},
 };
 
 /// What the hub says in a document; several are said one after the other.
@@ -50,7 +50,7 @@ pub(crate) struct ForeignChunk<'a> {
 }
 
 impl Reader<'_> {
-    fn scopes_of(&self, id: &DocumentId) -> Result<Vec<Scope>, StoreError> {
+    pub(in crate::store) fn scopes_of(&self, id: &DocumentId) -> Result<Vec<Scope>, StoreError> {
         self.sql.query(
             "SELECT scope FROM document_scopes WHERE document = ?1 ORDER BY scope",
             params![id.to_string()],
@@ -61,10 +61,11 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     fn take_document(&mut self, id: &DocumentId, kind: DocumentKind) -> Result<Result<Document, String>, StoreError> {
-        if let Some((document, _)) = self.cache.documents.remove(id) {
+        if let Some(document) = self.cache.take(id) {
             // The id is a hash over the kind too, so an honest writer never has one id for both.
             return Ok(Ok(document));
         }
+        self.cache.loads += 1;
         Ok(match self.whole(id)? {
             None => Ok(Document::new()?),
             // A kind holds once the document is one; before, its first chunks only claimed it.
@@ -75,9 +76,8 @@ impl Tx<'_> {
         })
     }
 
-    fn return_document(&mut self, id: &DocumentId, document: Document, through: u64) {
-        self.cache.touched.push(*id);
-        self.cache.documents.insert(*id, (document, through));
+    fn return_document(&mut self, id: &DocumentId, document: Document) {
+        self.cache.put(id, document);
     }
 
     /// Tries a device's chunk on its document, logs it and feeds it. `allows` says whether the document as
@@ -96,7 +96,7 @@ impl Tx<'_> {
             Err(damaged @ StoreError::Damaged { .. }) => {
                 // One document that rotted must not keep its sender from all others.
                 error!(document.id = %id, error = %damaged, "document {id} takes no more changes: {damaged}");
-                return Ok(Err("the hub's copy of this document is damaged".to_owned()));
+                return Ok(Err(UNREADABLE.to_owned()));
             }
             Err(e) => return Err(e),
         };
@@ -130,7 +130,7 @@ impl Tx<'_> {
         if applied != Applied::Waiting {
             self.feed_document(id, &projection, Lane::Documents, &says, place, had_waiting)?;
         }
-        self.return_document(id, document, place);
+        self.return_document(id, document);
         Ok(Ok(()))
     }
 
@@ -178,12 +178,11 @@ impl Tx<'_> {
         }
         let projection = project(kind, &document);
         let had_waiting = !document.missing().is_empty();
-        let mut place = 0;
         for chunk in chunks {
             let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;
             let says = Downward::Chunk { document: *id, kind, bytes: chunk.bytes };
             let provenance = Provenance { inspected: Some(&inspected), ..Provenance::OWN };
-            place = self.record(&says, &provenance, now)?;
+            let place = self.record(&says, &provenance, now)?;
             self.mark_behind(id, kind, &projection, place, now)?;
             self.feed_document(id, &projection, lane, &says, place, had_waiting)?;
         }
@@ -192,7 +191,7 @@ impl Tx<'_> {
                 self.hurry_document(&scope, id)?;
             }
         }
-        self.return_document(id, document, place);
+        self.return_document(id, document);
         Ok(keys)
     }
 

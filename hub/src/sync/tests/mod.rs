@@ -14,6 +14,7 @@ use gatehouse_common::{
 };
 
 mod chains;
+mod damage;
 mod gaps;
 mod pruning;
 mod refusals;

@@ -19,7 +19,7 @@ impl Hub {
     }
 
     /// Everything that is in the feed for the depot; false if it is told to begin again.
-    fn reads(&self, depot: &mut Depot) -> bool {
+    pub(super) fn reads(&self, depot: &mut Depot) -> bool {
         loop {
             let PullReply::Page { items, cursor, .. } = self.ask(depot) else { return false };
             let is_end = cursor == depot.cursor;
@@ -46,7 +46,7 @@ impl Hub {
 }
 
 /// What a device does that was told to begin again: it reads the recalls, then compares and takes what it lacks.
-fn begins_again(hub: &Hub, depot: &mut Depot) {
+pub(super) fn begins_again(hub: &Hub, depot: &mut Depot) {
     depot.cursor = Cursor::start(depot.cursor.epoch);
     let mut comparison = Comparison::new();
     loop {

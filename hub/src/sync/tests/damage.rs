@@ -1,0 +1,180 @@
+//! A bit that flips at the hub: found, given to nobody, and back from the depot that has it.
+
+use gatehouse_common::order::{Customer, Order, OrderStatus, Tier};
+
+use super::{pruning::begins_again, *};
+
+impl Hub {
+    fn sql(&self, sql: &str) -> usize {
+        rusqlite::Connection::open(&self.path).unwrap().execute(sql, []).unwrap()
+    }
+
+    /// A bit of the depot's second change flips, and with `snapshot` also one of what is folded of the document.
+    fn flips(&self, snapshot: bool) {
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        let second = "SELECT position, body FROM ledger WHERE kind = 'chunk' ORDER BY position LIMIT 1 OFFSET 1";
+        let (position, mut body): (i64, Vec<u8>) =
+            connection.query_row(second, [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        body[60] ^= 4;
+        connection.execute("UPDATE ledger SET body = ?1 WHERE position = ?2", (body, position)).unwrap();
+        if snapshot {
+            assert_eq!(self.sql("UPDATE documents SET checksum = x'0000000000000000'"), 1);
+        }
+    }
+
+    fn damaged(&self) -> Vec<(String, u64)> {
+        self.store.read_now(|r| r.damaged_counts()).unwrap()
+    }
+
+    fn verifies(&self) -> bool {
+        crate::store::moving::verify(&Location::Sqlite(self.path.clone())).is_ok()
+    }
+
+    fn heads_now(&self, depot: &Depot) -> Option<Vec<Hash32>> {
+        self.store.read_now(|r| r.document(&depot.id())).ok().flatten().map(|(_, d)| d.heads())
+    }
+}
+
+/// A depot that has told three changes and read one of the hub's.
+fn told() -> (Hub, Depot) {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    depot.say(Says::Ready);
+    depot.say(Says::Loading { evidence: evidence() });
+    assert_eq!(depot.push(&hub).rejected, []);
+    hub.says(depot.id(), cancelled(), Lane::Recalls);
+    assert!(hub.reads(&mut depot));
+    hub.store.fold_now().unwrap();
+    (hub, depot)
+}
+
+#[test]
+fn a_flipped_bit_is_found_given_to_nobody_and_comes_back_from_the_depot() {
+    let (mut hub, mut depot) = told();
+    let whole = depot.document.heads();
+    let mut other = hub.gateway("gw-2", "D1", 8);
+    hub.flips(true);
+    hub.restart();
+    assert!(!hub.verifies());
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 2, "the change and what was folded of it");
+    assert_eq!(hub.damaged(), [("ledger".to_owned(), 1)]);
+    assert!(hub.reads(&mut other) || other.cursor.positions == [0; 4]);
+    assert_ne!(other.document.heads(), whole, "it is given to nobody");
+    assert_eq!(hub.store.scrub_now(UtcMs(51)).unwrap(), 2, "it stays so");
+
+    // What the depot says meanwhile is not taken, and not lost either.
+    depot.say(Says::RecallSeen);
+    let newest = depot.outbox.last().cloned().unwrap();
+    assert_eq!(hub.push_records(&depot, vec![newest]).rejected.len(), 1);
+    assert!(!hub.reads(&mut depot), "it is to begin again");
+    begins_again(&hub, &mut depot);
+    assert_eq!(hub.damaged(), []);
+    assert!(hub.verifies());
+    assert_eq!(hub.heads_now(&depot), Some(depot.document.heads()), "with what it said meanwhile");
+    hub.store.fold_now().unwrap();
+    other.cursor = Cursor::start(other.cursor.epoch);
+    while !hub.reads(&mut other) {}
+    assert_eq!(other.document.heads(), depot.document.heads(), "and who had passed it gets it");
+}
+
+#[test]
+fn a_device_that_tells_its_outbox_again_makes_its_own_changes_whole() {
+    let (mut hub, depot) = told();
+    hub.flips(true);
+    hub.restart();
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 2);
+    assert_eq!(depot.push(&hub).rejected, []);
+    assert_eq!((hub.damaged().len(), hub.verifies()), (0, true));
+    assert_eq!(hub.heads_now(&depot), Some(depot.document.heads()));
+}
+
+#[test]
+fn without_the_scrub_a_flipped_bit_keeps_others_apart_for_good() {
+    let (mut hub, mut depot) = told();
+    let mut other = hub.gateway("gw-2", "D1", 8);
+    hub.flips(true);
+    hub.restart();
+    assert!(hub.reads(&mut depot), "nobody asks it for anything");
+    assert!(hub.reads(&mut other));
+    begins_again(&hub, &mut other);
+    assert!(hub.reads(&mut other));
+    assert_ne!(other.document.heads(), depot.document.heads());
+    assert_eq!((hub.heads_now(&depot), hub.verifies()), (None, false));
+}
+
+#[test]
+fn what_the_store_itself_still_has_makes_a_row_whole_at_once() {
+    let (mut hub, depot) = told();
+    hub.flips(false);
+    hub.restart();
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 1);
+    assert_eq!((hub.damaged().len(), hub.verifies()), (0, true));
+    assert_eq!(hub.heads_now(&depot), Some(depot.document.heads()));
+    assert_eq!(hub.store.scrub_now(UtcMs(51)).unwrap(), 0);
+}
+
+#[test]
+fn a_decision_that_is_damaged_comes_back_when_its_device_tells_it_again() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    let decision = depot.decide(1, Hash32::ZERO, "held");
+    depot.queue(Upward::Decision(decision));
+    depot.push(&hub);
+    assert_eq!(hub.sql("UPDATE decisions SET body = replace(body, 'held', 'hemd')"), 1);
+    assert!(hub.store.read_now(|r| r.decisions_after(0, 9)).is_err(), "never given out");
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 1);
+    assert_eq!(hub.damaged(), [("decisions".to_owned(), 1)]);
+    let device = depot.device.clone();
+    assert!(hub.store.read_now(move |r| r.begins_again(&device)).unwrap(), "its device is to tell it again");
+    depot.push(&hub);
+    assert_eq!(hub.damaged(), []);
+    assert_eq!(hub.store.read_now(|r| r.decisions_after(0, 9)).unwrap()[0].record.reason, "held");
+}
+
+#[test]
+fn an_order_is_served_altered_without_the_scrub_and_as_the_ledger_has_it_with_it() {
+    let hub = Hub::new();
+    let order = order();
+    let id = order.id.clone();
+    hub.store.write_now(move |tx| tx.put_order(&order, UtcMs(1)).map(drop)).unwrap();
+    let carrier = || hub.store.read_now(|r| r.order(&id)).unwrap().unwrap().carrier.to_string();
+    let sound = carrier();
+    let other = "x".repeat(sound.len());
+    assert_eq!(
+        hub.sql(&format!(
+            "UPDATE orders SET body = replace(body, '\"carrier\":\"{sound}\"', '\"carrier\":\"{other}\"')"
+        )),
+        1
+    );
+    assert_eq!(carrier(), other, "nothing else would notice");
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 1);
+    assert_eq!((carrier(), hub.damaged().len()), (sound, 0));
+    // The ledger's own row is made whole from what is served of it.
+    assert_eq!(hub.sql("UPDATE ledger SET body = x'7b7d' WHERE kind = 'order'"), 1);
+    assert_eq!(hub.store.scrub_now(UtcMs(60)).unwrap(), 1);
+    assert_eq!((hub.damaged().len(), hub.verifies()), (0, true));
+}
+
+fn order() -> Order {
+    Order {
+        id: "O1".parse().unwrap(),
+        version: 1,
+        site: "D1".parse().unwrap(),
+        customer: Customer { id: "C1".parse().unwrap(), name: "Customer One".into(), tier: Tier::B },
+        lines: Vec::new(),
+        currency: "EUR".into(),
+        class: "standard".into(),
+        vehicle: "v1".parse().unwrap(),
+        carrier: "c1".parse().unwrap(),
+        door: "3".parse().unwrap(),
+        planned_departure: UtcMs(9_000),
+        window_end: UtcMs(9_000),
+        destination: None,
+        route: None,
+        status: OrderStatus::Released,
+        cut_off: None,
+        dangerous_goods: false,
+    }
+}
