@@ -23,30 +23,23 @@ use crate::{
     api::{self, About, Api},
     auth::Gatekeeper,
     clock::Clock,
-    config::{Config, DevicesConfig, ErpConfig, ErpKind, PolicyConfig, TlsConfig, key},
+    config::{Config, DevicesConfig, ErpConfig, PolicyConfig, TlsConfig, key},
     console,
     core::{leases::LeasePolicy, reconcile::ReconPolicy},
-    erp::{
-        Connector,
-        odata::{OData, ODataOptions},
-        paced::Paced,
-        poll::{self, PollOptions},
-        post,
-        rest::{Rest, RestOptions},
-        tryton::{Tryton, TrytonOptions},
-    },
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
-    lease_grants::{self, Grantor},
+    lease_grants::Grantor,
     listen::{self, Caller, TlsListener},
     partners::{
         desk::folders,
         webhooks::deliver::{self, Subscribers},
     },
-    reconciler, scrub,
-    store::{Location, Remembered, Store, claims::while_held, folding, pruning},
+    reconciler,
+    store::{Location, Remembered, Store},
     sync::{self, Admission, News, Quota, Refusals, SyncState},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
+
+mod alone;
 
 /// How long each task may take to end by itself, in real time.
 const GRACE: Duration = Duration::from_secs(5);
@@ -153,30 +146,10 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     tasks.spawn("store", OnError::StopHub, move |stop| watch_store(at.clone(), stop));
     let at = store.clone();
     tasks.spawn("memory", OnError::Restart, move |stop| remember(remembered.clone(), at.clone(), stop));
-    let at = store.clone();
-    tasks.spawn("folding", OnError::Restart, move |stop| {
-        let store = at.clone();
-        while_held(at.clone(), "folding", stop, move |stop| folding::run(store.clone(), stop))
-    });
-    let (scrubbed, told) = (store.clone(), clock.clone());
-    let (at, time, away_after_ms) = (store.clone(), clock.clone(), i64::from(devices.feed_days) * DAY_MS);
-    tasks.spawn("scrub", OnError::Restart, move |stop| {
-        let (store, time) = (scrubbed.clone(), told.clone());
-        while_held(scrubbed.clone(), "scrub", stop, move |stop| scrub::run(store.clone(), time.clone(), stop))
-    });
-    tasks.spawn("pruning", OnError::Restart, move |stop| {
-        let (store, time) = (at.clone(), time.clone());
-        while_held(at.clone(), "pruning", stop, move |stop| {
-            pruning::run(store.clone(), time.clone(), away_after_ms, stop)
-        })
-    });
-    let (at, time, rules) = (store.clone(), clock.clone(), bundle.clone());
-    let choices = recon_policy(&policy);
-    tasks.spawn("reconciler", OnError::Restart, move |stop| {
-        let (store, time, rules) = (at.clone(), time.clone(), rules.clone());
-        while_held(at.clone(), "reconciler", stop, move |stop| {
-            reconciler::run(store.clone(), time.clone(), rules.clone(), choices, stop)
-        })
+    alone::upkeep(&mut tasks, &store, &clock, i64::from(devices.feed_days) * DAY_MS);
+    let (choices, time, rules) = (recon_policy(&policy), clock.clone(), bundle.clone());
+    alone::spawn(&mut tasks, &store, "reconciler", move |store, stop| {
+        reconciler::run(store, time.clone(), rules.clone(), choices, stop)
     });
     match &erp {
         None => info!("no [erp] is configured: decisions stay open, and no lease is granted"),
@@ -188,26 +161,20 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
                 renew_after_ms: u64::from(policy.renew_minutes) * 60_000,
                 unreported_after_ms: i64::from(policy.unreported_days) * DAY_MS,
             };
-            spawn_erp(&mut tasks, erp, &store, &clock, grantor)?;
+            alone::erp(&mut tasks, erp, &store, &clock, grantor)?;
         }
     }
     if !partners.is_empty() {
-        let (at, time, all) = (store.clone(), clock.clone(), partners.clone());
-        tasks.spawn("partners", OnError::Restart, move |stop| {
-            let (store, time, all) = (at.clone(), time.clone(), all.clone());
-            while_held(at.clone(), "partners", stop, move |stop| {
-                folders::run(store.clone(), time.clone(), all.clone(), stop)
-            })
+        let (time, all) = (clock.clone(), partners.clone());
+        alone::spawn(&mut tasks, &store, "partners", move |store, stop| {
+            folders::run(store, time.clone(), all.clone(), stop)
         });
     }
     if !webhooks.is_empty() || !nats.is_empty() || mail.is_some() {
         let all = Subscribers { hooks: webhooks.clone(), streams: nats.clone(), letters: mail };
-        let (at, time) = (store.clone(), clock.clone());
-        tasks.spawn("webhooks", OnError::Restart, move |stop| {
-            let (store, time, all) = (at.clone(), time.clone(), all.clone());
-            while_held(at.clone(), "webhooks", stop, move |stop| {
-                deliver::run(store.clone(), time.clone(), all.clone(), stop)
-            })
+        let time = clock.clone();
+        alone::spawn(&mut tasks, &store, "webhooks", move |store, stop| {
+            deliver::run(store, time.clone(), all.clone(), stop)
         });
     }
     let authority = Arc::new(Authority::load_or_make(&tls.authority_file, &hub.name, clock.wall())?);
@@ -377,62 +344,6 @@ async fn remember(remembered: Remembered, store: Store, mut stop: Stop) -> Resul
         if stopped {
             return Ok(());
         }
-    }
-}
-
-fn spawn_erp(tasks: &mut Tasks, erp: &ErpConfig, store: &Store, clock: &Clock, grantor: Grantor) -> anyhow::Result<()> {
-    let connector: Arc<dyn Connector> = Arc::new(Paced::new(connector(erp)?, erp.calls_per_minute));
-    let options = PollOptions { every_ms: erp.poll_ms, ..PollOptions::default() };
-    let (at, to, time) = (store.clone(), connector.clone(), clock.clone());
-    tasks.spawn("poll", OnError::Restart, move |stop| {
-        let (store, to, time) = (at.clone(), to.clone(), time.clone());
-        while_held(at.clone(), "poll", stop, move |stop| {
-            poll::run(store.clone(), to.clone(), time.clone(), options, stop)
-        })
-    });
-    let (at, to, time, options) = (store.clone(), connector.clone(), clock.clone(), erp.posting);
-    tasks.spawn("post", OnError::Restart, move |stop| {
-        let (store, to, time) = (at.clone(), to.clone(), time.clone());
-        while_held(at.clone(), "post", stop, move |stop| {
-            post::run(store.clone(), to.clone(), time.clone(), options, stop)
-        })
-    });
-    let (at, time) = (store.clone(), clock.clone());
-    tasks.spawn("leases", OnError::Restart, move |stop| {
-        let (store, to, time, grantor) = (at.clone(), connector.clone(), time.clone(), grantor.clone());
-        while_held(at.clone(), "leases", stop, move |stop| {
-            lease_grants::run(store.clone(), to.clone(), time.clone(), grantor.clone(), stop)
-        })
-    });
-    Ok(())
-}
-
-fn connector(erp: &ErpConfig) -> anyhow::Result<Arc<dyn Connector>> {
-    match &erp.kind {
-        ErpKind::Rest { url, token, answer_within_ms, terms, map } => Ok(Arc::new(Rest::new(RestOptions {
-            url: url.clone(),
-            token: token.clone(),
-            answer_within: Duration::from_millis(*answer_within_ms),
-            sites: erp.sites.clone(),
-            terms: terms.clone(),
-            map: map.as_ref().clone(),
-        })?)),
-        ErpKind::OData { url, login, csrf, terms, map } => Ok(Arc::new(OData::new(ODataOptions {
-            url: url.clone(),
-            login: login.clone(),
-            csrf: *csrf,
-            sites: erp.sites.clone(),
-            terms: terms.clone(),
-            map: map.as_ref().clone(),
-        })?)),
-        ErpKind::Tryton { url, database, user, password, terms } => Ok(Arc::new(Tryton::new(TrytonOptions {
-            url: url.clone(),
-            database: database.clone(),
-            user: user.clone(),
-            password: password.clone(),
-            sites: erp.sites.clone(),
-            terms: terms.clone(),
-        })?)),
     }
 }
 

@@ -29,6 +29,7 @@ mod lifts;
 mod listing;
 pub mod lives;
 mod location;
+mod mending;
 mod migrations;
 pub mod moving;
 mod news;

@@ -5,7 +5,7 @@ use gatehouse_common::{
     reading::ScanStep,
 };
 
-use super::{Depot, both, depot::time};
+use super::{both, depot::time};
 
 /// At this depot a promise that cannot be kept any more holds a dispatch.
 const MINDS: &str = "version = 2\n[classes.standard]\ngates = [\"inventory\", \"cargo\", \"sla\"]\n";

@@ -15,7 +15,7 @@ use tracing::error;
 use super::heads_json;
 use crate::{
     core::projections::{Projection, View, project},
-    store::{Reader, Scope, StoreChange, StoreError, Tx, damage::UNREADABLE, ledger::Provenance, row, sql::params},
+    store::{Reader, Scope, StoreChange, StoreError, Tx, ledger::Provenance, mending::UNREADABLE, row, sql::params},
 };
 
 /// What the hub says in a document; several are said one after the other.
