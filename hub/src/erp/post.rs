@@ -298,7 +298,11 @@ async fn send(connector: &dyn Connector, queued: &QueuedPosting, options: &PostO
         Err(error @ ErpError::Conflict { .. }) if queued.attempts < options.doubtful_tries_max => {
             (Tried::Later(error.to_string()), true)
         }
-        Err(error) => (Tried::Parked(error.to_string()), true),
+        // What is refused may be refused because it is there by now, written by another that was thought to be gone.
+        Err(error) => match connector.probe(&queued.posting).await {
+            Ok(Probe::Applied(applied)) => (Tried::Done(applied), true),
+            _ => (Tried::Parked(error.to_string()), true),
+        },
     }
 }
 

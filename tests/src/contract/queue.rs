@@ -16,7 +16,8 @@ use gatehouse_hub::{
     store::Store,
 };
 
-/// Delivers a posting as the queue does: asks first, sends, asks after a lost answer, looks again after a conflict.
+/// Delivers a posting as the queue does: asks first, sends, asks after a lost answer, looks again after a conflict,
+/// and asks once more after a refusal.
 /// # Errors
 /// What the ERP said last, if it does not come to rest or refuses.
 pub async fn deliver(erp: &dyn Connector, posting: &Posting) -> Result<Applied, ErpError> {
@@ -29,7 +30,10 @@ pub async fn deliver(erp: &dyn Connector, posting: &Posting) -> Result<Applied, 
                 Err(error @ (ErpError::Ambiguous { .. } | ErpError::Conflict { .. } | ErpError::Transient { .. })) => {
                     last = error;
                 }
-                Err(error) => return Err(error),
+                Err(error) => match erp.probe(posting).await {
+                    Ok(Probe::Applied(applied)) => return Ok(applied),
+                    _ => return Err(error),
+                },
             },
             Ok(Probe::Unknown) => {}
             Err(error @ (ErpError::Transient { .. } | ErpError::Conflict { .. })) => last = error,

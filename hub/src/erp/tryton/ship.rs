@@ -15,6 +15,8 @@ use crate::{
 
 /// More buttons than any way through the states has.
 const BUTTONS_MAX: usize = 12;
+/// How often a shipment is tried to be assigned before its stock counts as missing.
+const ASSIGN_MAX: u32 = 3;
 
 /// How far a shipment is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +232,7 @@ impl Tryton {
     /// Presses buttons until the goal is reached. A button that does not work because someone else has pressed it
     /// is no failure: the state tells.
     async fn drive(&self, id: i64, goal: Goal, load: Option<&Units>, lines: &[Line]) -> Result<Shipment, ErpError> {
+        let mut not_assigned = 0;
         for _ in 0..BUTTONS_MAX {
             let before = self.shipment(id, lines).await?;
             let Some(button) = goal.next(&before)? else { return Ok(before) };
@@ -248,10 +251,15 @@ impl Tryton {
                 continue;
             }
             pressed?;
-            // Trying to assign answers nothing, and nothing as well when stock is missing.
+            // Trying to assign answers nothing, and nothing as well when stock is missing. Missing it may be for a moment
+            // only, set aside for another shipment, or this one was put back to waiting by someone else meanwhile.
             if button == "assign_try" && self.shipment(id, lines).await?.state == "waiting" {
                 // What could be set aside is given back: half a shipment is of no use to anyone.
                 self.press("stock.shipment.out", id, "wait", Map::new()).await?;
+                not_assigned += 1;
+                if not_assigned < ASSIGN_MAX {
+                    continue;
+                }
                 let detail =
                     format!("shipment {}: stock is missing at Tryton; correct it there, then replay", before.number);
                 return Err(ErpError::Rejected { detail });
