@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{
     decision::Folded,
-    dispatches::{folded, folded_whole},
-    start::StoredDocument,
+    dispatches::folded,
+    start::{StoredDocument, opened},
 };
 
 /// Most changes that are applied to a case, each time that it is opened, after it was written whole or began.
@@ -21,33 +21,30 @@ const SINCE_MAX: usize = 8;
 /// A document as its bytes; the default is one that nobody has written into.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AtRest {
-    /// As the store was last given all of it.
-    whole: Option<Arc<[u8]>>,
+    /// As the store was last given all of it; empty if it never was.
+    whole: Arc<[u8]>,
     /// The changes since, in their order.
     since: Vec<Arc<[u8]>>,
 }
 
 impl AtRest {
-    /// A document of which the store is given all.
-    pub fn whole(document: &Document) -> Self {
-        Self { whole: Some(document.save().into()), since: Vec::new() }
+    /// This document, and what is to be stored of it: all.
+    pub fn whole<V: Serialize>(document: &Document, view: Option<&V>) -> (Self, Folded) {
+        let saved = document.save();
+        let at_rest = Self { whole: saved.as_slice().into(), since: Vec::new() };
+        (at_rest, Folded { snapshot: Some(saved), ..folded(document, view) })
     }
 
     /// A document as it is in the store.
     pub fn stored(stored: StoredDocument) -> Self {
-        let whole = (!stored.snapshot.is_empty()).then(|| stored.snapshot.into());
-        Self { whole, since: stored.chunks.into_iter().map(Into::into).collect() }
+        Self { whole: stored.snapshot.into(), since: stored.chunks.into_iter().map(Into::into).collect() }
     }
 
     /// The document, to be read or written.
     /// # Errors
     /// [`DocumentError::Damaged`] cannot occur: the bytes are those of a document that was open.
     pub fn open(&self) -> Result<Document, DocumentError> {
-        let mut document = self.whole.as_ref().map_or_else(Document::new, |whole| Document::load(whole))?;
-        for change in &self.since {
-            document.apply_own(change)?;
-        }
-        Ok(document)
+        opened(&self.whole, &self.since)
     }
 
     /// This document, which is now `document`, after one more change; and what of it is to be stored.
@@ -56,8 +53,6 @@ impl AtRest {
             self.since.push(change.into());
             return (self, folded(document, view));
         }
-        let after = folded_whole(document, view);
-        let whole = after.snapshot.as_deref().map(Into::into);
-        (Self { whole, since: Vec::new() }, after)
+        Self::whole(document, view)
     }
 }

@@ -243,13 +243,13 @@ impl Core {
             }
             DocumentKind::Case => {
                 let view = gatehouse_common::case::fold(&document);
-                let after = folded_whole(&document, view.as_ref());
+                let (at_rest, after) = AtRest::whole(&document, view.as_ref());
                 self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
                 if let Some(view) = &view {
                     self.touched.extend(view.blocks);
                     self.follow_join(view);
                 }
-                self.cases.insert(id, Case { document: AtRest::whole(&document), view });
+                self.cases.insert(id, Case { document: at_rest, view });
                 self.changed(Change::Case { document: id });
                 after
             }

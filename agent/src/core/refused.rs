@@ -97,8 +97,8 @@ impl Core {
             }
             DocumentKind::Case => {
                 let view = case::fold(&document);
-                let after = folded_whole(&document, view.as_ref());
-                self.cases.insert(id, Case { document: AtRest::whole(&document), view });
+                let (at_rest, after) = AtRest::whole(&document, view.as_ref());
+                self.cases.insert(id, Case { document: at_rest, view });
                 self.changed(Change::Case { document: id });
                 after
             }

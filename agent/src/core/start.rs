@@ -69,12 +69,19 @@ impl StoredDocument {
     /// # Errors
     /// [`DocumentError`]: what is stored does not make a document.
     pub fn open(&self) -> Result<Document, DocumentError> {
-        let mut document = if self.snapshot.is_empty() { Document::new() } else { Document::load(&self.snapshot) }?;
-        for chunk in &self.chunks {
-            document.apply_own(chunk)?;
-        }
-        Ok(document)
+        opened(&self.snapshot, &self.chunks)
     }
+}
+
+/// A document as it was last written whole, empty if it never was, with the changes since.
+/// # Errors
+/// [`DocumentError`]: this does not make a document.
+pub(super) fn opened<C: AsRef<[u8]>>(whole: &[u8], since: &[C]) -> Result<Document, DocumentError> {
+    let mut document = if whole.is_empty() { Document::new() } else { Document::load(whole) }?;
+    for change in since {
+        document.apply_own(change.as_ref())?;
+    }
+    Ok(document)
 }
 
 /// A lease as stored.

@@ -8,6 +8,7 @@ use lettre::message::Mailbox;
 use super::{
     Interest, Secret,
     erp::read_secret,
+    interest::Wanted,
     read::{Problem, Section},
 };
 use crate::partners::mail::letter;
@@ -140,7 +141,6 @@ impl MailConfig {
 
 impl NoticeConfig {
     fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
-        const MINUTES: &str = "give minutes from 1 to 10080";
         let name = section.required("name", "give the notice's name, such as \"delays\"", problems);
         let to: Vec<String> = section.optional("to", "list addresses", problems).unwrap_or_default();
         let to = to.iter().map(|text| address(section, "to", text, problems)).collect::<Option<Vec<_>>>();
@@ -148,12 +148,7 @@ impl NoticeConfig {
         if to.as_ref().is_some_and(Vec::is_empty) && !to_customer {
             problems.push(section.problem("to", "names nobody", "list addresses, or set to_customer = true"));
         }
-        let types = section.optional("types", "list types, such as [\"case.*\"]", problems).unwrap_or_default();
-        let sites = section.optional("sites", "list depots, such as [\"D1\"], or leave it out", problems);
-        let expires_minutes: u32 = section.optional("expires_minutes", MINUTES, problems).unwrap_or(240);
-        if !(1..=10_080).contains(&expires_minutes) {
-            problems.push(section.problem("expires_minutes", format!("is {expires_minutes}"), MINUTES));
-        }
+        let Wanted { types, sites, expires_minutes } = Wanted::read(section, 240, problems);
         let mut template = |key: &'static str| {
             let text: Option<String> = section.required(key, "write the text, with places such as {order}", problems);
             let text = text?;
@@ -165,15 +160,6 @@ impl NoticeConfig {
         };
         let (subject, body) = (template("subject"), template("body"));
         section.finish(problems);
-        Some(Self {
-            name: name?,
-            to: to?,
-            to_customer,
-            types,
-            sites: sites.unwrap_or_default(),
-            expires_minutes,
-            subject: subject?,
-            body: body?,
-        })
+        Some(Self { name: name?, to: to?, to_customer, types, sites, expires_minutes, subject: subject?, body: body? })
     }
 }

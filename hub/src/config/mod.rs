@@ -169,13 +169,13 @@ pub fn parse(line: &CommandLine<'_>, text: &str, directory: &Path) -> Result<Con
         .into_iter()
         .map(|mut hook| WebhookConfig::read(&mut hook, &mut problems))
         .collect();
-    webhooks::refuse_twins(webhooks.iter().flatten(), &mut problems);
+    interest::refuse_twins("webhooks", webhooks.iter().flatten().map(|hook| &hook.name), &mut problems);
     let nats: Vec<Option<NatsConfig>> = root
         .sections("nats", &mut problems)
         .into_iter()
         .map(|mut stream| NatsConfig::read(&mut stream, &mut problems))
         .collect();
-    nats::refuse_twins(nats.iter().flatten(), &mut problems);
+    interest::refuse_twins("nats", nats.iter().flatten().map(|stream| &stream.name), &mut problems);
     let mut mail = root.optional_section("mail", &mut problems);
     let mail = mail.as_mut().map(|mail| MailConfig::read(mail, &mut problems));
     people::refuse_twins(operators.iter().flatten(), tokens.iter().flatten(), &mut problems);

@@ -7,6 +7,7 @@ use gatehouse_common::id::{ActorName, SiteId};
 use super::{
     Interest, Secret,
     erp::read_secret,
+    interest::Wanted,
     read::{Problem, Section},
 };
 
@@ -46,7 +47,6 @@ pub enum NatsLogin {
 
 impl NatsConfig {
     pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
-        const MINUTES: &str = "give minutes from 1 to 10080";
         const SUBJECT: &str = "give words of letters, digits, - and _ with dots between them, such as \"gatehouse\"";
         let name = section.required("name", "give the subscription's name, such as \"bus\"", problems);
         let url = read_url(section, problems);
@@ -59,23 +59,9 @@ impl NatsConfig {
         if !subject.split('.').all(is_word) {
             problems.push(section.problem("subject", format!("{subject:?} begins no subject"), SUBJECT));
         }
-        let types = section.optional("types", "list types, such as [\"case.*\"]", problems).unwrap_or_default();
-        let sites = section.optional("sites", "list depots, such as [\"D1\"], or leave it out", problems);
-        let expires_minutes: u32 = section.optional("expires_minutes", MINUTES, problems).unwrap_or(10_080);
-        if !(1..=10_080).contains(&expires_minutes) {
-            problems.push(section.problem("expires_minutes", format!("is {expires_minutes}"), MINUTES));
-        }
+        let Wanted { types, sites, expires_minutes } = Wanted::read(section, 10_080, problems);
         section.finish(problems);
-        Some(Self {
-            name: name?,
-            url: url?,
-            authority_file,
-            login: login?,
-            subject,
-            types,
-            sites: sites.unwrap_or_default(),
-            expires_minutes,
-        })
+        Some(Self { name: name?, url: url?, authority_file, login: login?, subject, types, sites, expires_minutes })
     }
 
     /// What it is told of.
@@ -121,17 +107,6 @@ fn read_login(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Nats
             let remedy = "give one of credentials_file, token_file, and user with password_file";
             problems.push(section.problem("user", "there is more than one login", remedy));
             None
-        }
-    }
-}
-
-/// Tells names that occur twice.
-pub(super) fn refuse_twins<'a>(streams: impl Iterator<Item = &'a NatsConfig>, problems: &mut Vec<Problem>) {
-    let mut names = BTreeSet::new();
-    for stream in streams {
-        if !names.insert(&stream.name) {
-            let what = format!("{} is listed twice", stream.name);
-            problems.push(Problem::new("nats", what, "give each subscription a name of its own"));
         }
     }
 }

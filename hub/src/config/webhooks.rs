@@ -6,6 +6,7 @@ use gatehouse_common::id::{ActorName, SiteId};
 
 use super::{
     Interest,
+    interest::Wanted,
     read::{Problem, Section},
 };
 use crate::partners::webhooks::{envelope::Envelope, sign::Key};
@@ -35,7 +36,6 @@ impl WebhookConfig {
     pub(super) fn read(section: &mut Section, problems: &mut Vec<Problem>) -> Option<Self> {
         const URL: &str = "give an address such as \"https://example.com/hooks\"";
         const KEY: &str = "name a file that holds whsec_ and base64 of 24 to 64 bytes, or whsk_ and an ed25519 key";
-        const MINUTES: &str = "give minutes from 1 to 10080";
         let name = section.required("name", "give the subscription's name, such as \"crm\"", problems);
         let private = section.optional("private", "give true or false", problems).unwrap_or(false);
         let text: Option<String> = section.required("url", URL, problems);
@@ -64,23 +64,9 @@ impl WebhookConfig {
             }
         });
         let envelope = read_envelope(section, problems);
-        let types = section.optional("types", "list types, such as [\"case.*\"]", problems).unwrap_or_default();
-        let sites = section.optional("sites", "list depots, such as [\"D1\"], or leave it out", problems);
-        let expires_minutes: u32 = section.optional("expires_minutes", MINUTES, problems).unwrap_or(1440);
-        if !(1..=10_080).contains(&expires_minutes) {
-            problems.push(section.problem("expires_minutes", format!("is {expires_minutes}"), MINUTES));
-        }
+        let Wanted { types, sites, expires_minutes } = Wanted::read(section, 1440, problems);
         section.finish(problems);
-        Some(Self {
-            name: name?,
-            url: url?,
-            key: key?,
-            envelope,
-            types,
-            sites: sites.unwrap_or_default(),
-            private,
-            expires_minutes,
-        })
+        Some(Self { name: name?, url: url?, key: key?, envelope, types, sites, private, expires_minutes })
     }
 
     /// What it is told of.
@@ -99,15 +85,4 @@ fn read_envelope(section: &mut Section, problems: &mut Vec<Problem>) -> Envelope
         problems.push(section.problem("envelope", format!("{word:?} is not known"), WORDS));
         Envelope::default()
     })
-}
-
-/// Tells names that occur twice.
-pub(super) fn refuse_twins<'a>(hooks: impl Iterator<Item = &'a WebhookConfig>, problems: &mut Vec<Problem>) {
-    let mut names = BTreeSet::new();
-    for hook in hooks {
-        if !names.insert(&hook.name) {
-            let what = format!("{} is listed twice", hook.name);
-            problems.push(Problem::new("webhooks", what, "give each subscription a name of its own"));
-        }
-    }
 }

@@ -9,7 +9,7 @@ use gatehouse_common::{
 
 use super::{
     Reader, StoreChange, StoreError, Tx,
-    damage::{Checked, verified},
+    damage::{Checked, number, verified},
     row,
     sql::{Row, Value, params},
     turn::Numbered,
@@ -89,8 +89,8 @@ impl Reader<'_> {
 
     /// Reads every decision and every fork against its checksum.
     pub(super) fn verify_decisions(&self) -> Result<(), StoreError> {
-        verified(|after| self.check_decisions(after.parse().unwrap_or(0), 500))?;
-        verified(|after| self.check_forks(after.parse().unwrap_or(0), 500))
+        verified(|after| self.check_decisions(number(after), 500))?;
+        verified(|after| self.check_forks(number(after), 500))
     }
 
     /// Reads up to `limit` decisions behind the `after`-th against their checksums.

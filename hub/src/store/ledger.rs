@@ -16,7 +16,7 @@ use tracing::error;
 
 use super::{
     Device, Reader, Scope, StoreChange, StoreError, Tx,
-    damage::{Checked, verified},
+    damage::{Checked, number, verified},
     row,
     sql::{Row, ToValue, params},
     turn::Numbered,
@@ -142,13 +142,6 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The last position that was given out in any feed; 0 before the first. Its row may be gone.
-    /// # Errors
-    /// [`StoreError::Sql`].
-    pub fn feed_head(&self) -> Result<u64, StoreError> {
-        self.feed_last()
-    }
-
     /// Whether the feed has chunks of the device itself that it would not get back.
     pub(crate) fn has_own_chunks_after_refill(&self, device: &Device) -> Result<bool, StoreError> {
         let through = row::to_sql(self.refill_through(&device.device)?);
@@ -190,7 +183,7 @@ impl Reader<'_> {
 
     /// Reads the whole ledger against its checksums.
     pub(super) fn verify_ledger(&self) -> Result<(), StoreError> {
-        verified(|after| self.check_ledger(after.parse().unwrap_or(0), 500))
+        verified(|after| self.check_ledger(number(after), 500))
     }
 
     /// Reads up to `limit` rows behind a place against their checksums.

@@ -122,11 +122,13 @@ impl Reader<'_> {
             })?;
         // Where several programs write, one run goes on while another begins.
         let ended = next.filter(|_| self.sql.is_written_by_one()).map(row::from_sql);
-        Ok(known.is_some() && page.head <= self.feed_last()? && ended.is_none_or(|end| page.head <= end))
+        Ok(known.is_some() && page.head <= self.feed_head()? && ended.is_none_or(|end| page.head <= end))
     }
 
-    /// The last position that was given out in any feed.
-    pub(crate) fn feed_last(&self) -> Result<u64, StoreError> {
+    /// The last position that was given out in any feed; 0 before the first. Its row may be gone.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn feed_head(&self) -> Result<u64, StoreError> {
         let head: i64 =
             self.sql.one("SELECT feed FROM turn WHERE id = 1", params![], |r| r.get(0).map_err(StoreError::from))?;
         Ok(row::from_sql(head))

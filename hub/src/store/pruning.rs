@@ -46,7 +46,7 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if a device cannot be read.
     pub fn read_by_all(&self, away_before: UtcMs) -> Result<BTreeMap<Scope, u64>, StoreError> {
-        let end = self.feed_last()?;
+        let end = self.feed_head()?;
         let mut floors: BTreeMap<Scope, u64> = self.fed_scopes()?.into_iter().map(|scope| (scope, end)).collect();
         let read: BTreeMap<String, (u64, bool)> = self
             .sql

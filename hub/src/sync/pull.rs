@@ -85,7 +85,7 @@ impl Attest {
             device: device.clone(),
             ledger: reader.ledger_epoch()?,
             run: self.run,
-            head: reader.feed_last()?,
+            head: reader.feed_head()?,
             backed_up: reader.kept_feed(self.now)?,
             changes: root(marks),
         };

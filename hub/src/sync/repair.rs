@@ -217,7 +217,7 @@ fn compare(
         // What comes this way may have to be given back one day as well.
         last.lacks.push(Downward::Page(attest.digest(reader, &device.device, &marks(&items))?));
     }
-    Ok(Repaired::Heads { differ, through: reached, head: reader.feed_last()? })
+    Ok(Repaired::Heads { differ, through: reached, head: reader.feed_head()? })
 }
 
 fn weight_of(says: &Downward) -> usize {

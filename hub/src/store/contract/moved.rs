@@ -67,7 +67,7 @@ fn devices_may_forget_what_a_whole_backup_holds_and_in_the_life_that_it_begins_n
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup");
     let store = worked(ground);
-    let kept = |store: &Store| store.read_now(|r| Ok((r.kept_feed(UtcMs(20))?, r.feed_last()?))).unwrap();
+    let kept = |store: &Store| store.read_now(|r| Ok((r.kept_feed(UtcMs(20))?, r.feed_head()?))).unwrap();
     let (nothing, head) = kept(&store);
     assert_eq!(nothing, 0);
     store.back_up(&file, UtcMs(10)).unwrap();
