@@ -5,7 +5,9 @@ use std::path::Path;
 use gatehouse_common::{bundle::Bundle, time::UtcMs};
 use rusqlite::Connection;
 
-use super::{Identity, Reader, Store, StoreError, alone, cursors, journal, ledger, migrations, readings, room, rules};
+use super::{
+    Identity, Reader, Store, StoreError, alone, cursors, journal, ledger, migrations, reader, readings, room, rules,
+};
 use crate::core::decision::Record;
 
 impl Store {
@@ -41,6 +43,7 @@ impl Store {
         let fail = |e: rusqlite::Error| ledger::explain(path, &e);
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fail)?;
         conn.set_prepared_statement_cache_capacity(64);
+        reader::plan_once(&conn).map_err(fail)?;
         // Only a file that has nothing in it yet takes this; an older one keeps its free pages, see `room::give_back`.
         conn.pragma_update(None, "auto_vacuum", room::INCREMENTAL.cast_signed()).map_err(fail)?;
         require(&conn, path, "journal_mode", "wal", journal)?;

@@ -7,7 +7,10 @@
 //!
 //! A device asks in the newest protocol that both know, and is answered in the one that it asked in.
 
+use std::cell::RefCell;
+
 use serde::{Serialize, de::DeserializeOwned};
+use zstd::{bulk::Decompressor, zstd_safe::get_frame_content_size};
 
 /// The newest protocol that this code speaks. A change that an older reader could not read raises it.
 pub const PROTOCOL: u8 = 2;
@@ -83,10 +86,31 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     if frame.len() > FRAME_MAX_BYTES {
         return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES });
     }
-    let content =
-        zstd::bulk::decompress(packed, CONTENT_MAX_BYTES).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let content = unpack(packed)?;
     let (message, rest) = postcard::take_from_bytes(&content).map_err(|e| FrameError::Unreadable(e.to_string()))?;
     if rest.is_empty() { Ok(message) } else { Err(FrameError::Unreadable("bytes after the message".to_owned())) }
+}
+
+thread_local! {
+    /// What zstd needs to unpack, 160 kB: made anew for each frame it costs more than most frames' content.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Takes room for what the frame says that it holds, at most [`CONTENT_MAX_BYTES`], and for no more.
+fn unpack(packed: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let unreadable = |e: std::io::Error| FrameError::Unreadable(e.to_string());
+    let says = get_frame_content_size(packed).ok().flatten().unwrap_or(CONTENT_MAX_BYTES as u64);
+    let room = usize::try_from(says).unwrap_or(usize::MAX);
+    if room > CONTENT_MAX_BYTES {
+        return Err(FrameError::TooLarge { limit: CONTENT_MAX_BYTES });
+    }
+    UNPACKER.with_borrow_mut(|unpacker| {
+        let unpacker = match unpacker {
+            Some(unpacker) => unpacker,
+            none => none.insert(Decompressor::new().map_err(unreadable)?),
+        };
+        unpacker.decompress(packed, room).map_err(unreadable)
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +137,22 @@ mod tests {
         let mut frame = vec![PROTOCOL];
         frame.extend(bomb);
         assert!(frame.len() < 10_000);
+        assert_eq!(decode::<Pull>(&frame), Err(FrameError::TooLarge { limit: CONTENT_MAX_BYTES }));
+        // One that does not say how much it holds is unpacked no further than that.
+        frame.truncate(1);
+        frame.extend(zstd::stream::encode_all(&vec![0u8; CONTENT_MAX_BYTES + 1][..], 3).unwrap());
+        assert!(matches!(decode::<Pull>(&frame), Err(FrameError::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_frame_that_holds_more_than_it_says_is_refused() {
+        let mut frame = encode(&pull()).unwrap();
+        assert_eq!(
+            get_frame_content_size(&frame[1..]).unwrap(),
+            Some(postcard::to_stdvec(&pull()).unwrap().len() as u64)
+        );
+        // Behind the magic number and the descriptor of a frame in one segment stands its size, in one byte.
+        frame[6] -= 1;
         assert!(matches!(decode::<Pull>(&frame), Err(FrameError::Unreadable(_))));
     }
 

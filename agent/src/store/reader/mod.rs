@@ -14,7 +14,7 @@ use gatehouse_common::{
     id::{DocumentId, OrderId},
     order::Order,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
 pub use self::page::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, SourceAge, Status, Stored};
 use super::{
@@ -29,6 +29,12 @@ pub struct Reader {
     path: PathBuf,
 }
 
+/// Keeps each plan whatever is bound to it. Otherwise SQLite plans a statement anew at each use as soon as its table has
+/// an index with a condition, in case what is bound meets the condition.
+pub(super) fn plan_once(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 impl Reader {
     /// Opens the store at `path` for reading.
     /// # Errors
@@ -38,6 +44,7 @@ impl Reader {
         let conn = Connection::open_with_flags(path, flags)
             .map_err(|e| StoreError::Unusable { path: path.to_owned(), what: e.to_string() })?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| explain(path, &e))?;
+        plan_once(&conn).map_err(|e| explain(path, &e))?;
         Ok(Self::over(conn, path))
     }
 
