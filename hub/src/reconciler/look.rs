@@ -4,7 +4,7 @@ use gatehouse_common::{
     case::{self, CaseType},
     decision::{DecisionKind, DecisionRecord},
     dispatch::DispatchView,
-    document::ActorKind,
+    document::{ActorKind, EntryKey},
     fact::{Fact, FactKey, FactValue},
     id::{CarrierId, DocumentId, Hash32, OrderId},
     lease::{self, Lease, LeaseUse},
@@ -25,6 +25,7 @@ use crate::{
 pub(super) struct Look {
     pub(super) order: Order,
     on_hold: Option<bool>,
+    /// Those whose goods count first stand first, see [`turn`].
     dispatches: Vec<(DocumentId, DispatchView)>,
     /// The order in the version that a dispatch knows, where that is an older one.
     known: Vec<(DocumentId, Order)>,
@@ -67,9 +68,10 @@ impl Look {
             FactValue::Credit { on_hold, .. } => Some(on_hold),
             _ => None,
         });
-        let dispatches = reader.dispatches_of_order(id)?;
+        let mut dispatches = reader.dispatches_of_order(id)?;
         let decisions: Vec<DecisionRecord> = reader.decisions_of_order(id)?.into_iter().map(|d| d.record).collect();
         let postings = reader.postings_of_order(id)?;
+        dispatches.sort_by_cached_key(|(id, view)| turn(*id, view, &decisions, &postings));
         let facts = reader.facts_of_order(id)?;
         let mut items = Vec::new();
         for item in reader.recon_items(&ReconFilter { order: Some(id.clone()), ..ReconFilter::default() })? {
@@ -111,8 +113,8 @@ impl Look {
         Ok(Some(Self { order, on_hold, dispatches, known, items, policy, was_too_warm, erp_read_at, new_cases, late }))
     }
 
-    /// What dispatches before the `occurrence`-th of the same depot took away, and those that left another depot
-    /// earlier: what left twice is billed once.
+    /// What dispatches before the `occurrence`-th of the same depot took away, and those of another depot that count
+    /// before it: what left twice is billed once.
     fn earlier(&self, view: &DispatchView) -> Vec<LineQuantity> {
         let here = self.dispatches.iter().map(|(_, v)| v);
         let here = here.filter(|v| v.site == view.site && v.occurrence < view.occurrence);
@@ -120,11 +122,10 @@ impl Look {
         here.chain(self.elsewhere(view)).collect()
     }
 
-    /// What left other depots earlier.
+    /// What left other depots and counts before it, once it has left as well.
     fn elsewhere(&self, view: &DispatchView) -> Vec<LineQuantity> {
-        let left = |v: &DispatchView| v.departed.as_ref().map(|d| (d.at, d.key.clone()));
-        let earlier = |v: &&DispatchView| v.site != view.site && left(view).is_some_and(|at| left(v) < Some(at));
-        let others = self.dispatches.iter().map(|(_, v)| v).filter(earlier);
+        let before = self.dispatches.iter().map(|(_, v)| v).take_while(|v| !std::ptr::eq(*v, view));
+        let others = before.filter(|v| v.site != view.site && view.departed.is_some());
         others.filter_map(|v| v.departed.as_ref()).flat_map(|d| d.load.clone()).collect()
     }
 
@@ -184,6 +185,24 @@ impl Look {
         }
         steps
     }
+}
+
+/// When the goods of a dispatch count: those that were billed first, in that order, then by departure. Goods that left
+/// earlier and are heard of later must not take the place of what stands in an invoice: they are what left twice.
+fn turn(
+    id: DocumentId,
+    view: &DispatchView,
+    decisions: &[DecisionRecord],
+    postings: &[QueuedPosting],
+) -> (usize, Option<(UtcMs, EntryKey)>) {
+    let is_billed = |p: &QueuedPosting| {
+        let is_ours = |d: &&DecisionRecord| d.id == p.posting.decision && d.dispatch == Some(id);
+        p.posting.kind == PostingKind::Invoice
+            && p.state != PostingState::Withdrawn
+            && decisions.iter().any(|d| is_ours(&d))
+    };
+    let billed = postings.iter().position(is_billed).unwrap_or(usize::MAX);
+    (billed, view.departed.as_ref().map(|departed| (departed.at, departed.key.clone())))
 }
 
 fn lease_of(reader: &Reader<'_>, record: &DecisionRecord) -> Result<Option<Lease>, StoreError> {

@@ -15,7 +15,7 @@ use super::{
     obey::{remainder, same_load},
 };
 
-/// The cases that these dispatches of `order` call for.
+/// The cases that these dispatches of `order` call for. Those whose goods count first stand first.
 #[must_use]
 pub fn beside(order: &Order, dispatches: &[&DispatchView], is_billed: bool, was_too_warm: bool) -> Vec<NewCase> {
     let mut cases: Vec<NewCase> = Vec::new();
@@ -53,11 +53,10 @@ pub fn beside(order: &Order, dispatches: &[&DispatchView], is_billed: bool, was_
     cases
 }
 
-/// Whether depots let more leave than was ordered between them: the later of them, and a sentence.
+/// Whether depots let more leave than was ordered between them: the one that counts last, and a sentence.
 fn left_twice<'a>(order: &Order, dispatches: &[&'a DispatchView]) -> Option<(&'a DispatchView, String)> {
-    let mut left: Vec<(&DispatchView, &[LineQuantity])> =
+    let left: Vec<(&DispatchView, &[LineQuantity])> =
         dispatches.iter().filter_map(|view| Some((*view, view.departed.as_ref()?.load.as_slice()))).collect();
-    left.sort_by_key(|(view, _)| view.departed.as_ref().map(|departed| (departed.at, departed.key.clone())));
     let (second, _) = *left.last()?;
     let (first, _) = left.iter().find(|(view, _)| view.site != second.site)?;
     let before: Vec<LineQuantity> =

@@ -109,8 +109,12 @@ pub struct Write {
     pub create: Option<Create>,
     /// Values of the document by which the posting is known to be done. Units in `lines` must agree as well.
     pub shown: BTreeMap<String, Value>,
-    /// Values of the document with which the posting is not even tried: `DeletionFlag = true`.
+    /// Values of the document with which the posting is not even tried, each by itself: `DeletionFlag = true`.
     pub unless: BTreeMap<String, Value>,
+    /// Values of the document with which nothing is left to do, each by itself: it counts as done and nothing is written.
+    /// A delivery that has left needs no release, and a release that wrote its reference over that of the departure
+    /// would make a second departure look booked.
+    pub moot: BTreeMap<String, Value>,
 }
 
 /// A document that a posting makes: one per reference, over the units that earlier ones do not cover yet. The ERP must

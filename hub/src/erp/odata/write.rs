@@ -60,6 +60,9 @@ impl OData {
         let holds = |values: &BTreeMap<String, Value>| {
             values.iter().all(|(field, value)| document[field] == filled(value, posting))
         };
+        if write.moot.iter().any(|(field, value)| document[field] == *value) {
+            return Ok(true);
+        }
         let has_units = match &write.lines {
             Some(field) => self.other_units(document, &place, field, posting)?.is_empty(),
             None => true,
@@ -105,7 +108,10 @@ impl OData {
             return Ok(Applied { document: place });
         }
         if let Some((field, _)) = write.unless.iter().find(|(field, value)| document[*field] == **value) {
-            return Err(ErpError::Rejected { detail: format!("{place}: {field} is {} at the ERP", document[field]) });
+            let stands = format!("{place}: {field} is {} at the ERP", document[field]);
+            return Err(ErpError::Rejected {
+                detail: format!("{stands}: book it there and say so, or correct it and replay"),
+            });
         }
         if write.lines.is_none()
             && write.set.is_empty()
