@@ -14,6 +14,11 @@ const sessions = new Map();
 
 cds.on('bootstrap', (app) => {
   app.post('/test/end-sessions', (_, answer) => { sessions.clear(); answer.sendStatus(204); });
+  app.post('/test/credit-block/:customer/:is', async ({ params }, answer) => {
+    const fields = { CreditBlock: params.is === 'true', LastChangeDateTime: new Date().toISOString() };
+    await UPDATE('shop.Customers').set(fields).where({ Customer: params.customer });
+    answer.sendStatus(204);
+  });
   app.use('/odata', (request, answer, next) => {
     const cookie = /(?:^|; )SAP_SESSION=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
     const token = request.headers['x-csrf-token'];

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod demo;
 pub mod erp_bench;
 pub mod erp_trial;
+pub mod families;
 pub mod fuzz;
 pub mod mosquitto;
 pub mod standin;

@@ -96,8 +96,15 @@ impl Clerk {
         self.call(&format!("{model}.search_read"), params).await.as_array().unwrap().clone()
     }
 
-    /// Sales of the customer C1 from the depot D1, `count` of them at once, after `buttons` were pressed.
-    async fn sales(&self, count: usize, lines: &[(&str, u32)], comment: &str, buttons: &[&str]) -> Vec<i64> {
+    /// Sales of the customer C1 from a depot, `count` of them at once, after `buttons` were pressed.
+    async fn sales(
+        &self,
+        site: &str,
+        count: usize,
+        lines: &[(&str, u32)],
+        comment: &str,
+        buttons: &[&str],
+    ) -> Vec<i64> {
         let party = &self.server["customers"]["C1"];
         let line = |(code, units): &(&str, u32)| {
             let product = &self.server["products"][code];
@@ -108,7 +115,7 @@ impl Clerk {
         };
         let sale = json!({
             "party": party["id"], "invoice_address": party["address"], "shipment_address": party["address"],
-            "warehouse": self.server["warehouses"]["D1"], "currency": self.server["currency"],
+            "warehouse": self.server["warehouses"][site], "currency": self.server["currency"],
             "payment_term": self.server["payment_term"], "invoice_method": "fulfillment",
             "shipment_method": "order", "reference": "PO-7", "comment": comment,
             "lines": [["create", lines.iter().map(line).collect::<Vec<_>>()]],
@@ -127,19 +134,24 @@ impl Clerk {
 
     /// The same, with a comment.
     pub async fn confirms_with(&self, lines: &[(&str, u32)], comment: &str) -> SaleAtTryton {
-        let id = self.sales(1, lines, comment, &["quote", "confirm"]).await[0];
+        self.confirms_from("D1", lines, comment).await
+    }
+
+    /// The same, from another depot.
+    pub async fn confirms_from(&self, site: &str, lines: &[(&str, u32)], comment: &str) -> SaleAtTryton {
+        let id = self.sales(site, 1, lines, comment, &["quote", "confirm"]).await[0];
         SaleAtTryton { id, number: self.number(id).await }
     }
 
     /// Offers a sale that the customer has not agreed to.
     pub async fn quotes(&self, lines: &[(&str, u32)]) -> SaleAtTryton {
-        let id = self.sales(1, lines, "", &["quote"]).await[0];
+        let id = self.sales("D1", 1, lines, "", &["quote"]).await[0];
         SaleAtTryton { id, number: self.number(id).await }
     }
 
     /// Confirms many at once; their numbers.
     pub async fn confirms_many(&self, count: usize) -> Vec<String> {
-        let made = self.sales(count, &[("P3", 1)], "", &["quote", "confirm"]).await;
+        let made = self.sales("D1", count, &[("P3", 1)], "", &["quote", "confirm"]).await;
         let rows = self.find("sale.sale", json!([["id", "in", made]]), &["number"]).await;
         rows.iter().map(|row| row["number"].as_str().unwrap().to_owned()).collect()
     }
@@ -168,9 +180,29 @@ impl Clerk {
             "action": "line", "line": line["id"], "quantity": units, "product": line["product"], "unit": line["unit"],
             "unit_price": price.map_or(line["unit_price"].clone(), |p| json!({ "__class__": "Decimal", "decimal": p })),
         });
+        self.amends_by(sale, change).await;
+    }
+
+    async fn amends_by(&self, sale: &SaleAtTryton, change: Value) {
         let amendment = json!({ "sale": sale.id, "lines": [["create", [change]]] });
         let made = self.call("sale.amendment.create", vec![json!([amendment])]).await;
         self.call("sale.amendment.validate_amendment", vec![made]).await;
+    }
+
+    /// What has not left of a sale shall leave from another depot, by Tryton's own amendment.
+    pub async fn moves_to(&self, sale: &SaleAtTryton, site: &str) {
+        self.amends_by(sale, json!({ "action": "warehouse", "warehouse": self.server["warehouses"][site] })).await;
+    }
+
+    /// Writes a sale's comment anew.
+    pub async fn comments(&self, sale: &SaleAtTryton, comment: &str) {
+        self.call("sale.sale.write", vec![json!([sale.id]), json!({ "comment": comment })]).await;
+    }
+
+    /// Sets a customer's credit limit.
+    pub async fn limits(&self, customer: &str, amount: &str) {
+        let limit = json!({ "credit_limit_amount": { "__class__": "Decimal", "decimal": amount } });
+        self.call("party.party.write", vec![json!([self.server["customers"][customer]["id"]]), limit]).await;
     }
 
     /// Shipments of a sale, by id.

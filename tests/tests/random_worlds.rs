@@ -1,7 +1,7 @@
 //! Worlds drawn from seeds, each played to its quiet end and checked; and planted bugs that the checks must find.
 //!
-//! `GATEHOUSE_SEEDS=N` plays that many seeds instead of 500. `GATEHOUSE_SEED=K` plays that one and prints what
-//! happens in it.
+//! `GATEHOUSE_SEEDS=N` plays that many seeds instead of 500, `GATEHOUSE_FIRST=K` begins with that one instead of 0.
+//! `GATEHOUSE_SEED=K` plays that one and prints what happens in it.
 
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
@@ -22,6 +22,8 @@ use gatehouse_tests::world::{
 
 /// How many seeds are played when nobody says.
 const SEEDS: u64 = 500;
+/// How many seeds are played between two lines that say how far it is.
+const TOLD_EVERY: u64 = 500;
 /// How many seeds a planted bug may stay hidden.
 const HIDDEN_MAX: u64 = 60;
 
@@ -51,6 +53,7 @@ fn whatever_befalls_a_world_nothing_is_lost_doubled_or_left_unsettled() {
         play_one(seed, true).unwrap_or_else(|failed| panic!("{failed}"));
         return;
     }
+    let first = asked("GATEHOUSE_FIRST").unwrap_or(0);
     let seeds = asked("GATEHOUSE_SEEDS").unwrap_or(SEEDS);
     let (next, started) = (AtomicU64::new(0), Instant::now());
     let (failed, befell) = (Mutex::new(Vec::new()), Mutex::new(BTreeMap::<&str, u64>::new()));
@@ -59,16 +62,23 @@ fn whatever_befalls_a_world_nothing_is_lost_doubled_or_left_unsettled() {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds || failed.lock().unwrap().len() >= 10 {
+                    let begun = next.fetch_add(1, Ordering::Relaxed);
+                    if begun >= seeds || failed.lock().unwrap().len() >= 10 {
                         return;
                     }
-                    match play_one(seed, false) {
+                    if begun > 0 && begun % TOLD_EVERY == 0 {
+                        let (failed, s) = (failed.lock().unwrap().len(), started.elapsed().as_secs_f64());
+                        println!("{begun} of {seeds} worlds are begun, {failed} failed, {s:.0} s");
+                    }
+                    match play_one(first + begun, false) {
                         Ok(more) => {
                             let mut befell = befell.lock().unwrap();
                             more.into_iter().for_each(|(what, n)| *befell.entry(what).or_default() += n);
                         }
-                        Err(what) => failed.lock().unwrap().push(what),
+                        Err(what) => {
+                            println!("{what}");
+                            failed.lock().unwrap().push(what);
+                        }
                     }
                 }
             });

@@ -146,11 +146,9 @@ async fn a_customer_beyond_the_limit_is_on_hold() {
     let id = CustomerId::new("C2").unwrap();
     let before = erp.customer(&id).await.unwrap();
     assert_eq!((before.on_hold, before.limit_minor), (false, Some(2_000_000)));
-    let party = server()["customers"]["C2"]["id"].clone();
-    let limit = |amount: &str| json!({ "credit_limit_amount": { "__class__": "Decimal", "decimal": amount } });
-    clerk.call("party.party.write", vec![json!([party]), limit("-1")]).await;
+    clerk.limits("C2", "-1").await;
     let after = erp.customer(&id).await.unwrap();
-    clerk.call("party.party.write", vec![json!([party]), limit("20000")]).await;
+    clerk.limits("C2", "20000").await;
     assert_eq!((after.on_hold, after.headroom_minor() < 0), (true, true));
     assert!(matches!(erp.customer(&CustomerId::new("none").unwrap()).await, Err(ErpError::NotFound { .. })));
 }
@@ -387,4 +385,9 @@ async fn a_tryton_that_is_away_is_transient_even_for_a_write() {
 
 mod contract {
     gatehouse_tests::connector_keeps_its_contract!(super::AtTryton::new().await);
+}
+
+/// One after the other, with `--test-threads 1`: they block and free the one customer.
+mod families {
+    gatehouse_tests::families_end_to_end!(super::AtTryton::new().await);
 }

@@ -65,8 +65,38 @@ impl AtCap {
         body
     }
 
+    /// The clerk enters a delivery, whose name and customer are made here.
+    pub(crate) async fn delivers(&self, mut delivery: Value) -> OrderId {
+        let id = format!("8{:07}", ORDERS.fetch_add(1, Ordering::Relaxed));
+        delivery["DeliveryDocument"] = id.clone().into();
+        delivery["TransactionCurrency"] = "EUR".into();
+        delivery["SoldToPartyName"] = "One".into();
+        if delivery.get("SoldToParty").is_none() {
+            delivery["SoldToParty"] = "C1".into();
+        }
+        let (status, body) = self.ask(Method::POST, "Deliveries", None, Some(delivery)).await;
+        assert_eq!(status, 201, "{body}");
+        OrderId::new(id).expect("a plain name")
+    }
+
+    /// The clerk changes a line of a delivery.
+    pub(crate) async fn changes_line(&self, order: &OrderId, line: u16, fields: Value) {
+        let path = format!("DeliveryItems(delivery_DeliveryDocument='{order}',DeliveryDocumentItem={line})");
+        let (status, body) = self.ask(Method::PATCH, &path, None, Some(fields)).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        // The delivery counts as changed as well.
+        self.changes(order, json!({ "DeletionFlag": false })).await;
+    }
+
+    /// The credit of C1 is blocked, or free again.
+    pub(crate) async fn blocks(&self, is_blocked: bool) {
+        let url = format!("http://{}/test/credit-block/C1/{is_blocked}", self.address);
+        let done = self.http.post(url).send().await;
+        assert_eq!(done.map(|answer| answer.status().as_u16()).ok(), Some(204));
+    }
+
     /// The clerk changes a delivery, again if someone else was quicker.
-    async fn changes(&self, order: &OrderId, fields: Value) {
+    pub(crate) async fn changes(&self, order: &OrderId, fields: Value) {
         for _ in 0..20 {
             let path = format!("Deliveries('{order}')");
             let tag = self.read(&path).await["@odata.etag"].as_str().expect("a tag").to_owned();
@@ -98,20 +128,16 @@ impl AtCap {
     }
 
     async fn order_of(&self, quantities: &[u32], customer: &str) -> OrderId {
-        let id = format!("8{:07}", ORDERS.fetch_add(1, Ordering::Relaxed));
         let item = |(quantity, n): (&u32, u32)| {
             json!({ "DeliveryDocumentItem": n, "Material": "P1", "OrderedQuantity": quantity,
                     "ActualDeliveryQuantity": quantity, "NetPriceAmount": 12.5, "ItemWeightGrams": 700 })
         };
         let delivery = json!({
-            "DeliveryDocument": id, "Plant": "D1", "SoldToParty": customer, "SoldToPartyName": "One",
-            "TransactionCurrency": "EUR", "MeansOfTransport": "V1", "Carrier": "ACME", "UnloadingPoint": "1",
+            "Plant": "D1", "SoldToParty": customer, "MeansOfTransport": "V1", "Carrier": "ACME", "UnloadingPoint": "1",
             "PlannedGoodsIssueTime": "2030-01-31T08:00:00Z", "DeliveryTime": "2030-02-01T08:00:00Z",
             "items": quantities.iter().zip(1..).map(item).collect::<Vec<_>>(),
         });
-        let (status, body) = self.ask(Method::POST, "Deliveries", None, Some(delivery)).await;
-        assert_eq!(status, 201, "{body}");
-        OrderId::new(id).expect("a plain name")
+        self.delivers(delivery).await
     }
 
     /// Units by line of the documents in `set` that name an order.

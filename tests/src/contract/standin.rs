@@ -98,8 +98,25 @@ impl StandIn {
         let shop = Self { address, map, unique_keys, orders: AtomicU32::new(0), http };
         let credit = json!({ "on_hold": false, "limit_minor": 100_000_000, "exposure_minor": 0, "currency": "EUR" });
         shop.admin(Method::PUT, "customers/C1", json!({ "name": "One", "tier": "b", "credit": credit })).await;
-        shop.admin(Method::PUT, "stock", json!({ "site": "D1", "product": "P1", "available": 1000 })).await;
+        for site in ["D1", "D2"] {
+            shop.admin(Method::PUT, "stock", json!({ "site": site, "product": "P1", "available": 1000 })).await;
+        }
         shop
+    }
+
+    /// A name that no order has.
+    pub(crate) fn next_id(&self) -> OrderId {
+        OrderId::new(format!("SO-{}", self.orders.fetch_add(1, Ordering::Relaxed))).expect("a plain name")
+    }
+
+    /// The clerk writes an order as the books keep it.
+    pub(crate) async fn puts(&self, id: &OrderId, order: Value) {
+        self.admin(Method::PUT, &format!("orders/{id}"), order).await;
+    }
+
+    /// The credit of the one customer is blocked, or free again.
+    pub(crate) async fn blocks(&self, on_hold: bool) {
+        self.admin(Method::POST, "customers/C1/hold", json!({ "on_hold": on_hold })).await;
     }
 
     async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
@@ -179,7 +196,7 @@ impl Shop for StandIn {
     }
 
     async fn orders(&self, quantities: &[u32]) -> OrderId {
-        let id = format!("SO-{}", self.orders.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_id();
         let line = |(quantity, n): (&u32, u32)| json!({ "line": n, "product": "P1", "quantity": quantity, "unit_price_minor": 1250 });
         let order = json!({
             "site": "D1", "customer": { "id": "C1", "name": "One", "tier": "b" }, "currency": "EUR",
@@ -187,8 +204,8 @@ impl Shop for StandIn {
             "class": "standard", "vehicle": "V1", "carrier": "ACME", "door": "1", "status": "released",
             "planned_departure": "2030-01-31T08:00:00Z", "window_end": "2030-02-01T08:00:00Z", "destination": null,
         });
-        self.admin(Method::PUT, &format!("orders/{id}"), order).await;
-        OrderId::new(id).expect("a plain name")
+        self.puts(&id, order).await;
+        id
     }
 
     async fn cancels(&self, order: &OrderId) {

@@ -37,6 +37,35 @@ impl AtTryton {
         Self { clerk: Clerk::at_work().await, sales: Mutex::default() }
     }
 
+    /// A sale of so many units by line from a depot, whose comment says the rest.
+    pub(crate) async fn releases_with(&self, quantities: &[u32], site: &str, comment: &str) -> OrderId {
+        let lines: Vec<(&str, u32)> = PRODUCTS.into_iter().zip(quantities.iter().copied()).collect();
+        assert_eq!(lines.len(), quantities.len(), "a line per product");
+        let sale = self.clerk.confirms_from(site, &lines, comment).await;
+        self.sales.lock().unwrap_or_else(PoisonError::into_inner).insert(sale.number.clone(), (sale.id, lines.len()));
+        sale.number
+    }
+
+    /// The first line gets that quantity at that price.
+    pub(crate) async fn amends(&self, order: &OrderId, units: u32, price: &str) {
+        self.clerk.amends_at(&self.sale(order).0, PRODUCTS[0], units, Some(price)).await;
+    }
+
+    /// The sale's comment is written anew.
+    pub(crate) async fn comments(&self, order: &OrderId, comment: &str) {
+        self.clerk.comments(&self.sale(order).0, comment).await;
+    }
+
+    /// What has not left shall leave from another depot.
+    pub(crate) async fn moves_to(&self, order: &OrderId, site: &str) {
+        self.clerk.moves_to(&self.sale(order).0, site).await;
+    }
+
+    /// The credit of C1 is blocked, or free again.
+    pub(crate) async fn blocks(&self, is_blocked: bool) {
+        self.clerk.limits("C1", if is_blocked { "-1" } else { "20000" }).await;
+    }
+
     fn sale(&self, order: &OrderId) -> (SaleAtTryton, usize) {
         let sales = self.sales.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, lines) = *sales.get(order).expect("a sale of this scene");
@@ -94,11 +123,7 @@ impl Shop for AtTryton {
     }
 
     async fn orders(&self, quantities: &[u32]) -> OrderId {
-        let lines: Vec<(&str, u32)> = PRODUCTS.into_iter().zip(quantities.iter().copied()).collect();
-        assert_eq!(lines.len(), quantities.len(), "a line per product");
-        let sale = self.clerk.confirms(&lines).await;
-        self.sales.lock().unwrap_or_else(PoisonError::into_inner).insert(sale.number.clone(), (sale.id, lines.len()));
-        sale.number
+        self.releases_with(quantities, "D1", "").await
     }
 
     async fn cancels(&self, order: &OrderId) {

@@ -76,6 +76,12 @@ impl World {
         self.after(ms, Event::Business(News::Tells(event)));
     }
 
+    /// The hub is to look at what people did there.
+    pub fn hub_has_work(&mut self) {
+        self.changes();
+        self.hub_has_changed();
+    }
+
     pub(super) fn business(&mut self, news: News) {
         match news {
             News::Erp(change) => {

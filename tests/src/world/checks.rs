@@ -9,7 +9,7 @@ use std::{
 };
 
 use gatehouse_common::{
-    decision::{ChainHead, DecisionKind, DecisionRecord},
+    decision::{ChainHead, DecidedBy, DecisionKind, DecisionRecord},
     id::{Hash32, LeaseId},
     lease::{Lease, LeaseRefusal, LeaseUse, within},
     seal::Sealed,
@@ -241,7 +241,7 @@ fn leases(agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
             (DecisionKind::Release | DecisionKind::Override, Some(charge)) => {
                 let before = used.entry(charge.lease.clone()).or_default();
                 if let Some(lease) = granted.get(&charge.lease)
-                    && let Err(refusal) = allowed(lease, before, &charge.used, record.kind)
+                    && let Err(refusal) = allowed(lease, before, &charge.used, &record)
                 {
                     fail(format!("{}: {refusal}", record.id));
                 }
@@ -264,10 +264,13 @@ fn leases(agent: &Agent, store: &Connection, broken: &mut Vec<Broken>) {
     }
 }
 
-/// A person may go beyond a lease in value and stock, never in credit; a rule in nothing.
-fn allowed(lease: &Lease, before: &LeaseUse, wanted: &LeaseUse, kind: DecisionKind) -> Result<(), LeaseRefusal> {
-    if kind == DecisionKind::Release {
+/// A person may go beyond a lease in value and stock, two in credit as well; a rule in nothing.
+fn allowed(lease: &Lease, before: &LeaseUse, wanted: &LeaseUse, record: &DecisionRecord) -> Result<(), LeaseRefusal> {
+    if record.kind == DecisionKind::Release {
         return within(lease, before, wanted);
+    }
+    if matches!(record.by, DecidedBy::Person { second: Some(_), .. }) {
+        return Ok(());
     }
     let credit = LeaseUse { credit_minor: wanted.credit_minor.clone(), ..LeaseUse::default() };
     within(&Lease { value_ceiling_minor: i64::MAX, ..lease.clone() }, before, &credit)

@@ -105,17 +105,21 @@ impl World {
                 self.after(MINUTE, Event::OnTheRoad { agent: place, order: order.clone(), leg: 1 });
             }
             Act::SeenRecall(id) => {
-                self.touch(place, "warehouse", Touch::RecallSeen { dispatch: *id });
+                self.touch(place, "ana", "warehouse", Touch::RecallSeen { dispatch: *id });
             }
             Act::Override(id) => {
                 let reason = "the customer was told and agrees".to_owned();
-                self.touch(place, "supervisor", Touch::Override { dispatch: *id, reason });
+                self.touch(place, "ana", "supervisor", Touch::Override { dispatch: *id, reason });
+                // Some need a second person, who is not always there.
+                if self.dice.chance(500) {
+                    self.touch(place, "ben", "supervisor", Touch::Confirm { dispatch: *id });
+                }
             }
         }
     }
 
-    fn touch(&mut self, place: usize, role: &str, act: Touch) {
-        let who = ActorName::new("ana").expect("a name");
+    fn touch(&mut self, place: usize, who: &str, role: &str, act: Touch) {
+        let who = ActorName::new(who).expect("a name");
         let answer = self.tap(place, Tap { who, role: role.to_owned(), act });
         match answer {
             Some(Ok(done)) => self.say(&format!("the page says: {}", done.message)),

@@ -108,6 +108,8 @@ pub struct Setup<'a> {
     pub machine: Machine,
     /// What is planted in it.
     pub bug: Bug,
+    /// What stands behind the names of all devices of its world.
+    pub lot: &'a str,
 }
 
 impl Agent {
@@ -271,7 +273,11 @@ fn configure(setup: &Setup<'_>) -> Config {
         Some(vehicle) => UNIT.replace("2207", vehicle).replace("\"D1\"", &format!("{:?}", setup.site)),
     };
     match config::parse(&text, setup.directory) {
-        Ok(config) => config,
+        Ok(mut config) => {
+            let name = format!("{}{}", config.device.id, setup.lot);
+            config.device.id = DeviceId::new(name).expect("a name");
+            config
+        }
         Err(problems) => panic!("the shipped example is refused: {problems:?}"),
     }
 }

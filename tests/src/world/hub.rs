@@ -28,7 +28,7 @@ use gatehouse_hub::{
     lease_grants::{self, Grantor},
     partners::events::{Event, EventError, Taken},
     reconciler::{self, Reconciler, Word},
-    store::{Device, DeviceKind, Location, ReconFilter, Remembered, Store, StoreChange, StoreError, moving},
+    store::{Device, DeviceKind, Location, ReconFilter, Remembered, Store, StoreChange, StoreError, Tx, moving},
     sync::{devices, handle_push, handle_repair, pull},
 };
 use tokio::{
@@ -36,7 +36,7 @@ use tokio::{
     sync::broadcast::{Receiver, error::TryRecvError},
 };
 
-use super::{clock::Machine, depot::Agent, dice::Dice, erp::PretendErp};
+use super::{clock::Machine, depot::Agent, erp::PretendErp};
 
 /// The hub and its machine.
 pub struct Hub {
@@ -50,6 +50,8 @@ pub struct Hub {
     pub key: PrivateKey,
     clock: Clock,
     erp: PretendErp,
+    /// How it speaks with its ERP: the pretend one, unless it was told to ask another.
+    connector: Arc<dyn Connector>,
     lasts_ms: u64,
     runtime: Runtime,
     noted: UtcMs,
@@ -141,6 +143,7 @@ impl Hub {
             machine,
             running: None,
             key: PrivateKey::from_seed([1; 32]),
+            connector: Arc::new(erp.clone()),
             erp,
             lasts_ms,
             noted: now,
@@ -157,7 +160,7 @@ impl Hub {
         self.erp.hub_lives();
         let location = Location::Sqlite(self.path.clone());
         let store = self.remembered().open(&location, &hub_name(), self.clock.wall())?;
-        let connector: Arc<dyn Connector> = Arc::new(self.erp.clone());
+        let connector = Arc::clone(&self.connector);
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
         self.running = Some(Running {
@@ -169,6 +172,19 @@ impl Hub {
             store,
         });
         Ok(())
+    }
+
+    /// From now on its ERP is the one that `connector` speaks with, over a network that goes on while the world stands.
+    /// # Errors
+    /// [`StoreError`]: it would not start again.
+    /// # Panics
+    /// If the operating system gives no threads.
+    pub fn asks(&mut self, connector: Arc<dyn Connector>) -> Result<(), StoreError> {
+        self.dies();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        self.runtime = runtime.expect("a runtime can be made");
+        self.connector = connector;
+        self.start()
     }
 
     /// The program is killed. Pulls that waited get no answer.
@@ -350,7 +366,7 @@ impl Hub {
         let Some(running) = &self.running else { return };
         // It may be away; the next look is near.
         let options = PollOptions::default();
-        let polled = poll::once(&running.store, &self.erp, &self.clock, &options);
+        let polled = poll::once(&running.store, self.connector.as_ref(), &self.clock, &options);
         let _ = self.runtime.block_on(polled);
     }
 
@@ -366,7 +382,8 @@ impl Hub {
             renew_after_ms: self.lasts_ms / 3,
             unreported_after_ms: 7 * 24 * 3_600_000,
         };
-        let granting = lease_grants::once(&running.store, &self.erp, &self.clock, &grantor, &mut running.told);
+        let granting =
+            lease_grants::once(&running.store, self.connector.as_ref(), &self.clock, &grantor, &mut running.told);
         self.runtime.block_on(granting)
     }
 
@@ -403,17 +420,43 @@ impl Hub {
         running.store.read_now(|r| r.next_due())
     }
 
-    /// People at the console choose for every item that waits for a choice. Returns how many.
+    /// A person has every parked posting sent again.
     /// # Errors
     /// [`StoreError`].
-    pub fn people_choose(&mut self, dice: &mut Dice) -> Result<usize, StoreError> {
+    pub fn replays(&self) -> Result<(), StoreError> {
+        self.with_parked(|tx, key, now| tx.replay(key, now))
+    }
+
+    /// A person has booked every parked posting at the ERP.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn books_by_hand(&self) -> Result<(), StoreError> {
+        self.with_parked(|tx, key, now| tx.book_by_hand(key, "by hand", now))
+    }
+
+    fn with_parked(
+        &self,
+        does: impl Fn(&mut Tx<'_>, &str, UtcMs) -> Result<(), StoreError> + Copy + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let now = self.clock.wall();
+        for parked in running.store.read_now(|r| r.dead_letters())? {
+            running.store.write_now(move |tx| does(tx, &parked.posting.key, now))?;
+        }
+        Ok(())
+    }
+
+    /// People at the console choose for every item that waits for a choice, as `wishes` says when it is given the
+    /// choices. Returns how many.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn people_choose(&mut self, mut wishes: impl FnMut(&[Choice]) -> Option<Choice>) -> Result<usize, StoreError> {
         let Some(running) = &self.running else { return Ok(0) };
         let filter = ReconFilter { open: true, ..ReconFilter::default() };
         let items = running.store.read_now(|r| r.recon_items(&filter))?;
         let mut chosen = 0;
         for item in items.into_iter().filter(|item| !item.choices.is_empty()) {
-            let wished = if dice.chance(500) { Choice::Accept } else { Choice::Return };
-            let choice = if item.choices.contains(&wished) { wished } else { item.choices[0] };
+            let Some(choice) = wishes(&item.choices) else { continue };
             let now = self.clock.wall();
             let taken = running.store.write_now(move |tx| {
                 let mut says = |who: &str, word: &Word| {

@@ -36,6 +36,7 @@ use gatehouse_agent::core::{
     input::{Input, Line as LineInput, Tap},
 };
 use gatehouse_common::{id::Hash32, time::UtcMs};
+use gatehouse_hub::core::reconcile::Choice;
 use tempfile::TempDir;
 
 pub use self::business::Word;
@@ -55,9 +56,9 @@ use self::{
 
 /// When every pretend day begins: 2026-03-02T06:00:00Z.
 pub const DAWN: UtcMs = UtcMs(1_772_431_200_000);
-/// Between two reads of the ERP.
+/// Between two reads of the ERP, unless a world is told otherwise.
 const POLL_EVERY: i64 = 2 * MINUTE;
-/// Between two looks at the leases.
+/// Between two looks at the leases, likewise.
 const LEND_EVERY: i64 = 3 * MINUTE;
 /// Most messages that an agent takes in at once.
 const INTAKE_MAX: usize = 16;
@@ -123,6 +124,12 @@ pub struct World {
     pub failures: Vec<String>,
     /// What is planted in it.
     pub bug: Bug,
+    /// What stands behind the names of devices that are added. Worlds that share an ERP must not share names of decisions.
+    pub lot: String,
+    /// Between two reads of the ERP, in milliseconds.
+    pub polls_every: i64,
+    /// Between two looks at the leases, in milliseconds.
+    pub lends_every: i64,
     queue: BTreeMap<(UtcMs, u64), Event>,
     counter: u64,
     requests: u64,
@@ -165,6 +172,9 @@ impl World {
             trace: Trace::new(prints),
             failures: Vec::new(),
             bug,
+            lot: String::new(),
+            polls_every: POLL_EVERY,
+            lends_every: LEND_EVERY,
             queue: BTreeMap::new(),
             counter: 0,
             requests: 0,
@@ -191,6 +201,7 @@ impl World {
             seed,
             machine: Machine::new(&format!("{site}{}", vehicle.unwrap_or_default()), self.now, ahead_ms),
             bug: self.bug,
+            lot: &self.lot,
         };
         let agent = Agent::new(setup);
         self.hub.list(&agent).expect("a device can be listed");
@@ -302,13 +313,13 @@ impl World {
                 // What waits for a read that began after its news has it now.
                 self.hub_works_at(self.now.plus(100));
                 self.hub_has_changed();
-                self.after(POLL_EVERY, Event::Poll);
+                self.after(self.polls_every, Event::Poll);
             }
             Event::Lend => {
                 let lent = self.hub.lends();
                 self.must("granting leases", lent);
                 self.hub_has_changed();
-                self.after(LEND_EVERY, Event::Lend);
+                self.after(self.lends_every, Event::Lend);
             }
             Event::CrewLooks { agent } => {
                 if self.yards[agent].looks_at == Some(self.now) {
@@ -579,7 +590,11 @@ impl World {
     }
 
     fn people_choose(&mut self) {
-        let chosen = self.hub.people_choose(&mut self.dice);
+        let dice = &mut self.dice;
+        let chosen = self.hub.people_choose(|choices| {
+            let wished = if dice.chance(500) { Choice::Accept } else { Choice::Return };
+            Some(if choices.contains(&wished) { wished } else { choices[0] })
+        });
         if self.must("choosing", chosen).is_some_and(|n| n > 0) {
             self.changes();
             self.hub_has_changed();

@@ -48,7 +48,12 @@ pub struct Job {
     pub comes_later: BTreeMap<u16, (u32, UtcMs)>,
     /// When the crew first saw it held.
     pub held_since: Option<UtcMs>,
+    /// How often the supervisor wanted to let it go all the same.
+    pub overrides: u32,
 }
+
+/// How often a supervisor tries to let an order go before it is left to others.
+const OVERRIDES_MAX: u32 = 3;
 
 /// One thing that the crew does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +209,7 @@ impl Yard {
         }
         let held_long = job.held_since.is_some_and(|since| now.since(since) > 20 * MINUTE);
         let only_gates = !seen.holds.is_empty() && seen.holds.iter().all(|h| h.reason == HoldReason::Gate);
-        if held_long && only_gates && dice.chance(self.overrides) {
+        if held_long && only_gates && job.overrides < OVERRIDES_MAX && dice.chance(self.overrides) {
             return Some(Act::Override(id));
         }
         // A door is worth more than a place in the queue.
@@ -249,7 +254,8 @@ impl Yard {
                 job.place = Place::Leaving;
                 job.is_closed = false;
             }
-            Act::SeenRecall(_) | Act::Override(_) => {}
+            Act::Override(_) => job.overrides += 1,
+            Act::SeenRecall(_) => {}
         }
     }
 
