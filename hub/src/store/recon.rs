@@ -120,10 +120,14 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn recon_items(&self, filter: &ReconFilter) -> Result<Vec<ReconItem>, StoreError> {
+        let open = if filter.open { "?1 = 1 AND outcome IS NULL" } else { "?1 = 0" };
+        let order = row::of_order(filter.order.as_ref());
+        let sql = format!(
+            "SELECT decision, body FROM recon_items WHERE {open} AND {order} AND (?3 IS NULL OR outcome = ?3)
+              ORDER BY opened_ms, decision LIMIT ?4"
+        );
         self.sql.query(
-            "SELECT decision, body FROM recon_items
-              WHERE (?1 = 0 OR outcome IS NULL) AND (?2 IS NULL OR order_id = ?2) AND (?3 IS NULL OR outcome = ?3)
-              ORDER BY opened_ms, decision LIMIT ?4",
+            &sql,
             params![filter.open, filter.order.as_ref().map(OrderId::as_str), filter.outcome, row::limit(filter.limit),],
             |r| {
                 let (decision, body): (String, String) = (r.get("decision")?, r.get("body")?);

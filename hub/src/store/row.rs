@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use gatehouse_common::id::Hash32;
+use gatehouse_common::id::{Hash32, OrderId};
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
@@ -48,6 +48,12 @@ pub(super) fn json<T: DeserializeOwned>(table: &'static str, row: &str, text: &s
 /// At most how many rows; all if none.
 pub(super) fn limit(limit: Option<usize>) -> i64 {
     limit.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX)
+}
+
+/// The condition that a row is of the order in parameter 2, which may be none. An engine plans without the values: where an
+/// order is asked for it must read so, or all rows are looked at.
+pub(super) fn of_order(order: Option<&OrderId>) -> &'static str {
+    if order.is_some() { "order_id = ?2" } else { "(?2 IS NULL OR order_id = ?2)" }
 }
 
 /// A position or count as the store keeps it.

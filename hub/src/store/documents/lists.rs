@@ -66,12 +66,16 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn dispatches(&self, filter: &DispatchFilter) -> Result<Vec<DocumentRow>, StoreError> {
-        self.rows(
+        let of_order = row::of_order(filter.order.as_ref());
+        let sql = format!(
             "SELECT document, view FROM documents
               WHERE kind = 'dispatch' AND state IS NOT NULL AND (?1 IS NULL OR site = ?1)
-                AND (?2 IS NULL OR order_id = ?2) AND (?3 IS NULL OR vehicle = ?3) AND (?4 IS NULL OR state = ?4)
+                AND {of_order} AND (?3 IS NULL OR vehicle = ?3) AND (?4 IS NULL OR state = ?4)
                 AND (?5 IS NULL OR over = ?5)
-              ORDER BY due_ms, document LIMIT ?6",
+              ORDER BY due_ms, document LIMIT ?6"
+        );
+        self.rows(
+            &sql,
             params![
                 filter.site.as_ref().map(SiteId::as_str),
                 filter.order.as_ref().map(OrderId::as_str),
@@ -87,11 +91,17 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn cases(&self, filter: &CaseFilter) -> Result<Vec<DocumentRow>, StoreError> {
-        self.rows(
+        let of_order = row::of_order(filter.order.as_ref());
+        // Else SQLite reads all cases in the order of the index of lists, to sort the few of one order a little less.
+        let over = if filter.order.is_some() { "+over" } else { "over" };
+        let sql = format!(
             "SELECT document, view FROM documents
               WHERE kind = 'case' AND state IS NOT NULL AND (?1 IS NULL OR site = ?1)
-                AND (?2 IS NULL OR order_id = ?2) AND (?3 IS NULL OR case_type = ?3) AND (?4 IS NULL OR over = ?4)
-              ORDER BY over, severity, due_ms, document LIMIT ?5",
+                AND {of_order} AND (?3 IS NULL OR case_type = ?3) AND (?4 IS NULL OR over = ?4)
+              ORDER BY {over}, severity, due_ms, document LIMIT ?5"
+        );
+        self.rows(
+            &sql,
             params![
                 filter.site.as_ref().map(SiteId::as_str),
                 filter.order.as_ref().map(OrderId::as_str),
