@@ -94,6 +94,7 @@ macro_rules! families_end_to_end {
     ($office:expr) => {
         $crate::families_end_to_end!($office;
             nothing_differs,
+            one_unit_that_is_not_issued_is_found,
             cancelled_before_it_was_loaded,
             cancelled_while_it_was_loaded,
             cancelled_after_it_had_left_and_it_comes_back,

@@ -173,7 +173,7 @@ impl Way<'_> {
         page.into_iter().map(|(_, seen)| seen.state).collect()
     }
 
-    /// `family row outcome` of each recon item of the order whose decision still weighs, oldest first.
+    /// `family row outcome` of each recon item of the order, oldest first.
     pub(super) fn items(&self) -> Vec<String> {
         self.ask(
             "SELECT family || ' ' || coalesce(row, '-') || ' ' || coalesce(outcome, 'open') FROM recon_items \

@@ -43,6 +43,14 @@ pub fn nothing_differs(walk: &Walk) {
     way.ends(EVENING, 10, 10, 0);
 }
 
+/// The control: books that say otherwise are found.
+pub fn one_unit_that_is_not_issued_is_found(walk: &Walk) {
+    let mut way = walk.order(10);
+    way.alone(0, 16, BACK);
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| way.ends(EVENING, 11, 10, 0)));
+    assert!(looked.is_err());
+}
+
 /// Row 1: the release is taken back, and nothing leaves.
 pub fn cancelled_before_it_was_loaded(walk: &Walk) {
     let mut way = walk.order(10);

@@ -14,6 +14,7 @@ pub mod bugs;
 mod business;
 pub mod checks;
 pub mod clock;
+mod console;
 mod crew;
 pub mod depot;
 pub mod dice;
