@@ -195,13 +195,9 @@ fn turn(
     decisions: &[DecisionRecord],
     postings: &[QueuedPosting],
 ) -> (usize, Option<(UtcMs, EntryKey)>) {
-    let is_billed = |p: &QueuedPosting| {
-        let is_ours = |d: &&DecisionRecord| d.id == p.posting.decision && d.dispatch == Some(id);
-        p.posting.kind == PostingKind::Invoice
-            && p.state != PostingState::Withdrawn
-            && decisions.iter().any(|d| is_ours(&d))
-    };
-    let billed = postings.iter().position(is_billed).unwrap_or(usize::MAX);
+    let is_ours = |p: &QueuedPosting| decisions.iter().any(|d| d.id == p.posting.decision && d.dispatch == Some(id));
+    let bills = |p: &QueuedPosting| p.posting.kind == PostingKind::Invoice && p.state != PostingState::Withdrawn;
+    let billed = postings.iter().position(|p| bills(p) && is_ours(p)).unwrap_or(usize::MAX);
     (billed, view.departed.as_ref().map(|departed| (departed.at, departed.key.clone())))
 }
 

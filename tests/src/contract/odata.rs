@@ -89,7 +89,7 @@ impl AtCap {
     }
 
     /// The credit of C1 is blocked, or free again.
-    pub(crate) async fn blocks(&self, is_blocked: bool) {
+    pub(crate) async fn blocks_credit(&self, is_blocked: bool) {
         let url = format!("http://{}/test/credit-block/C1/{is_blocked}", self.address);
         let done = self.http.post(url).send().await;
         assert_eq!(done.map(|answer| answer.status().as_u16()).ok(), Some(204));

@@ -115,7 +115,7 @@ impl StandIn {
     }
 
     /// The credit of the one customer is blocked, or free again.
-    pub(crate) async fn blocks(&self, on_hold: bool) {
+    pub(crate) async fn blocks_credit(&self, on_hold: bool) {
         self.admin(Method::POST, "customers/C1/hold", json!({ "on_hold": on_hold })).await;
     }
 

@@ -62,7 +62,7 @@ impl AtTryton {
     }
 
     /// The credit of C1 is blocked, or free again.
-    pub(crate) async fn blocks(&self, is_blocked: bool) {
+    pub(crate) async fn blocks_credit(&self, is_blocked: bool) {
         self.clerk.limits("C1", if is_blocked { "-1" } else { "20000" }).await;
     }
 

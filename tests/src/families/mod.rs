@@ -52,10 +52,6 @@ pub enum Turn {
     Terms,
     /// It shall leave from another depot, as the wish says.
     Site,
-    /// The customer's credit is blocked.
-    Block,
-    /// The customer's credit is free again.
-    Free,
 }
 
 /// What an ERP lets happen to an order that has left. The rest is parked, and a person books it there.
@@ -81,8 +77,8 @@ pub trait Office: Shop {
     /// What it lets happen to an order that has left.
     fn afterwards(&self) -> Afterwards;
 
-    /// The customer's credit is free, whatever was before.
-    async fn frees_customer(&self);
+    /// The customer's credit is blocked, or free, whatever was before.
+    async fn blocks(&self, is_blocked: bool);
 
     /// The clerk does that; the order shall stand as `wish` says afterwards.
     async fn turns(&self, order: &OrderId, turn: Turn, wish: &Wish);

@@ -1,16 +1,11 @@
 //! The stand-in, Tryton and SAP CAP as offices.
 
 use async_trait::async_trait;
-use gatehouse_common::{id::OrderId, time::UtcMs};
+use gatehouse_common::id::OrderId;
 use serde_json::{Value, json};
 
 use super::{Afterwards, Office, Turn, Wish};
 use crate::contract::{Shop, odata::AtCap, standin::StandIn, tryton::AtTryton};
-
-/// In the words of ISO 8601.
-fn time(at: UtcMs) -> String {
-    at.to_string()
-}
 
 fn lines<T>(wish: &Wish, line: impl FnMut((&u32, u16)) -> T) -> Vec<T> {
     wish.units.iter().zip(1..).map(line).collect()
@@ -32,14 +27,13 @@ impl Office for StandIn {
         Afterwards::Again
     }
 
-    async fn frees_customer(&self) {
-        self.blocks(false).await;
+    async fn blocks(&self, is_blocked: bool) {
+        self.blocks_credit(is_blocked).await;
     }
 
     async fn turns(&self, order: &OrderId, turn: Turn, wish: &Wish) {
         match turn {
             Turn::Cancel => self.cancels(order).await,
-            Turn::Block | Turn::Free => self.blocks(turn == Turn::Block).await,
             Turn::Quantity | Turn::Price | Turn::Terms | Turn::Site => self.puts(order, in_our_words(wish)).await,
         }
     }
@@ -53,7 +47,7 @@ fn in_our_words(wish: &Wish) -> Value {
             "line": n, "product": "P1", "quantity": units, "unit_price_minor": wish.price_minor,
         })),
         "class": "standard", "vehicle": wish.vehicle, "carrier": wish.carrier, "door": "1", "status": "released",
-        "planned_departure": time(wish.departure), "window_end": time(wish.window_end),
+        "planned_departure": wish.departure.to_string(), "window_end": wish.window_end.to_string(),
         "destination": { "lat": lat, "lon": lon },
     })
 }
@@ -72,8 +66,8 @@ impl Office for AtTryton {
         Afterwards::More
     }
 
-    async fn frees_customer(&self) {
-        self.blocks(false).await;
+    async fn blocks(&self, is_blocked: bool) {
+        self.blocks_credit(is_blocked).await;
     }
 
     async fn turns(&self, order: &OrderId, turn: Turn, wish: &Wish) {
@@ -83,7 +77,6 @@ impl Office for AtTryton {
             Turn::Quantity | Turn::Price => self.amends(order, wish.units[0], &price).await,
             Turn::Terms => self.comments(order, &comment(wish)).await,
             Turn::Site => self.moves_to(order, wish.site).await,
-            Turn::Block | Turn::Free => self.blocks(turn == Turn::Block).await,
         }
     }
 }
@@ -91,7 +84,7 @@ impl Office for AtTryton {
 /// What of an order Tryton knows only in words.
 fn comment(wish: &Wish) -> String {
     let (lat, lon) = wish.destination;
-    let (departure, window_end) = (time(wish.departure), time(wish.window_end));
+    let (departure, window_end) = (wish.departure, wish.window_end);
     format!(
         "vehicle: {}\ncarrier: {}\ndoor: 1\ndeparture: {departure}\nwindow end: {window_end}\ndestination: {lat}, {lon}",
         wish.vehicle, wish.carrier
@@ -121,8 +114,8 @@ impl Office for AtCap {
         Afterwards::Nothing
     }
 
-    async fn frees_customer(&self) {
-        self.blocks(false).await;
+    async fn blocks(&self, is_blocked: bool) {
+        self.blocks_credit(is_blocked).await;
     }
 
     async fn turns(&self, order: &OrderId, turn: Turn, wish: &Wish) {
@@ -133,7 +126,6 @@ impl Office for AtCap {
             }
             Turn::Terms => self.changes(order, terms_at_cap(wish)).await,
             Turn::Site => self.changes(order, json!({ "Plant": wish.site })).await,
-            Turn::Block | Turn::Free => self.blocks(turn == Turn::Block).await,
         }
     }
 }
@@ -145,6 +137,6 @@ fn line_at_cap(units: u32, price_minor: u32) -> Value {
 fn terms_at_cap(wish: &Wish) -> Value {
     json!({
         "MeansOfTransport": wish.vehicle, "Carrier": wish.carrier, "UnloadingPoint": "1",
-        "PlannedGoodsIssueTime": time(wish.departure), "DeliveryTime": time(wish.window_end),
+        "PlannedGoodsIssueTime": wish.departure.to_string(), "DeliveryTime": wish.window_end.to_string(),
     })
 }

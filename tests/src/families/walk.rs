@@ -67,7 +67,7 @@ impl Walk {
             price_minor: 1_250,
         };
         // A walk before this one may have ended badly.
-        self.clerk.block_on(self.office.frees_customer());
+        self.clerk.block_on(self.office.blocks(false));
         let order = self.clerk.block_on(self.office.releases(&wish));
         let mut world = World::new(1, Bug::None, u64::try_from(lasts_ms).unwrap_or(1), false);
         // A real ERP takes seconds for what a pretend one is asked in an instant.
@@ -129,6 +129,11 @@ impl Way<'_> {
     pub(super) fn turns(&mut self, turn: Turn, change: impl FnOnce(&mut Wish)) {
         change(&mut self.wish);
         self.walk.clerk.block_on(self.walk.office.turns(&self.order, turn, &self.wish));
+    }
+
+    /// The clerk blocks the customer's credit, or frees it.
+    pub(super) fn blocks(&mut self, is_blocked: bool) {
+        self.walk.clerk.block_on(self.walk.office.blocks(is_blocked));
     }
 
     /// A unit rides along in the order's vehicle. Gives its place among the agents.
@@ -212,29 +217,32 @@ impl Way<'_> {
         self.world.hub_has_work();
     }
 
-    /// The ERP issued nothing to a blocked customer: it said so, and a person had it sent again once the credit was free.
+    /// The ERP issued nothing to a blocked customer, and a person had it sent again once the credit was free.
     pub(super) fn is_sent_again(&mut self) {
         if self.walk.office.issues_to_blocked() {
             return;
         }
-        let refused = self.postings().into_iter().filter(|p| p.starts_with("goods_issue 10 dead: ")).count();
-        assert_eq!(refused, 1, "{:?}", self.postings());
+        self.is_parked_alone("goods_issue 10");
         self.world.hub.replays().expect("the hub's store answers");
         self.world.hub_has_work();
     }
 
-    /// Where the ERP lets less happen to what has left, it refused this posting alone, and a person said that it is booked
-    /// there by hand. Says whether it was so.
+    /// Where the ERP lets less happen to what has left, it refused this posting, and a person said that it is booked there
+    /// by hand. Says whether it was so.
     pub(super) fn is_booked_by_hand(&mut self, needed: Afterwards, posting: &str) -> bool {
         if self.walk.office.afterwards() >= needed {
             return false;
         }
-        let postings = self.postings();
-        let refused: Vec<&String> = postings.iter().filter(|p| p.contains(" dead: ")).collect();
-        assert!(refused.len() == 1 && refused[0].starts_with(posting), "not {posting} alone: {postings:?}");
+        self.is_parked_alone(posting);
         self.world.hub.books_by_hand().expect("the hub's store answers");
         self.world.hub_has_work();
         true
+    }
+
+    fn is_parked_alone(&self, posting: &str) {
+        let postings = self.postings();
+        let refused: Vec<&String> = postings.iter().filter(|p| p.contains(" dead: ")).collect();
+        assert!(refused.len() == 1 && refused[0].starts_with(posting), "not {posting} alone: {postings:?}");
     }
 
     /// The ERP's own books say so, and nothing waits or was given up.

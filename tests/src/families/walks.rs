@@ -21,12 +21,18 @@ const EVENING: i64 = 220;
 /// The same, where the goods leave late or twice.
 const NIGHT: i64 = 320;
 
-/// The order leaves D1 while D1 is alone, and the clerk does that meanwhile. Ends when the news is home.
-fn behind_its_back<'w>(walk: &'w Walk, turn: Turn, change: impl FnOnce(&mut super::Wish)) -> Way<'w> {
+/// D1 is alone until `back`, and that happens meanwhile.
+fn alone_until<'w>(walk: &'w Walk, back: i64, happens: impl FnOnce(&mut Way<'w>)) -> Way<'w> {
     let mut way = walk.order(10);
-    way.alone(0, 16, BACK);
+    way.alone(0, 16, back);
     way.until(30);
-    way.turns(turn, change);
+    happens(&mut way);
+    way
+}
+
+/// The order leaves D1 while D1 is alone, and that happens meanwhile. Ends when the news is home.
+fn behind_its_back<'w>(walk: &'w Walk, happens: impl FnOnce(&mut Way<'w>)) -> Way<'w> {
+    let mut way = alone_until(walk, BACK, happens);
     way.until(BACK);
     assert_eq!(way.states(0), [Departed], "the depot could not know");
     assert_eq!(way.postings(), [""; 0], "nor could the hub");
@@ -53,10 +59,7 @@ pub fn one_unit_that_is_not_issued_is_found(walk: &Walk) {
 
 /// Row 1: the release is taken back, and nothing leaves.
 pub fn cancelled_before_it_was_loaded(walk: &Walk) {
-    let mut way = walk.order(10);
-    way.alone(0, 16, 75);
-    way.until(30);
-    way.turns(Turn::Cancel, |_| ());
+    let mut way = alone_until(walk, 75, |way| way.turns(Turn::Cancel, |_| ()));
     way.until(75);
     assert_eq!(way.states(0), [Released]);
     way.until(90);
@@ -68,10 +71,7 @@ pub fn cancelled_before_it_was_loaded(walk: &Walk) {
 
 /// Row 2: what is on board comes out again.
 pub fn cancelled_while_it_was_loaded(walk: &Walk) {
-    let mut way = walk.order(10);
-    way.alone(0, 16, EVENING);
-    way.until(30);
-    way.turns(Turn::Cancel, |_| ());
+    let mut way = alone_until(walk, EVENING, |way| way.turns(Turn::Cancel, |_| ()));
     way.until_it_is(0, Loading);
     way.world.line_after(0, 0, false);
     way.until(HOME);
@@ -82,7 +82,7 @@ pub fn cancelled_while_it_was_loaded(walk: &Walk) {
 
 /// Row 3: what left is issued, nothing is billed, and a return brings it back.
 pub fn cancelled_after_it_had_left_and_it_comes_back(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Cancel, |_| ());
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Cancel, |_| ()));
     assert_eq!(way.items(), ["cancel 3 open"]);
     assert!(way.cases().contains(&"RECON_DISCREPANCY".to_owned()), "{:?}", way.cases());
     way.chooses(Choice::Return);
@@ -92,7 +92,7 @@ pub fn cancelled_after_it_had_left_and_it_comes_back(walk: &Walk) {
 
 /// Row 3: the customer keeps it, so the order is a sale again and is billed.
 pub fn cancelled_after_it_had_left_and_the_customer_keeps_it(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Cancel, |_| ());
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Cancel, |_| ()));
     way.chooses(Choice::Accept);
     way.ends(EVENING, 10, 10, 0);
     assert_eq!(way.items(), ["cancel 3 accepted_variance"]);
@@ -100,23 +100,20 @@ pub fn cancelled_after_it_had_left_and_the_customer_keeps_it(walk: &Walk) {
 
 /// Row 5: the vehicle stands until the customer's credit is free again.
 pub fn blocked_before_it_had_left(walk: &Walk) {
-    let mut way = walk.order(10);
-    way.alone(0, 16, 75);
-    way.until(30);
-    way.turns(Turn::Block, |_| ());
+    let mut way = alone_until(walk, 75, |way| way.blocks(true));
     way.until(110);
     assert!(!way.states(0).contains(&Departed), "{:?}", way.states(0));
     assert_eq!(way.postings().iter().filter(|p| p.starts_with("goods_issue")).count(), 0);
     assert_eq!(way.items()[0], "credit 5 compensated");
-    way.turns(Turn::Free, |_| ());
+    way.blocks(false);
     way.ends(EVENING, 10, 10, 0);
 }
 
 /// Row 6: what left is issued and billed as ever.
 pub fn blocked_after_it_had_left(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Block, |_| ());
+    let mut way = behind_its_back(walk, |way| way.blocks(true));
     assert!(way.items()[0].starts_with("credit 6 "), "{:?}", way.items());
-    way.turns(Turn::Free, |_| ());
+    way.blocks(false);
     way.is_sent_again();
     way.ends(EVENING, 10, 10, 0);
     assert_eq!(way.items(), ["credit 6 accepted_variance"]);
@@ -124,17 +121,14 @@ pub fn blocked_after_it_had_left(walk: &Walk) {
 
 /// Row 7: the release of ten is over, and eight leave.
 pub fn fewer_before_it_had_left(walk: &Walk) {
-    let mut way = walk.order(10);
-    way.alone(0, 16, 75);
-    way.until(30);
-    way.turns(Turn::Quantity, |wish| wish.units[0] = 8);
+    let mut way = alone_until(walk, 75, |way| way.turns(Turn::Quantity, |wish| wish.units[0] = 8));
     way.ends(EVENING, 8, 8, 0);
     assert_eq!(way.items()[0], "quantity 7 compensated");
 }
 
 /// Row 8: ten left for eight that are wanted, and the customer keeps all.
 pub fn fewer_after_it_had_left_and_the_customer_keeps_all(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Quantity, |wish| wish.units[0] = 8);
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Quantity, |wish| wish.units[0] = 8));
     assert_eq!(way.items(), ["quantity 8 open"]);
     way.chooses(Choice::Accept);
     way.until(130);
@@ -145,7 +139,7 @@ pub fn fewer_after_it_had_left_and_the_customer_keeps_all(walk: &Walk) {
 
 /// Row 8: ten left for eight that are wanted, and two come back.
 pub fn fewer_after_it_had_left_and_the_surplus_comes_back(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Quantity, |wish| wish.units[0] = 8);
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Quantity, |wish| wish.units[0] = 8));
     way.chooses(Choice::Return);
     way.ends(EVENING, 10, 8, 2);
     assert_eq!(way.items(), ["quantity 8 compensated"]);
@@ -153,7 +147,7 @@ pub fn fewer_after_it_had_left_and_the_surplus_comes_back(walk: &Walk) {
 
 /// Row 9: ten left for twelve, and two go with the next vehicle.
 pub fn more_after_it_had_left(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Quantity, |wish| wish.units[0] = 12);
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Quantity, |wish| wish.units[0] = 12));
     assert_eq!(way.items()[0], "quantity 9 compensated");
     way.until(EVENING);
     let by_hand = way.is_booked_by_hand(Afterwards::More, "goods_issue 2");
@@ -180,7 +174,7 @@ pub fn short_from_the_dock(walk: &Walk) {
 
 /// Row 11: the invoice says what the ERP says, and the rest is for a person.
 pub fn another_price(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Price, |wish| wish.price_minor = 1_500);
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Price, |wish| wish.price_minor = 1_500));
     assert_eq!(way.items(), ["price 11 open"]);
     way.chooses(Choice::Accept);
     way.ends(EVENING, 10, 10, 0);
@@ -189,14 +183,15 @@ pub fn another_price(walk: &Walk) {
 
 /// Row 11: both promises are kept, and nobody is asked.
 pub fn a_later_window(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Terms, |wish| wish.window_end = DAWN.plus(9 * HOUR + MINUTE));
+    let mut way =
+        behind_its_back(walk, |way| way.turns(Turn::Terms, |wish| wish.window_end = DAWN.plus(9 * HOUR + MINUTE)));
     assert_eq!(way.items(), ["date 11 accepted_variance"]);
     way.ends(EVENING, 10, 10, 0);
 }
 
 /// Row 14: who has loaded carries it.
 pub fn another_carrier(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Terms, |wish| wish.carrier = "OTHER");
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Terms, |wish| wish.carrier = "OTHER"));
     assert_eq!(way.items(), ["carrier 14 open"]);
     way.chooses(Choice::Accept);
     way.ends(EVENING, 10, 10, 0);
@@ -235,7 +230,7 @@ pub fn two_depots_sent_it(walk: &Walk) {
 
 /// Row 11: the goods went where they should have gone before, and a person sends them on.
 pub fn another_address(walk: &Walk) {
-    let mut way = behind_its_back(walk, Turn::Terms, |wish| wish.destination = (30.9, -97.9));
+    let mut way = behind_its_back(walk, |way| way.turns(Turn::Terms, |wish| wish.destination = (30.9, -97.9)));
     assert_eq!(way.items(), ["address 11 open"]);
     way.chooses(Choice::Divert);
     way.ends(EVENING, 10, 10, 0);

@@ -112,8 +112,7 @@ impl World {
             // Nobody answered: at least once means again.
             Some(None) => self.after(MINUTE, Event::Business(News::Tells(event))),
             Some(Some(_)) => {
-                self.changes();
-                self.hub_has_changed();
+                self.hub_has_work();
                 if self.dice.chance(self.weather.partner_repeats) {
                     let late = self.dice.between(1, 5 * MINUTE);
                     self.after(late, Event::Business(News::Tells(event)));

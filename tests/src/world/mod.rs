@@ -597,8 +597,7 @@ impl World {
             Some(if choices.contains(&wished) { wished } else { choices[0] })
         });
         if self.must("choosing", chosen).is_some_and(|n| n > 0) {
-            self.changes();
-            self.hub_has_changed();
+            self.hub_has_work();
         }
     }
 }
