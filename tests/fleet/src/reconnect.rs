@@ -86,6 +86,8 @@ impl Script {
         let cursor = tell_hub(&hub, &store, &units[0], &stories)?;
         let depot = DepotPlace::make(&directory.join("depot"), &units[0], &hub, "https://127.0.0.1:9")?;
         tell_depot(&depot, &stories, cursor)?;
+        drop(store);
+        until_closed(&directory.join("hub"))?;
         Ok(Self { directory: directory.to_owned(), stories, units })
     }
 
@@ -96,6 +98,23 @@ impl Script {
         let process = hub.start(programs)?;
         let store = hub.beside()?;
         Ok(Scene { script: self, hub, store, process })
+    }
+}
+
+/// Waits until nothing has a store in `folder` open: the last one to close it takes its log away, which must not happen
+/// while the files are copied.
+fn until_closed(folder: &Path) -> anyhow::Result<()> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let names = std::fs::read_dir(folder)?.map(|file| Ok(file?.file_name()));
+        let names = names.collect::<std::io::Result<Vec<_>>>()?;
+        if !names.iter().any(|name| name.to_string_lossy().ends_with("-shm")) {
+            return Ok(());
+        }
+        if Instant::now() > patience {
+            bail!("a store in {} is still open", folder.display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
