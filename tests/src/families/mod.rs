@@ -27,6 +27,8 @@ pub struct Wish {
     pub vehicle: String,
     /// By which carrier.
     pub carrier: &'static str,
+    /// Which rules its goods ask for.
+    pub class: &'static str,
     /// When it should leave.
     pub departure: UtcMs,
     /// Until when it should be there.
@@ -110,6 +112,11 @@ macro_rules! families_end_to_end {
             an_override_beyond_the_gates,
             stock_that_was_taken,
             an_override_beyond_the_lease,
+            an_override_of_a_hold_that_was_lifted,
+            held_at_the_dock_and_let_go_from_the_console,
+            released_by_rules_that_were_replaced,
+            left_under_a_lease_that_had_ended,
+            released_under_a_lease_that_had_ended_and_let_go,
             refused_in_part,
         );
     };

@@ -46,7 +46,7 @@ fn in_our_words(wish: &Wish) -> Value {
         "lines": lines(wish, |(units, n)| json!({
             "line": n, "product": "P1", "quantity": units, "unit_price_minor": wish.price_minor,
         })),
-        "class": "standard", "vehicle": wish.vehicle, "carrier": wish.carrier, "door": "1", "status": "released",
+        "class": wish.class, "vehicle": wish.vehicle, "carrier": wish.carrier, "door": "1", "status": "released",
         "planned_departure": wish.departure.to_string(), "window_end": wish.window_end.to_string(),
         "destination": { "lat": lat, "lon": lon },
     })
@@ -86,8 +86,9 @@ fn comment(wish: &Wish) -> String {
     let (lat, lon) = wish.destination;
     let (departure, window_end) = (wish.departure, wish.window_end);
     format!(
-        "vehicle: {}\ncarrier: {}\ndoor: 1\ndeparture: {departure}\nwindow end: {window_end}\ndestination: {lat}, {lon}",
-        wish.vehicle, wish.carrier
+        "vehicle: {}\ncarrier: {}\nclass: {}\ndoor: 1\ndeparture: {departure}\nwindow end: {window_end}\n\
+         destination: {lat}, {lon}",
+        wish.vehicle, wish.carrier, wish.class
     )
 }
 

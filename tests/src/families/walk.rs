@@ -15,6 +15,7 @@ use gatehouse_common::{
     reading::ProofLine,
 };
 use gatehouse_hub::core::reconcile::Choice;
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Afterwards, Office, Turn, Wish};
@@ -51,15 +52,25 @@ impl Walk {
     /// An order of so many units in one line, released in the ERP and known at D1 with everything that its gates ask for
     /// but what only the dock can show. It should leave at 120 minutes; D2 stands by.
     pub(super) fn order(&self, units: u32) -> Way<'_> {
-        self.lent(units, 24 * HOUR)
+        self.begins(units, "standard", 24 * HOUR)
+    }
+
+    /// The same, of goods that must stay cold.
+    pub(super) fn chilled(&self, units: u32) -> Way<'_> {
+        self.begins(units, "chilled", 24 * HOUR)
     }
 
     /// The same, under leases that last so many milliseconds.
     pub(super) fn lent(&self, units: u32, lasts_ms: i64) -> Way<'_> {
+        self.begins(units, "standard", lasts_ms)
+    }
+
+    fn begins(&self, units: u32, class: &'static str, lasts_ms: i64) -> Way<'_> {
         let wish = Wish {
             site: "D1",
             vehicle: format!("F{}", VEHICLES.fetch_add(1, Ordering::Relaxed)),
             carrier: "ACME",
+            class,
             departure: DAWN.plus(2 * HOUR),
             window_end: DAWN.plus(6 * HOUR),
             destination: (30.5, -97.7),
@@ -100,6 +111,11 @@ impl Way<'_> {
     pub(super) fn until(&mut self, minutes: i64) {
         self.world.run_until(DAWN.plus(minutes * MINUTE));
         assert_eq!(self.world.failures, [""; 0]);
+    }
+
+    /// The minute of the pretend day.
+    pub(super) fn minute(&self) -> i64 {
+        self.world.now.since(DAWN) / MINUTE
     }
 
     /// So many units come into a depot only at that minute.
@@ -159,6 +175,32 @@ impl Way<'_> {
         let dispatch = self.newest(depot);
         let reason = "the customer waits at the gate".to_owned();
         self.touches(depot, "ana", "supervisor", Act::Override { dispatch, reason });
+    }
+
+    /// Somebody at the dock holds it.
+    pub(super) fn is_held(&mut self, depot: usize) {
+        let dispatch = self.newest(depot);
+        let reason = "a pallet looks damaged".to_owned();
+        self.touches(depot, "ana", "warehouse", Act::Hold { dispatch, reason });
+    }
+
+    /// People at the console lift what holds it.
+    pub(super) fn is_freed_from_the_console(&mut self, depot: usize) {
+        let dispatch = self.newest(depot);
+        let lifted = self.world.hub.people_lift(dispatch).expect("the hub's store answers");
+        assert!(lifted > 0, "something holds it at the hub");
+        self.world.hub_has_work();
+    }
+
+    /// So warm is it in the vehicle from now on, told every four minutes by its unit until `minutes`.
+    pub(super) fn is_so_warm(&mut self, unit: usize, celsius: f64, minutes: i64) {
+        let topic = format!("vehicle/{}/temperature", self.wish.vehicle);
+        while self.world.now < DAWN.plus(minutes * MINUTE) {
+            let at = self.world.now;
+            let says = json!({ "id": format!("t{at}"), "time": at.0, "celsius": celsius });
+            self.world.publishes(unit, &topic, &says);
+            self.world.run_until(at.plus(4 * MINUTE));
+        }
     }
 
     /// At the vehicle's page: so many were taken, and so many refused.

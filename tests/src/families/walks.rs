@@ -262,6 +262,94 @@ pub fn an_override_beyond_the_lease(walk: &Walk) {
     assert_eq!(way.items(), ["agreement - matched"; 2]);
 }
 
+/// Row 17: a supervisor at the dock passed what people at the console had lifted.
+pub fn an_override_of_a_hold_that_was_lifted(walk: &Walk) {
+    let mut way = walk.order(10);
+    way.until_it_is(0, Released);
+    way.is_held(0);
+    let cut_off = way.minute() + 5;
+    way.alone(0, cut_off, 200);
+    way.is_freed_from_the_console(0);
+    way.until(cut_off + 10);
+    assert_eq!(way.states(0), [Held], "the depot could not know");
+    way.is_let_go(0);
+    way.until(200);
+    assert_eq!(way.states(0), [Departed]);
+    way.ends(NIGHT, 10, 10, 0);
+    let how_it_went = ["agreement - compensated", "agreement - matched", "override 17 matched"];
+    assert_eq!(way.items(), how_it_went);
+}
+
+/// A person at the dock holds what the rules had released, and people at the console let it go.
+pub fn held_at_the_dock_and_let_go_from_the_console(walk: &Walk) {
+    let mut way = walk.order(10);
+    way.alone(0, 16, BACK);
+    way.until_it_is(0, Released);
+    way.is_held(0);
+    way.until(HOME);
+    assert_eq!(way.states(0), [Held]);
+    assert_eq!(way.postings().iter().filter(|p| p.starts_with("goods_issue")).count(), 0);
+    way.is_freed_from_the_console(0);
+    way.ends(NIGHT, 10, 10, 0);
+    assert_eq!(way.items(), ["agreement - matched"; 2]);
+}
+
+/// Row 33: the lease trusted the rules that the depot had, and they were replaced while it was alone.
+pub fn released_by_rules_that_were_replaced(walk: &Walk) {
+    let mut way = behind_its_back(walk, |way| way.world.hub.activates("next").expect("a hub starts again"));
+    assert_eq!(way.items(), ["policy 33 accepted_variance"]);
+    way.ends(EVENING, 10, 10, 0);
+}
+
+/// Row 34: a depot took its lease for longer than it was granted, which ours do not. What left is booked, and people
+/// look into it.
+pub fn left_under_a_lease_that_had_ended(walk: &Walk) {
+    let mut way = behind_its_back(walk, |way| way.world.hub.leases_had_ended());
+    assert_eq!(way.items(), ["policy 34 escalated"]);
+    assert!(way.cases().contains(&"POLICY_VIOLATION".to_owned()), "{:?}", way.cases());
+    way.ends(EVENING, 10, 10, 0);
+}
+
+/// Row 34: the same, heard of before it left. It stands until people let it go.
+pub fn released_under_a_lease_that_had_ended_and_let_go(walk: &Walk) {
+    let mut way = alone_until(walk, 75, |way| way.world.hub.leases_had_ended());
+    way.until(110);
+    assert!(!way.states(0).contains(&Departed), "{:?}", way.states(0));
+    assert_eq!(way.postings(), [""; 0]);
+    way.is_freed_from_the_console(0);
+    way.ends(EVENING, 10, 10, 0);
+}
+
+/// Row 35: the goods were too warm on the way, were taken and billed, and what was billed stands.
+pub fn too_warm_on_the_way(walk: &Walk) {
+    let mut way = handed_over_warm(walk);
+    way.chooses(Choice::Accept);
+    way.ends(EVENING, 10, 10, 0);
+    assert_eq!(way.items(), ["quality 35 accepted_variance"]);
+}
+
+/// Row 35: the same, and the customer is credited.
+pub fn too_warm_on_the_way_and_credited(walk: &Walk) {
+    let mut way = handed_over_warm(walk);
+    way.chooses(Choice::Credit);
+    way.ends(EVENING, 10, 10, 0);
+    assert_eq!(way.items(), ["quality 35 compensated"]);
+}
+
+fn handed_over_warm(walk: &Walk) -> Way<'_> {
+    let mut way = walk.chilled(10);
+    let unit = way.rides();
+    way.alone(0, 16, BACK);
+    way.until_it_is(0, Departed);
+    way.is_so_warm(unit, 14.0, 120);
+    way.until(130);
+    way.hands_over(unit, 10, 0);
+    way.until(150);
+    assert!(way.cases().contains(&"TEMP_EXCURSION".to_owned()), "{:?}", way.cases());
+    assert_eq!(way.items(), ["quality 35 open"]);
+    way
+}
+
 /// Row 36: two of ten were refused at the door, and what was billed stands.
 pub fn refused_in_part(walk: &Walk) {
     let mut way = handed_over_in_part(walk);

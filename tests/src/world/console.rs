@@ -1,13 +1,23 @@
 //! People at the hub's console: what they choose for items, and what they do about postings that were parked.
 
-use gatehouse_common::{id::ActorName, time::UtcMs};
+use gatehouse_common::{
+    dispatch::{HoldReason, Says},
+    document::EntryKey,
+    id::{ActorName, DocumentId},
+    sync::Lane,
+    time::UtcMs,
+};
 use gatehouse_hub::{
     core::reconcile::{Choice, Took},
     reconciler::{self, Word},
-    store::{ReconFilter, StoreError, Tx},
+    store::{DocumentSays, ReconFilter, StoreError, Tx},
 };
+use rusqlite::Connection;
 
-use super::hub::{Hub, policy};
+use super::{
+    DAWN,
+    hub::{Hub, policy},
+};
 
 impl Hub {
     /// A person has every parked posting sent again.
@@ -22,6 +32,34 @@ impl Hub {
     /// [`StoreError`].
     pub fn books_by_hand(&self) -> Result<(), StoreError> {
         self.with_parked(|tx, key, now| tx.book_by_hand(key, "by hand", now))
+    }
+
+    /// People lift everything that holds a dispatch and that is theirs to lift. Returns how many holds that were.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn people_lift(&self, dispatch: DocumentId) -> Result<usize, StoreError> {
+        let Some(running) = &self.running else { return Ok(0) };
+        let now = self.clock.wall();
+        running.store.write_now(move |tx| {
+            let view = tx.dispatch_view(&dispatch)?;
+            let holds = view.iter().flat_map(|view| &view.holds).filter(|hold| hold.reason != HoldReason::Gate);
+            let holds: Vec<EntryKey> = holds.map(|hold| hold.key.clone()).collect();
+            let (lifted, why) = (holds.len(), "looked at, and it may go".to_owned());
+            let says = DocumentSays::Dispatch(vec![Says::Lifted { holds, why }]);
+            tx.write_entries(&dispatch, says, "sue", Lane::Documents, now)?;
+            Ok(lifted)
+        })
+    }
+
+    /// By what the hub wrote down, every lease had ended when this world began: a depot that goes on under one takes it for
+    /// longer than it was granted.
+    /// # Panics
+    /// If the store cannot be changed behind the hub's back.
+    pub fn leases_had_ended(&self) {
+        let behind_its_back = Connection::open(&self.path).expect("the hub's file can be opened");
+        let sql = "UPDATE leases SET expires_ms = ?1, body = json_set(body, '$.expires_at', ?1)";
+        let changed = behind_its_back.execute(sql, [DAWN.0]).expect("leases can be changed");
+        assert!(changed > 0, "the hub granted something");
     }
 
     fn with_parked(

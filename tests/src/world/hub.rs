@@ -50,6 +50,8 @@ pub struct Hub {
     /// How it speaks with its ERP: the pretend one, unless it was told to ask another.
     connector: Arc<dyn Connector>,
     lasts_ms: u64,
+    /// The rules that it has activated.
+    bundle: Bundle,
     runtime: Runtime,
     noted: UtcMs,
     stores: u32,
@@ -143,6 +145,7 @@ impl Hub {
             connector: Arc::new(erp.clone()),
             erp,
             lasts_ms,
+            bundle: Bundle { hash: Hash32::of(b""), rules: Rules::default() },
             noted: now,
             stores: 1,
             prunes: false,
@@ -161,7 +164,7 @@ impl Hub {
         // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
         let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
         self.running = Some(Running {
-            reconciler: Reconciler::new(store.clone(), self.clock.clone(), bundle(), policy()),
+            reconciler: Reconciler::new(store.clone(), self.clock.clone(), self.bundle.clone(), policy()),
             poster: Poster::new(store.clone(), connector, self.clock.clone(), options),
             told: BTreeSet::new(),
             changes: store.changes(),
@@ -181,6 +184,15 @@ impl Hub {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         self.runtime = runtime.expect("a runtime can be made");
         self.connector = connector;
+        self.start()
+    }
+
+    /// Rules of another name are activated: the same ones, which is enough to tell them apart.
+    /// # Errors
+    /// [`StoreError`]: it would not start again.
+    pub fn activates(&mut self, name: &str) -> Result<(), StoreError> {
+        self.dies();
+        self.bundle.hash = Hash32::of(name.as_bytes());
         self.start()
     }
 
@@ -374,7 +386,7 @@ impl Hub {
         let Some(running) = &mut self.running else { return Ok(()) };
         let grantor = Grantor {
             key: self.key.clone(),
-            bundle: bundle(),
+            bundle: self.bundle.clone(),
             policy: LeasePolicy { lasts_ms: self.lasts_ms, ..LeasePolicy::default() },
             renew_after_ms: self.lasts_ms / 3,
             unreported_after_ms: 7 * 24 * 3_600_000,
@@ -426,8 +438,4 @@ fn hub_name() -> DeviceId {
 
 pub(super) fn policy() -> ReconPolicy {
     ReconPolicy::default()
-}
-
-fn bundle() -> Bundle {
-    Bundle { hash: Hash32::of(b""), rules: Rules::default() }
 }

@@ -57,8 +57,9 @@ impl Run<'_> {
         };
         if obeyed {
             // A recalled release whose ERP document was never posted needs a counter-document only where
-            // the ERP itself wanted otherwise: there it answers the ERP's change.
-            if self.item.row.is_some() || self.knows(PostingKind::Release) {
+            // the ERP itself wanted otherwise: there it answers the ERP's change. Leases are no matter of the ERP.
+            let erp_wants_otherwise = self.item.row.is_some_and(|row| row != row::LEASE_EXPIRED);
+            if erp_wants_otherwise || self.knows(PostingKind::Release) {
                 let key = self.post(PostingKind::VoidRelease, None, None, "the depot took its release back");
                 self.close_when_applied(Outcome::Compensated { document: key }, "release void");
             } else {

@@ -201,6 +201,16 @@ fn row_34_what_left_under_an_expired_lease_stands_and_what_has_not_is_held_until
 }
 
 #[test]
+fn row_34_what_the_depot_takes_back_under_an_expired_lease_is_no_news_to_the_erp() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.lease_expired = true;
+    desk.erp_answers();
+    desk.recalled = true;
+    desk.erp_answers();
+    assert_eq!((desk.posted(), desk.ended()), (vec![], (Some(34), Some("compensated"))));
+}
+
+#[test]
 fn row_35_goods_that_were_too_warm_and_are_billed_get_a_credit_note_proposed() {
     let mut desk = Desk::left(10);
     desk.is_delivered();
