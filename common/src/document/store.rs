@@ -1,6 +1,9 @@
 //! The document itself, over Automerge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use automerge::{
     ActorId, Automerge, Change, ObjId, ObjType, ReadDoc, Value,
@@ -66,6 +69,9 @@ pub enum Applied {
     Waiting,
 }
 
+/// Counter and actor of the operation that wrote each entry, by the entry's key.
+type Writers = BTreeMap<String, (u64, Vec<u8>)>;
+
 /// A case or a dispatch as a set of entries and notes.
 #[derive(Clone)]
 pub struct Document {
@@ -85,6 +91,16 @@ impl Document {
     /// # Errors
     /// [`DocumentError::Damaged`] cannot occur in a build whose tests pass.
     pub fn new() -> Result<Self, DocumentError> {
+        // Every one begins alike, and a copy costs less. Who writes sets its own actor first.
+        static FIRST: OnceLock<Document> = OnceLock::new();
+        if let Some(first) = FIRST.get() {
+            return Ok(first.clone());
+        }
+        let made = Self::begin()?;
+        Ok(FIRST.get_or_init(|| made).clone())
+    }
+
+    fn begin() -> Result<Self, DocumentError> {
         let mut inner = Automerge::new();
         let change = Change::from_bytes(GENESIS.to_vec()).map_err(|e| DocumentError::Damaged(e.to_string()))?;
         inner.apply_changes([change])?;
@@ -184,7 +200,7 @@ impl Document {
             return Err(DocumentError::Damaged("it does not begin as every document does".to_owned()));
         }
         let empty = Self::new()?;
-        guarded(|| empty.prove_harmless(&document))??;
+        guarded(|| document.prove_harmless(&empty.writers()))??;
         Ok(document)
     }
 
@@ -255,42 +271,69 @@ impl Document {
     /// # Errors
     /// [`DocumentError::Refused`]; the document may be half changed and must be dropped.
     pub fn apply_own(&mut self, bytes: &[u8]) -> Result<Applied, DocumentError> {
-        let inspected = inspect(bytes)?;
-        self.apply_inspected(bytes, &inspected)
+        let applied = self.apply_inspected(&[(bytes, &inspect(bytes)?)])?;
+        Ok(applied.first().copied().unwrap_or(Applied::Known))
     }
 
-    /// Applies a chunk from outside to a copy and keeps the copy only if the chunk proves harmless:
-    /// no panic, no entry rewritten or written in another's name, and the document saves and loads again.
+    /// Applies many of them, which costs less than one after the other.
+    /// # Errors
+    /// As [`Self::apply_own`].
+    pub fn apply_all_own(&mut self, chunks: &[Vec<u8>]) -> Result<(), DocumentError> {
+        let seen = chunks.iter().map(|bytes| inspect(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let chunks: Vec<(&[u8], &Inspected)> = chunks.iter().map(Vec::as_slice).zip(&seen).collect();
+        self.apply_inspected(&chunks)?;
+        Ok(())
+    }
+
+    /// Applies a chunk from outside if it proves harmless, as [`Self::admitting`] says.
     /// # Errors
     /// [`DocumentError::Refused`]; the document is as it was.
     pub fn admit(&mut self, bytes: &[u8], inspected: &Inspected) -> Result<Applied, DocumentError> {
-        let mut copy = guarded(|| self.clone())?;
-        let applied = copy.apply_inspected(bytes, inspected)?;
-        if applied == Applied::New {
-            let proven = guarded(|| self.prove_harmless(&copy))?;
-            proven?;
-        }
-        *self = copy;
-        Ok(applied)
+        let (admitted, applied) = guarded(|| self.clone())?.admitting(&[(bytes, inspected)])?;
+        *self = admitted;
+        Ok(applied.first().copied().unwrap_or(Applied::Known))
     }
 
-    fn apply_inspected(&mut self, bytes: &[u8], inspected: &Inspected) -> Result<Applied, DocumentError> {
-        let hash = automerge::ChangeHash(inspected.hash.0);
+    /// The document with chunks from outside in it, and what became of each, if all together prove harmless: no panic, no
+    /// entry rewritten or written in another's name, and the document saves and loads again.
+    /// # Errors
+    /// [`DocumentError::Refused`]: at least one must not be let in. Alone, others of them may be.
+    pub fn admitting(mut self, chunks: &[(&[u8], &Inspected)]) -> Result<(Self, Vec<Applied>), DocumentError> {
+        let before = guarded(|| self.writers())?;
+        let applied = self.apply_inspected(chunks)?;
+        if applied.contains(&Applied::New) {
+            guarded(|| self.prove_harmless(&before))??;
+        }
+        Ok((self, applied))
+    }
+
+    fn apply_inspected(&mut self, chunks: &[(&[u8], &Inspected)]) -> Result<Vec<Applied>, ChunkRefusal> {
+        let unreadable = |e: &dyn std::fmt::Display| ChunkRefusal::Unreadable(e.to_string());
         guarded(|| {
-            if self.inner.get_change_by_hash(&hash).is_some() {
-                return Ok(Applied::Known);
+            let known: Vec<bool> = chunks.iter().map(|(_, seen)| self.has(seen)).collect();
+            let mut changes = Vec::new();
+            for ((bytes, _), _) in chunks.iter().zip(&known).filter(|(_, known)| !**known) {
+                changes.push(Change::from_bytes(bytes.to_vec()).map_err(|e| unreadable(&e))?);
             }
-            let change = Change::from_bytes(bytes.to_vec()).map_err(|e| ChunkRefusal::Unreadable(e.to_string()))?;
-            self.inner.apply_changes([change]).map_err(|e| ChunkRefusal::Unreadable(e.to_string()))?;
+            self.inner.apply_changes(changes).map_err(|e| unreadable(&e))?;
             // Automerge queues a change whose past is missing and says nothing; only looking tells.
-            let applied = self.inner.get_change_by_hash(&hash).is_some();
-            Ok(if applied { Applied::New } else { Applied::Waiting })
+            let became = |((_, seen), known): (&(&[u8], &Inspected), bool)| match known {
+                true => Applied::Known,
+                false if self.has(seen) => Applied::New,
+                false => Applied::Waiting,
+            };
+            Ok(chunks.iter().zip(known).map(became).collect())
         })?
     }
 
-    fn prove_harmless(&self, after: &Self) -> Result<(), ChunkRefusal> {
+    fn has(&self, seen: &Inspected) -> bool {
+        self.inner.get_change_meta_by_hash(&automerge::ChangeHash(seen.hash.0)).is_some()
+    }
+
+    /// Whether the document is sound, of which `before` were the writers of its entries.
+    fn prove_harmless(&self, before: &Writers) -> Result<(), ChunkRefusal> {
         let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
-        let (before, written) = (self.writers(), after.writers());
+        let written = self.writers();
         for (key, writer) in &written {
             match before.get(key) {
                 Some(earlier) if earlier != writer => return refuse("an entry was written over"),
@@ -306,18 +349,18 @@ impl Document {
         if before.keys().any(|key| !written.contains_key(key)) {
             return refuse("an entry was deleted");
         }
-        let reloaded = Automerge::load(&after.save()).map_err(|e| ChunkRefusal::DoesNotSurvive(e.to_string()))?;
-        if reloaded.get_heads() != after.inner.get_heads() {
+        let reloaded = Automerge::load(&self.save()).map_err(|e| ChunkRefusal::DoesNotSurvive(e.to_string()))?;
+        if reloaded.get_heads() != self.inner.get_heads() {
             return refuse("other heads after loading");
         }
         match Self::over(reloaded) {
-            Ok(document) if document.entries == after.entries && document.notes == after.notes => Ok(()),
+            Ok(document) if document.entries == self.entries && document.notes == self.notes => Ok(()),
             _ => refuse("entries or notes were replaced"),
         }
     }
 
     /// For each key of `entries` the operation that wrote it: counter and actor.
-    fn writers(&self) -> BTreeMap<String, (u64, Vec<u8>)> {
+    fn writers(&self) -> Writers {
         self.inner
             .map_range(&self.entries, ..)
             .map(|item| {

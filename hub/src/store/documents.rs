@@ -16,7 +16,7 @@ use gatehouse_common::{
 };
 
 pub use changes::DocumentSays;
-pub(crate) use changes::ForeignChunk;
+pub(crate) use changes::ForeignChunks;
 pub use lists::{CaseFilter, DispatchFilter, DocumentRow};
 
 use super::{
@@ -76,10 +76,9 @@ impl Reader<'_> {
             Some(document) => (document, row::from_sql(stored.through)),
             None => (Document::new()?, 0),
         };
-        for (place, bytes) in self.chunks_after(id, through)? {
-            document.apply_own(&bytes)?;
-            through = place;
-        }
+        let (places, chunks): (Vec<u64>, Vec<Vec<u8>>) = self.chunks_after(id, through)?.into_iter().unzip();
+        document.apply_all_own(&chunks)?;
+        through = places.last().copied().unwrap_or(through);
         Ok(Some((kind, document, through)))
     }
 

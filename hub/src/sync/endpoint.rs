@@ -57,7 +57,7 @@ const WAIT_MAX_MS: u32 = 60_000;
 const HEARD_STEP_MS: i64 = 10_000;
 
 /// Records of a push that are written at once: whoever comes meanwhile waits for these, not for the whole push.
-const SLICE: usize = 32;
+const SLICE: usize = 96;
 
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
 /// who sends nothing else is to be told to come back before others notice.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     decision::{ChainHead, DecisionRecord},
     fact::{FactKey, Report, Source},
-    id::{DeviceId, Hash32, SiteId},
+    id::{DeviceId, DocumentId, DocumentKind, Hash32, SiteId},
     seal::{PrivateKey, Sealed},
     sync::{Downward, Lane, Push, PushReply, Rejection, Upward, message::DeviceStatus},
     time::{Moment, UtcMs},
@@ -39,17 +39,19 @@ pub fn handle_push(
         let through = first.saturating_sub(1).min(taken);
         return Ok(PushReply { taken_through: through, rejected: Vec::new(), kept_through: 0 });
     }
+    let mut fresh = Vec::new();
     for (number, record) in &push.records {
         // Taken before, or out of order: an outbox only rises.
         if *number <= taken {
             taking.mend(tx, record)?;
             continue;
         }
-        if let Err(reason) = taking.take(tx, record)? {
-            warn!(device.id = %device.device, number, reason, "record {number} of {} was not let in: {reason}", device.device);
-            tx.keep_rejection(&device.device, push.outbox_epoch, &Rejection { number: *number, reason })?;
-        }
+        fresh.push((*number, record));
         taken = *number;
+    }
+    for Rejection { number, reason } in taking.take(tx, &fresh)? {
+        warn!(device.id = %device.device, number, reason, "record {number} of {} was not let in: {reason}", device.device);
+        tx.keep_rejection(&device.device, push.outbox_epoch, &Rejection { number, reason })?;
     }
     let Taking { heads, status, .. } = taking;
     tx.set_taken_through(&device.device, push.outbox_epoch, taken)?;
@@ -88,11 +90,37 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn take(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
-        match record {
-            Upward::Chunk { document, kind, bytes } => {
-                gate::chunk(tx, self.device, document, *kind, bytes, gate::Standing::Own, self.now.wall)
+    /// Takes records in their order, but those about one document together, where the last of them stands: nothing that a
+    /// change follows comes after it then. Gives those that were not let in.
+    fn take(&mut self, tx: &mut Tx<'_>, records: &[(u64, &Upward)]) -> Result<Vec<Rejection>, StoreError> {
+        let mut of_documents: BTreeMap<(DocumentId, DocumentKind), Vec<(u64, &[u8])>> = BTreeMap::new();
+        for (number, record) in records {
+            if let Upward::Chunk { document, kind, bytes } = record {
+                of_documents.entry((*document, *kind)).or_default().push((*number, bytes));
             }
+        }
+        let mut rejected = Vec::new();
+        let mut note = |number, outcome: Result<(), String>| {
+            rejected.extend(outcome.err().map(|reason| Rejection { number, reason }));
+        };
+        for (number, record) in records {
+            let Upward::Chunk { document, kind, .. } = record else {
+                note(*number, self.take_other(tx, record)?);
+                continue;
+            };
+            let of_document = &of_documents[&(*document, *kind)];
+            if of_document.last().is_some_and(|(last, _)| last == number) {
+                let chunks: Vec<&[u8]> = of_document.iter().map(|(_, bytes)| *bytes).collect();
+                let outcomes = gate::chunks(tx, self.device, document, *kind, &chunks, self.now.wall)?;
+                of_document.iter().zip(outcomes).for_each(|((number, _), outcome)| note(*number, outcome));
+            }
+        }
+        Ok(rejected)
+    }
+
+    fn take_other(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
+        match record {
+            Upward::Chunk { .. } => Ok(Ok(())),
             Upward::Decision(sealed) => {
                 let outcome = self.decision(tx, sealed)?;
                 self.keep_refused(tx, "decision", &outcome, sealed.body.as_bytes())?;

@@ -37,17 +37,19 @@ impl DocumentSays {
         }
     }
 }
-/// A chunk that a device sent.
+/// Chunks of one document that a device sent, in their order.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ForeignChunk<'a> {
+pub(crate) struct ForeignChunks<'a> {
     pub(crate) origin: &'a DeviceId,
     pub(crate) document: &'a DocumentId,
     pub(crate) kind: DocumentKind,
-    pub(crate) bytes: &'a [u8],
-    pub(crate) inspected: &'a Inspected,
-    /// Whether this hub signed that it once sent it under this id.
+    pub(crate) chunks: &'a [(&'a [u8], &'a Inspected)],
+    /// Whether this hub signed that it once sent them under this id.
     pub(crate) is_proved: bool,
 }
+
+/// A chunk in the ledger: what it says, and its place.
+type Placed = (Downward, u64);
 
 impl Reader<'_> {
     pub(in crate::store) fn scopes_of(&self, id: &DocumentId) -> Result<Vec<Scope>, StoreError> {
@@ -80,17 +82,17 @@ impl Tx<'_> {
         self.cache.put(id, document);
     }
 
-    /// Tries a device's chunk on its document, logs it and feeds it. `allows` says whether the document as
-    /// it then stands is one that the device may write to. The inner error is the reason of a refusal, after
+    /// Tries a device's chunks on their document, logs them and feeds them. `allows` says whether the document as
+    /// it then stands is one that the device may write to. The inner error is the reason of a refusal of them all, after
     /// which nothing is changed.
-    pub(crate) fn admit_chunk(
+    pub(crate) fn admit_chunks(
         &mut self,
-        chunk: &ForeignChunk<'_>,
+        foreign: &ForeignChunks<'_>,
         allows: impl FnOnce(&Reader<'_>, &Projection) -> Result<Result<(), String>, StoreError>,
         now: UtcMs,
     ) -> Result<Result<(), String>, StoreError> {
-        let id = chunk.document;
-        let mut document = match self.take_document(id, chunk.kind) {
+        let (id, kind) = (foreign.document, foreign.kind);
+        let document = match self.take_document(id, kind) {
             Ok(Ok(document)) => document,
             Ok(Err(why)) => return Ok(Err(why)),
             Err(damaged @ StoreError::Damaged { .. }) => {
@@ -101,35 +103,38 @@ impl Tx<'_> {
             Err(e) => return Err(e),
         };
         let had_waiting = !document.missing().is_empty();
-        let applied = match document.admit(chunk.bytes, chunk.inspected) {
-            Ok(applied) => applied,
+        let (document, applied) = match document.admitting(foreign.chunks) {
+            Ok(admitted) => admitted,
             Err(why) => return Ok(Err(why.to_string())),
         };
-        let projection = project(chunk.kind, &document);
+        let projection = project(kind, &document);
+        let all_wait = applied.iter().all(|applied| *applied == Applied::Waiting);
         let fits = match projection.document_id() {
             Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
             // Else whoever comes first could make a document anything under another's id. What the hub itself sent may
             // come before what makes it something.
-            None if applied != Applied::Waiting && !chunk.is_proved => {
-                Err(format!("nothing in it makes it a {}", chunk.kind.as_str()))
-            }
+            None if !all_wait && !foreign.is_proved => Err(format!("nothing in it makes it a {}", kind.as_str())),
             _ => allows(self, &projection)?,
         };
         if let Err(why) = fits {
             return Ok(Err(why));
         }
-        let says = Downward::Chunk { document: *id, kind: chunk.kind, bytes: chunk.bytes.to_vec() };
-        let provenance = Provenance { origin: Some(chunk.origin), inspected: Some(chunk.inspected), subject: "" };
-        let place = self.record(&says, &provenance, now)?;
-        self.mark_behind(id, chunk.kind, &projection, place, now)?;
+        let (mut placed, mut last) = (Vec::new(), 0);
+        for ((bytes, inspected), applied) in foreign.chunks.iter().zip(&applied) {
+            let says = Downward::Chunk { document: *id, kind, bytes: bytes.to_vec() };
+            let provenance = Provenance { origin: Some(foreign.origin), inspected: Some(inspected), subject: "" };
+            last = last.max(self.record(&says, &provenance, now)?);
+            // What waits for its past is not passed on until it has it; then it goes with the chunk that brought it.
+            if *applied != Applied::Waiting {
+                placed.push((says, last));
+            }
+        }
+        self.mark_behind(id, kind, &projection, last, now)?;
         let has_waiting = !document.missing().is_empty();
         if had_waiting || has_waiting {
             self.mark_waiting(id, has_waiting, now)?;
         }
-        // What waits for its past is not passed on until it has it; then it goes with the chunk that brought it.
-        if applied != Applied::Waiting {
-            self.feed_document(id, &projection, Lane::Documents, &says, place, had_waiting)?;
-        }
+        self.feed_document(id, &projection, Lane::Documents, &placed, had_waiting)?;
         self.return_document(id, document);
         Ok(Ok(()))
     }
@@ -177,15 +182,16 @@ impl Tx<'_> {
             chunks.push(chunk);
         }
         let projection = project(kind, &document);
-        let had_waiting = !document.missing().is_empty();
+        let (mut placed, mut last) = (Vec::new(), 0);
         for chunk in chunks {
             let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;
             let says = Downward::Chunk { document: *id, kind, bytes: chunk.bytes };
             let provenance = Provenance { inspected: Some(&inspected), ..Provenance::OWN };
-            let place = self.record(&says, &provenance, now)?;
-            self.mark_behind(id, kind, &projection, place, now)?;
-            self.feed_document(id, &projection, lane, &says, place, had_waiting)?;
+            last = self.record(&says, &provenance, now)?;
+            placed.push((says, last));
         }
+        self.mark_behind(id, kind, &projection, last, now)?;
+        self.feed_document(id, &projection, lane, &placed, !document.missing().is_empty())?;
         if lane == Lane::Recalls {
             for scope in self.scopes_of(id)? {
                 self.hurry_document(&scope, id)?;
@@ -195,13 +201,13 @@ impl Tx<'_> {
         Ok(keys)
     }
 
-    /// Notes that a document has a new chunk, and what it is searched by.
+    /// Notes that a document has new chunks, the last of them at this place, and what it is searched by.
     fn mark_behind(
         &mut self,
         id: &DocumentId,
         kind: DocumentKind,
         projection: &Projection,
-        place: u64,
+        last: u64,
         now: UtcMs,
     ) -> Result<(), StoreError> {
         let key = id.to_string();
@@ -226,7 +232,7 @@ impl Tx<'_> {
               WHERE document = ?1",
             params![
                 key,
-                row::to_sql(place),
+                row::to_sql(last),
                 now.0,
                 columns.site.as_ref().map(SiteId::as_str),
                 columns.order.as_ref().map(OrderId::as_str),
@@ -258,16 +264,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Feeds a chunk to every scope that has the document; one that gets it from now on gets all of it.
+    /// Feeds chunks to every scope that has the document; one that gets it from now on gets all of it.
     fn feed_document(
         &mut self,
         id: &DocumentId,
         projection: &Projection,
         lane: Lane,
-        says: &Downward,
-        place: u64,
+        placed: &[Placed],
         whole: bool,
     ) -> Result<(), StoreError> {
+        if placed.is_empty() {
+            return Ok(());
+        }
         for scope in wanted_by(projection) {
             let joined = self.sql.execute(
                 "INSERT INTO document_scopes (document, scope) VALUES (?1, ?2)
@@ -281,8 +289,10 @@ impl Tx<'_> {
         for scope in self.scopes_of(id)? {
             if whole {
                 self.feed_whole_document(&scope, lane, id)?;
-            } else {
-                self.feed_row(&scope, lane, says, place, "")?;
+                continue;
+            }
+            for (says, place) in placed {
+                self.feed_row(&scope, lane, says, *place, "")?;
             }
         }
         Ok(())

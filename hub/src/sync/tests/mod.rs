@@ -20,6 +20,7 @@ mod pruning;
 mod refusals;
 mod repair;
 mod replicas;
+mod together;
 
 use super::{handle_push, pull};
 use crate::store::{Device, DeviceKind, DocumentSays, Location, Scope, Store};
