@@ -200,7 +200,8 @@ impl Document {
             return Err(DocumentError::Damaged("it does not begin as every document does".to_owned()));
         }
         let empty = Self::new()?;
-        guarded(|| document.prove_harmless(&empty.writers()))??;
+        guarded(|| document.only_added_to(&empty.writers()))??;
+        guarded(|| document.survives())??;
         Ok(document)
     }
 
@@ -299,10 +300,16 @@ impl Document {
     /// # Errors
     /// [`DocumentError::Refused`]: at least one must not be let in. Alone, others of them may be.
     pub fn admitting(mut self, chunks: &[(&[u8], &Inspected)]) -> Result<(Self, Vec<Applied>), DocumentError> {
-        let before = guarded(|| self.writers())?;
-        let applied = self.apply_inspected(chunks)?;
+        let mut writers = guarded(|| self.writers())?;
+        let mut applied = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            applied.extend(self.apply_inspected(std::slice::from_ref(chunk))?);
+            // After each of them: what one writes, the next must not undo.
+            writers = guarded(|| self.only_added_to(&writers))??;
+        }
         if applied.contains(&Applied::New) {
-            guarded(|| self.prove_harmless(&before))??;
+            // Once for all: the whole past is in what is saved, so a change that does not load again never will.
+            guarded(|| self.survives())??;
         }
         Ok((self, applied))
     }
@@ -330,8 +337,8 @@ impl Document {
         self.inner.get_change_meta_by_hash(&automerge::ChangeHash(seen.hash.0)).is_some()
     }
 
-    /// Whether the document is sound, of which `before` were the writers of its entries.
-    fn prove_harmless(&self, before: &Writers) -> Result<(), ChunkRefusal> {
+    /// Who wrote its entries, if those of `before` are as they were and each other one stands under its own writer's key.
+    fn only_added_to(&self, before: &Writers) -> Result<Writers, ChunkRefusal> {
         let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
         let written = self.writers();
         for (key, writer) in &written {
@@ -349,6 +356,12 @@ impl Document {
         if before.keys().any(|key| !written.contains_key(key)) {
             return refuse("an entry was deleted");
         }
+        Ok(written)
+    }
+
+    /// Whether the document saves and loads again as the same.
+    fn survives(&self) -> Result<(), ChunkRefusal> {
+        let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
         let reloaded = Automerge::load(&self.save()).map_err(|e| ChunkRefusal::DoesNotSurvive(e.to_string()))?;
         if reloaded.get_heads() != self.inner.get_heads() {
             return refuse("other heads after loading");
@@ -445,5 +458,27 @@ mod tests {
     #[test]
     fn the_first_change_is_the_one_that_stored_documents_have() {
         assert_eq!(GENESIS, make_genesis());
+    }
+
+    #[test]
+    fn a_change_that_undoes_what_one_before_it_wrote_is_refused_with_it_as_it_is_alone() {
+        let actor: Actor = "site/D1/gw-1/1".parse().unwrap();
+        let mut forger = Document::new().unwrap();
+        let map = forger.entries.clone();
+        let key = EntryKey { actor: actor.clone(), n: 1 }.to_string();
+        let wrote = forger.write(&actor, UtcMs(0), |tx| tx.put(&map, &key, "one")).unwrap();
+        for undo in [true, false] {
+            let mut forger = forger.clone();
+            let undoes = forger.write(&actor, UtcMs(0), |tx| match undo {
+                true => tx.delete(&map, key.as_str()),
+                false => tx.put(&map, &key, "another"),
+            });
+            let (wrote, undoes) = (&wrote.bytes, &undoes.unwrap().bytes);
+            let (first, second) = (inspect(wrote).unwrap(), inspect(undoes).unwrap());
+            let (one, applied) = Document::new().unwrap().admitting(&[(wrote, &first)]).unwrap();
+            assert_eq!(applied, [Applied::New]);
+            assert!(one.admitting(&[(undoes, &second)]).is_err());
+            assert!(Document::new().unwrap().admitting(&[(wrote, &first), (undoes, &second)]).is_err());
+        }
     }
 }
