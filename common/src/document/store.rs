@@ -116,12 +116,9 @@ impl Document {
     }
 
     fn over(inner: Automerge) -> Result<Self, DocumentError> {
-        let container = |key: &str, kind: ObjType| match inner.get(automerge::ROOT, key) {
-            Ok(Some((Value::Object(found), id))) if found == kind => Ok(id),
-            _ => Err(DocumentError::Damaged(format!("no {key}"))),
-        };
-        let entries = container(ENTRIES, ObjType::Map)?;
-        let notes = container(NOTES, ObjType::Text)?;
+        let missing = |key: &str| DocumentError::Damaged(format!("no {key}"));
+        let entries = container(&inner, ENTRIES, ObjType::Map).ok_or_else(|| missing(ENTRIES))?;
+        let notes = container(&inner, NOTES, ObjType::Text).ok_or_else(|| missing(NOTES))?;
         Ok(Self { inner, entries, notes })
     }
 
@@ -337,9 +334,15 @@ impl Document {
         self.inner.get_change_meta_by_hash(&automerge::ChangeHash(seen.hash.0)).is_some()
     }
 
-    /// Who wrote its entries, if those of `before` are as they were and each other one stands under its own writer's key.
+    /// Who wrote its entries, if those of `before` are as they were, each other one stands under its own writer's key, and
+    /// what holds them is what held them.
     fn only_added_to(&self, before: &Writers) -> Result<Writers, ChunkRefusal> {
         let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
+        if container(&self.inner, ENTRIES, ObjType::Map).as_ref() != Some(&self.entries)
+            || container(&self.inner, NOTES, ObjType::Text).as_ref() != Some(&self.notes)
+        {
+            return refuse("entries or notes were replaced");
+        }
         let written = self.writers();
         for (key, writer) in &written {
             match before.get(key) {
@@ -368,7 +371,7 @@ impl Document {
         }
         match Self::over(reloaded) {
             Ok(document) if document.entries == self.entries && document.notes == self.notes => Ok(()),
-            _ => refuse("entries or notes were replaced"),
+            _ => refuse("other entries or notes after loading"),
         }
     }
 
@@ -425,6 +428,14 @@ impl Document {
     }
 }
 
+/// What stands under a key of the document's root, if it is of that kind.
+fn container(inner: &Automerge, key: &str, kind: ObjType) -> Option<ObjId> {
+    match inner.get(automerge::ROOT, key) {
+        Ok(Some((Value::Object(found), id))) if found == kind => Some(id),
+        _ => None,
+    }
+}
+
 /// Of `chunks`, each after those it depends on, those that are neither one of `heads` nor before one.
 /// # Errors
 /// [`DocumentError::Refused`] if one cannot be read.
@@ -458,6 +469,21 @@ mod tests {
     #[test]
     fn the_first_change_is_the_one_that_stored_documents_have() {
         assert_eq!(GENESIS, make_genesis());
+    }
+
+    #[test]
+    fn who_puts_other_entries_in_the_place_of_these_is_refused_though_the_next_change_takes_them_away() {
+        let actor: Actor = "site/D1/gw-1/1".parse().unwrap();
+        let mut forger = Document::new().unwrap();
+        let replaces =
+            forger.write(&actor, UtcMs(0), |tx| tx.put_object(automerge::ROOT, ENTRIES, ObjType::Map).map(drop));
+        let takes_away = forger.write(&actor, UtcMs(0), |tx| tx.delete(automerge::ROOT, ENTRIES));
+        let (replaces, takes_away) = (replaces.unwrap().bytes, takes_away.unwrap().bytes);
+        let (first, second) = (inspect(&replaces).unwrap(), inspect(&takes_away).unwrap());
+        let refused = Document::new().unwrap().admitting(&[(&replaces, &first), (&takes_away, &second)]).unwrap_err();
+        // In these words the first is refused; what comes of both has others.
+        assert!(refused.to_string().ends_with("entries or notes were replaced"), "{refused}");
+        assert!(Document::new().unwrap().admitting(&[(&replaces, &first)]).is_err());
     }
 
     #[test]

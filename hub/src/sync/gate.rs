@@ -2,7 +2,8 @@
 //!
 //! The order of the checks matters. Size, header, type, length and checksum are looked at before
 //! Automerge sees a byte; the writer and the number before the document is loaded; what the chunk
-//! does to the document last, on a copy. What is refused goes into quarantine, with its sender.
+//! does to the document last. What is refused goes into quarantine, with its sender, and the document
+//! is read again from what was let in.
 
 use gatehouse_common::{
     case::CaseView,
@@ -65,7 +66,7 @@ pub(super) fn chunk(
     Ok(Err(reason))
 }
 
-/// Lets in what a device wrote itself into one document, in its order. Says of each what [`chunk`] would say.
+/// Lets in what a device wrote itself into one document, in its order. Says of each whether it is in, or why not.
 pub(super) fn chunks(
     tx: &mut Tx<'_>,
     device: &Device,
@@ -80,9 +81,9 @@ pub(super) fn chunks(
     chunks.iter().map(|bytes| chunk(tx, device, document, kind, bytes, Standing::Own, now)).collect()
 }
 
-/// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. Only
-/// where nothing is odd: one writer, each number the next, none known. Else nothing is changed, and each has to be looked
-/// at alone.
+/// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. What
+/// the document is, and whether the device may write into it, is asked after the last. Only where nothing is odd: one
+/// writer, each number the next, none known. Else nothing is changed, and each has to be looked at alone.
 fn together(
     tx: &mut Tx<'_>,
     device: &Device,
@@ -94,15 +95,13 @@ fn together(
     let inspected = chunks.iter().map(|bytes| inspect(bytes)).collect::<Result<Vec<Inspected>, _>>();
     let Ok(inspected) = inspected else { return Ok(false) };
     let Some(first) = inspected.first() else { return Ok(true) };
-    let is_run = (first.seq..).zip(&inspected).all(|(seq, next)| next.seq == seq && next.actor == first.actor);
     let is_next = tx.writer_seq(document, &String::from_utf8_lossy(&first.actor))? + 1 == first.seq;
-    if !is_run || !is_next || before_loading(tx, device, document, first, Standing::Own)?.is_some() {
+    if !is_next || before_loading(tx, device, document, first, Standing::Own)?.is_some() {
         return Ok(false);
     }
-    // Each of them is new, since its number is. What the first builds on was looked at.
-    let own = |past: &&Hash32| inspected.iter().any(|next| next.hash == **past);
-    let outside = inspected.iter().skip(1).flat_map(|next| &next.deps).filter(|past| !own(past));
-    if quarantined(tx, document, outside)?.is_some() {
+    // Each of a run is new, since its number is.
+    let is_run = (first.seq..).zip(&inspected).all(|(seq, next)| next.seq == seq && next.actor == first.actor);
+    if !is_run || quarantined(tx, document, inspected.iter().skip(1).flat_map(|next| &next.deps))?.is_some() {
         return Ok(false);
     }
     let run: Vec<(&[u8], &Inspected)> = chunks.iter().copied().zip(&inspected).collect();

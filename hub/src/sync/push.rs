@@ -90,8 +90,8 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// Takes records in their order, but those about one document together, where the last of them stands: nothing that a
-    /// change follows comes after it then. Gives those that were not let in.
+    /// Takes records in their order, but the changes of one document together, in the place of the last of them. Gives
+    /// those that were not let in.
     fn take(&mut self, tx: &mut Tx<'_>, records: &[(u64, &Upward)]) -> Result<Vec<Rejection>, StoreError> {
         let mut of_documents: BTreeMap<(DocumentId, DocumentKind), Vec<(u64, &[u8])>> = BTreeMap::new();
         for (number, record) in records {
@@ -105,7 +105,7 @@ impl Taking<'_> {
         };
         for (number, record) in records {
             let Upward::Chunk { document, kind, .. } = record else {
-                note(*number, self.take_other(tx, record)?);
+                note(*number, self.take_one(tx, record)?);
                 continue;
             };
             let of_document = &of_documents[&(*document, *kind)];
@@ -118,9 +118,11 @@ impl Taking<'_> {
         Ok(rejected)
     }
 
-    fn take_other(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
+    fn take_one(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
         match record {
-            Upward::Chunk { .. } => Ok(Ok(())),
+            Upward::Chunk { document, kind, bytes } => {
+                gate::chunk(tx, self.device, document, *kind, bytes, gate::Standing::Own, self.now.wall)
+            }
             Upward::Decision(sealed) => {
                 let outcome = self.decision(tx, sealed)?;
                 self.keep_refused(tx, "decision", &outcome, sealed.body.as_bytes())?;

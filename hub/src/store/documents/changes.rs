@@ -124,7 +124,7 @@ impl Tx<'_> {
             let says = Downward::Chunk { document: *id, kind, bytes: bytes.to_vec() };
             let provenance = Provenance { origin: Some(foreign.origin), inspected: Some(inspected), subject: "" };
             last = last.max(self.record(&says, &provenance, now)?);
-            // What waits for its past is not passed on until it has it; then it goes with the chunk that brought it.
+            // What waits for its past is not passed on by itself; it goes with the chunk that brings its past.
             if *applied != Applied::Waiting {
                 placed.push((says, last));
             }
@@ -190,8 +190,10 @@ impl Tx<'_> {
             last = self.record(&says, &provenance, now)?;
             placed.push((says, last));
         }
-        self.mark_behind(id, kind, &projection, last, now)?;
-        self.feed_document(id, &projection, lane, &placed, !document.missing().is_empty())?;
+        if !placed.is_empty() {
+            self.mark_behind(id, kind, &projection, last, now)?;
+            self.feed_document(id, &projection, lane, &placed, !document.missing().is_empty())?;
+        }
         if lane == Lane::Recalls {
             for scope in self.scopes_of(id)? {
                 self.hurry_document(&scope, id)?;
