@@ -142,6 +142,11 @@ impl Way<'_> {
         panic!("it is never {state:?} at depot {depot}: {:?}", self.states(depot));
     }
 
+    /// The crew does nothing more until something changes on its page.
+    pub(super) fn crew_rests(&mut self, depot: usize) {
+        self.world.yards[depot].looks_at = None;
+    }
+
     pub(super) fn turns(&mut self, turn: Turn, change: impl FnOnce(&mut Wish)) {
         change(&mut self.wish);
         self.walk.clerk.block_on(self.walk.office.turns(&self.order, turn, &self.wish));

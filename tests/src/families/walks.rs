@@ -73,6 +73,7 @@ pub fn cancelled_before_it_was_loaded(walk: &Walk) {
 pub fn cancelled_while_it_was_loaded(walk: &Walk) {
     let mut way = alone_until(walk, EVENING, |way| way.turns(Turn::Cancel, |_| ()));
     way.until_it_is(0, Loading);
+    way.crew_rests(0);
     way.world.line_after(0, 0, false);
     way.until(HOME);
     assert_eq!(way.states(0), [Aborted]);
