@@ -12,12 +12,8 @@ use gatehouse_hub::{
     reconciler::{self, Word},
     store::{DocumentSays, ReconFilter, StoreError, Tx},
 };
-use rusqlite::Connection;
 
-use super::{
-    DAWN,
-    hub::{Hub, policy},
-};
+use super::hub::{Hub, policy};
 
 impl Hub {
     /// A person has every parked posting sent again.
@@ -49,17 +45,6 @@ impl Hub {
             tx.write_entries(&dispatch, says, "sue", Lane::Documents, now)?;
             Ok(lifted)
         })
-    }
-
-    /// By what the hub wrote down, every lease had ended when this world began: a depot that goes on under one takes it for
-    /// longer than it was granted.
-    /// # Panics
-    /// If the store cannot be changed behind the hub's back.
-    pub fn leases_had_ended(&self) {
-        let behind_its_back = Connection::open(&self.path).expect("the hub's file can be opened");
-        let sql = "UPDATE leases SET expires_ms = ?1, body = json_set(body, '$.expires_at', ?1)";
-        let changed = behind_its_back.execute(sql, [DAWN.0]).expect("leases can be changed");
-        assert!(changed > 0, "the hub granted something");
     }
 
     fn with_parked(

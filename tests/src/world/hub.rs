@@ -33,7 +33,7 @@ use tokio::{
     sync::broadcast::{Receiver, error::TryRecvError},
 };
 
-use super::{clock::Machine, depot::Agent, erp::PretendErp};
+use super::{DAWN, clock::Machine, depot::Agent, erp::PretendErp};
 
 /// The hub and its machine.
 pub struct Hub {
@@ -194,6 +194,17 @@ impl Hub {
         self.dies();
         self.bundle.hash = Hash32::of(name.as_bytes());
         self.start()
+    }
+
+    /// By what the hub wrote down, every lease had ended when this world began: a depot that goes on under one takes it for
+    /// longer than it was granted.
+    /// # Panics
+    /// If the store cannot be changed behind the hub's back.
+    pub fn leases_had_ended(&self) {
+        let behind_its_back = rusqlite::Connection::open(&self.path).expect("the hub's file can be opened");
+        let sql = "UPDATE leases SET expires_ms = ?1, body = json_set(body, '$.expires_at', ?1)";
+        let changed = behind_its_back.execute(sql, [DAWN.0]).expect("leases can be changed");
+        assert!(changed > 0, "the hub granted something");
     }
 
     /// The program is killed. Pulls that waited get no answer.
