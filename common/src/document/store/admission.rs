@@ -4,10 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use automerge::{Automerge, ObjType, ReadDoc};
+use automerge::{
+    ActorId, Automerge, Change, ObjType, ReadDoc, ScalarValue,
+    legacy::{Key, Op, OpType},
+    transaction::{CommitOptions, Transactable},
+};
 
 use super::{
     super::{
+        actor::Actor,
         entry::EntryKey,
         gate::{ChunkRefusal, Inspected, guarded},
     },
@@ -16,6 +21,19 @@ use super::{
 
 /// Counter and actor of the operation that wrote each entry, by the entry's key.
 type Writers = BTreeMap<String, (u64, Vec<u8>)>;
+
+/// More entries than any writer of ours puts into one change; spelt out, each has a key of its own.
+const ENTRIES_MAX: usize = 64;
+/// More operations than an honest document ever has. Beyond, Automerge's own counters come near their ends.
+const OPS_MAX: u64 = 1 << 24;
+/// Seconds of a change's time that are taken as they are: to the year 9999.
+const TIME_S: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
+
+/// What a change says, if all it does is to put texts under its writer's own keys.
+struct SaidEntries {
+    time_s: i64,
+    entries: Vec<(String, String)>,
+}
 
 impl Document {
     /// Reads a whole document from outside: no panic, the first change of every document in it, each entry under its
@@ -48,23 +66,52 @@ impl Document {
     /// # Errors
     /// [`DocumentError::Refused`]: at least one must not be let in. Alone, others of them may be.
     pub fn admitting(mut self, chunks: &[(&[u8], &Inspected)]) -> Result<(Self, Vec<Applied>), DocumentError> {
-        let mut writers = guarded(|| self.writers())?;
         let mut applied = Vec::with_capacity(chunks.len());
+        let mut is_to_be_proved = false;
         for chunk in chunks {
-            applied.extend(self.apply_inspected(std::slice::from_ref(chunk))?);
+            if self.writes_the_same(chunk)? {
+                applied.push(Applied::New);
+                continue;
+            }
+            let before = guarded(|| self.writers())?;
+            let became = self.apply_inspected(std::slice::from_ref(chunk))?;
             // After each of them: what one writes, the next must not undo.
-            writers = guarded(|| self.only_added_to(&writers))??;
+            guarded(|| self.only_added_to(&before))??;
+            is_to_be_proved |= became.contains(&Applied::New);
+            applied.extend(became);
         }
-        if applied.contains(&Applied::New) {
+        if is_to_be_proved {
             // Once for all: the whole past is in what is saved, so a change that does not load again never will.
             guarded(|| self.survives())??;
         }
         Ok((self, applied))
     }
 
-    /// Who wrote its entries, if those of `before` are as they were, each other one stands under its own writer's key, and
-    /// what holds them is what held them.
-    fn only_added_to(&self, before: &Writers) -> Result<Writers, ChunkRefusal> {
+    /// Writes what a chunk says it wrote, in its writer's name, if that makes the very same chunk: then it is what an
+    /// honest writer who knew this document would have sent, and needs no other proof. Most are, and this costs a third.
+    /// Says whether it is written; else the document is as it was.
+    fn writes_the_same(&mut self, (bytes, seen): &(&[u8], &Inspected)) -> Result<bool, ChunkRefusal> {
+        // A writer builds on all it knows; and what is written here would not wake what waits for it.
+        let builds_on_all = self.heads().iter().all(|head| seen.deps.contains(head)) && self.missing().is_empty();
+        let Some(actor) = seen.actor().filter(|_| builds_on_all) else { return Ok(false) };
+        guarded(|| {
+            let Some(said) = said_entries(bytes, &actor) else { return false };
+            let before = self.inner.clone();
+            self.inner.set_actor(ActorId::from(seen.actor.clone()));
+            let mut tx = self.inner.transaction();
+            let written = said.entries.iter().try_for_each(|(key, text)| tx.put(&self.entries, key, text.as_str()));
+            let (hash, _) = tx.commit_with(CommitOptions::default().with_time(said.time_s));
+            let is_same = written.is_ok() && hash.is_some_and(|hash| hash.0 == seen.hash.0);
+            if !is_same {
+                self.inner = before;
+            }
+            is_same
+        })
+    }
+
+    /// Whether entries of `before` are as they were, each other one stands under its own writer's key, and what holds them
+    /// is what held them.
+    fn only_added_to(&self, before: &Writers) -> Result<(), ChunkRefusal> {
         let refuse = |why: &str| Err(ChunkRefusal::DoesNotSurvive(why.to_owned()));
         if container(&self.inner, ENTRIES, ObjType::Map).as_ref() != Some(&self.entries)
             || container(&self.inner, NOTES, ObjType::Text).as_ref() != Some(&self.notes)
@@ -87,7 +134,7 @@ impl Document {
         if before.keys().any(|key| !written.contains_key(key)) {
             return refuse("an entry was deleted");
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Whether the document saves and loads again as the same.
@@ -118,15 +165,27 @@ impl Document {
     }
 }
 
+/// Reads what a change says; nothing if it does anything else than put texts under the keys of `actor`.
+fn said_entries(bytes: &[u8], actor: &Actor) -> Option<SaidEntries> {
+    let change = Change::from_bytes(bytes.to_vec()).ok().filter(|change| change.len() <= ENTRIES_MAX)?;
+    let is_usual = TIME_S.contains(&change.timestamp()) && change.max_op() < OPS_MAX;
+    let said = is_usual.then(|| change.decode())?;
+    let put = |op: Op| match (op.key, op.action) {
+        // What stands already is never written over.
+        (Key::Map(key), OpType::Put(ScalarValue::Str(text))) if op.pred.is_empty() => {
+            let is_own = key.parse::<EntryKey>().is_ok_and(|key| key.actor == *actor);
+            is_own.then(|| (key.to_string(), text.to_string()))
+        }
+        _ => None,
+    };
+    let entries = said.operations.into_iter().map(put).collect::<Option<Vec<_>>>()?;
+    Some(SaidEntries { time_s: said.time, entries })
+}
+
 #[cfg(test)]
 mod tests {
-    use automerge::transaction::Transactable;
-
     use super::*;
-    use crate::{
-        document::{Actor, gate::inspect},
-        time::UtcMs,
-    };
+    use crate::{document::gate::inspect, time::UtcMs};
 
     #[test]
     fn who_puts_other_entries_in_the_place_of_these_is_refused_though_the_next_change_takes_them_away() {
@@ -141,6 +200,124 @@ mod tests {
         // In these words the first is refused; what comes of both has others.
         assert!(refused.to_string().ends_with("entries or notes were replaced"), "{refused}");
         assert!(Document::new().unwrap().admitting(&[(&replaces, &first)]).is_err());
+    }
+
+    fn actor(text: &str) -> Actor {
+        text.parse().unwrap()
+    }
+
+    fn puts(to: &mut Document, actor: &Actor, texts: &[&str]) -> Vec<u8> {
+        let (map, first) = (to.entries.clone(), to.keys_of(actor).len() as u32 + 1);
+        let keys = (first..).map(|n| EntryKey { actor: actor.clone(), n }.to_string());
+        let written = to.write(actor, UtcMs(1_800_000_000_999), |tx| {
+            keys.zip(texts).try_for_each(|(key, text)| tx.put(&map, key, *text))
+        });
+        written.unwrap().bytes
+    }
+
+    #[test]
+    fn what_our_own_writer_wrote_is_let_in_by_writing_it_once_more() {
+        let (depot, vehicle) = (actor("site/D1/gw-1/1"), actor("vehicle/D1/unit-7/3"));
+        let mut theirs = Document::new().unwrap();
+        let mut ours = Document::new().unwrap();
+        let long = "x".repeat(20_000);
+        for (writer, texts) in [
+            (&depot, vec!["{\"says\":\"opened\"}", "two", "three"]),
+            (&vehicle, vec!["", "größer, 日本, \u{0}"]),
+            (&depot, vec![long.as_str()]),
+            (&vehicle, vec!["last"]),
+        ] {
+            let bytes = puts(&mut theirs, writer, &texts);
+            let seen = inspect(&bytes).unwrap();
+            assert!(ours.writes_the_same(&(&bytes, &seen)).unwrap(), "{texts:?}");
+            assert_eq!(ours.heads(), theirs.heads());
+            assert_eq!(ours.save(), theirs.save());
+        }
+        ours.survives().unwrap();
+    }
+
+    #[test]
+    fn what_is_anything_else_is_not_written_and_leaves_the_document_as_it_was() {
+        let (depot, vehicle) = (actor("site/D1/gw-1/1"), actor("vehicle/D1/unit-7/3"));
+        let mut known = Document::new().unwrap();
+        puts(&mut known, &depot, &["one"]);
+        type Odd<'a> = Box<dyn Fn(&mut Document) -> Vec<u8> + 'a>;
+        let by = |work: fn(&mut Document, &mut automerge::transaction::Transaction<'_>)| -> Odd<'_> {
+            let depot = &depot;
+            Box::new(move |document| {
+                let held = document.clone();
+                document
+                    .write(depot, UtcMs(0), |tx| {
+                        work(&mut held.clone(), tx);
+                        Ok(())
+                    })
+                    .unwrap()
+                    .bytes
+            })
+        };
+        let committed = |options: fn() -> CommitOptions| -> Odd<'_> {
+            let depot = &depot;
+            Box::new(move |document| {
+                document.inner.set_actor(ActorId::from(depot.to_string().into_bytes()));
+                let map = document.entries.clone();
+                let mut tx = document.inner.transaction();
+                tx.put(&map, EntryKey { actor: depot.clone(), n: 2 }.to_string(), "two").unwrap();
+                tx.commit_with(options());
+                document.inner.get_last_local_change().unwrap().raw_bytes().to_vec()
+            })
+        };
+        let odd: Vec<(&str, Odd<'_>)> = vec![
+            ("a note", by(|doc, tx| tx.splice_text(&doc.notes, 0, 0, "note").unwrap())),
+            ("a number", by(|doc, tx| tx.put(&doc.entries, "site/D1/gw-1/1-2", 7).unwrap())),
+            ("another's key", by(|doc, tx| tx.put(&doc.entries, "vehicle/D1/unit-7/3-1", "two").unwrap())),
+            ("no key", by(|doc, tx| tx.put(&doc.entries, "key", "two").unwrap())),
+            ("at the root", by(|_, tx| tx.put(automerge::ROOT, "site/D1/gw-1/1-2", "two").unwrap())),
+            ("written over", by(|doc, tx| tx.put(&doc.entries, "site/D1/gw-1/1-1", "two").unwrap())),
+            ("deleted", by(|doc, tx| tx.delete(&doc.entries, "site/D1/gw-1/1-1").unwrap())),
+            (
+                "a container",
+                by(|doc, tx| {
+                    tx.put_object(&doc.entries, "site/D1/gw-1/1-2", ObjType::Map).unwrap();
+                }),
+            ),
+            ("a message", committed(|| CommitOptions::default().with_time(0).with_message("m"))),
+            ("before 1970", committed(|| CommitOptions::default().with_time(-1))),
+            ("at the end of time", committed(|| CommitOptions::default().with_time(i64::MAX))),
+        ];
+        for (what, make) in odd {
+            let bytes = make(&mut known.clone());
+            let (seen, mut ours) = (inspect(&bytes).unwrap(), known.clone());
+            assert!(!ours.writes_the_same(&(&bytes, &seen)).unwrap(), "{what}");
+            assert_eq!(ours.save(), known.save(), "{what}");
+        }
+        // What did not know all of the document, and what others wait for, has to be merged.
+        let mut elsewhere = known.clone();
+        let first = puts(&mut elsewhere, &vehicle, &["unseen"]);
+        let second = puts(&mut elsewhere, &vehicle, &["after it"]);
+        let (seen_first, seen_second) = (inspect(&first).unwrap(), inspect(&second).unwrap());
+        let mut ours = known.clone();
+        assert_eq!(ours.apply_own(&second).unwrap(), Applied::Waiting);
+        assert!(!ours.writes_the_same(&(&first, &seen_first)).unwrap());
+        let (ours, applied) = ours.admitting(&[(&first, &seen_first), (&second, &seen_second)]).unwrap();
+        assert_eq!(applied, [Applied::New, Applied::Known]);
+        assert_eq!(ours.heads(), elsewhere.heads());
+        let mut beside = known.clone();
+        puts(&mut beside, &depot, &["unknown to the vehicle"]);
+        assert!(!beside.writes_the_same(&(&first, &seen_first)).unwrap());
+        assert!(beside.admitting(&[(&first, &seen_first)]).is_ok());
+    }
+
+    #[test]
+    fn bytes_that_are_not_what_they_say_are_not_written() {
+        // The same words in another spelling: the counter begins further on than it had to.
+        let depot = actor("site/D1/gw-1/1");
+        let mut theirs = Document::new().unwrap();
+        let mut said = Change::from_bytes(puts(&mut theirs, &depot, &["one"])).unwrap().decode();
+        said.start_op = std::num::NonZeroU64::new(9).unwrap();
+        let bytes = Change::from(said).raw_bytes().to_vec();
+        let (seen, mut ours) = (inspect(&bytes).unwrap(), Document::new().unwrap());
+        assert!(!ours.writes_the_same(&(&bytes, &seen)).unwrap());
+        assert_eq!(ours.save(), Document::new().unwrap().save());
     }
 
     #[test]
