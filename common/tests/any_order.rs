@@ -21,7 +21,7 @@ type Replica = fn(DocumentKind, &[Chunk]) -> (Vec<Hash32>, Value);
 fn folds(kind: DocumentKind, arriving: &[Chunk]) -> (Vec<Hash32>, Value) {
     let mut document = Document::new().unwrap();
     for (n, chunk) in arriving.iter().enumerate() {
-        document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+        document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
         if n % 7 == 3 {
             document = Document::load(&document.save()).unwrap();
         }
@@ -43,7 +43,7 @@ fn keeps_a_register(kind: DocumentKind, arriving: &[Chunk]) -> (Vec<Hash32>, Val
     let mut document = Document::new().unwrap();
     let (mut known, mut register) = (BTreeSet::new(), None);
     for chunk in arriving {
-        document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+        document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
         let now = keys(kind, &document);
         register = now.difference(&known).last().cloned().or(register);
         known = now;
@@ -56,7 +56,7 @@ fn drops_the_dedupe(kind: DocumentKind, arriving: &[Chunk]) -> (Vec<Hash32>, Val
     let mut document = Document::new().unwrap();
     let mut again = 0;
     for chunk in arriving {
-        let applied = document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+        let applied = document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
         again += usize::from(applied == Applied::Known);
     }
     (document.heads(), json!(keys(kind, &document).len() + again))

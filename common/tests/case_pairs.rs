@@ -57,7 +57,7 @@ impl Side {
 
     fn hears(&mut self, other: &Self) {
         for chunk in other.document.chunks() {
-            self.document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+            self.document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
         }
     }
 

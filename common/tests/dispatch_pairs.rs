@@ -39,7 +39,7 @@ impl Side {
     fn hears(&mut self, other: &Self) {
         for chunk in other.document.chunks() {
             let inspected = inspect(&chunk.bytes).unwrap();
-            self.document.admit(&chunk.bytes, &inspected).unwrap();
+            self.document.admit(&inspected).unwrap();
         }
     }
 }

@@ -47,7 +47,7 @@ fn say(document: &mut Document, actor: &Actor, clock: i64, says: Says) -> Chunk 
 }
 
 fn admit(document: &mut Document, chunk: &Chunk) -> Applied {
-    document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap()
+    document.admit(&inspect(&chunk.bytes).unwrap()).unwrap()
 }
 
 #[derive(Debug, Clone)]
@@ -148,7 +148,7 @@ fn an_entry_under_another_writers_key_is_refused() {
     let inspected = inspect(&bytes).unwrap();
     let mut document = Document::new().unwrap();
     let heads = document.heads();
-    let refused = document.admit(&bytes, &inspected).unwrap_err();
+    let refused = document.admit(&inspected).unwrap_err();
     assert!(refused.to_string().contains("another writer's key"), "{refused}");
     assert_eq!(document.heads(), heads);
 }

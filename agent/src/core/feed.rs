@@ -286,7 +286,7 @@ impl Core {
     fn admit(&mut self, now: &Moment, document: &mut Document, bytes: &[u8]) -> Option<Chunk> {
         let admitted = inspect(bytes)
             .map_err(|e| e.to_string())
-            .and_then(|seen| document.admit(bytes, &seen).map(|applied| (seen, applied)).map_err(|e| e.to_string()));
+            .and_then(|seen| document.admit(&seen).map(|applied| (seen, applied)).map_err(|e| e.to_string()));
         match admitted {
             Ok((_, Applied::Known)) => None,
             Ok((seen, Applied::New | Applied::Waiting)) => Some(Chunk { hash: seen.hash, bytes: bytes.to_vec() }),

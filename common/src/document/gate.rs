@@ -71,7 +71,7 @@ pub enum ChunkRefusal {
 }
 
 /// What a chunk says of itself, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
     /// The change's hash: SHA-256 as Automerge defines it.
     pub hash: Hash32,
@@ -81,9 +81,17 @@ pub struct Inspected {
     pub seq: u64,
     /// Hashes of the changes it depends on.
     pub deps: Vec<Hash32>,
+    /// As Automerge read it.
+    pub(super) change: automerge::Change,
 }
 
 impl Inspected {
+    /// The chunk itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.change.raw_bytes()
+    }
+
     /// The writer, if it is one of ours.
     #[must_use]
     pub fn actor(&self) -> Option<Actor> {
@@ -109,6 +117,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, ChunkRefusal> {
         actor: change.actor_id().to_bytes().to_vec(),
         seq: change.seq(),
         deps: change.deps().iter().map(|d| Hash32(d.0)).collect(),
+        change,
     })
 }
 

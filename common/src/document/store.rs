@@ -252,7 +252,7 @@ impl Document {
     /// # Errors
     /// [`DocumentError::Refused`]; the document may be half changed and must be dropped.
     pub fn apply_own(&mut self, bytes: &[u8]) -> Result<Applied, DocumentError> {
-        let applied = self.apply_inspected(&[(bytes, &inspect(bytes)?)])?;
+        let applied = self.apply_inspected(&[&inspect(bytes)?])?;
         Ok(applied.first().copied().unwrap_or(Applied::Known))
     }
 
@@ -261,22 +261,18 @@ impl Document {
     /// As [`Self::apply_own`].
     pub fn apply_all_own(&mut self, chunks: &[Vec<u8>]) -> Result<(), DocumentError> {
         let seen = chunks.iter().map(|bytes| inspect(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let chunks: Vec<(&[u8], &Inspected)> = chunks.iter().map(Vec::as_slice).zip(&seen).collect();
-        self.apply_inspected(&chunks)?;
+        self.apply_inspected(&seen.iter().collect::<Vec<_>>())?;
         Ok(())
     }
 
-    fn apply_inspected(&mut self, chunks: &[(&[u8], &Inspected)]) -> Result<Vec<Applied>, ChunkRefusal> {
-        let unreadable = |e: &dyn std::fmt::Display| ChunkRefusal::Unreadable(e.to_string());
+    fn apply_inspected(&mut self, chunks: &[&Inspected]) -> Result<Vec<Applied>, ChunkRefusal> {
         guarded(|| {
-            let known: Vec<bool> = chunks.iter().map(|(_, seen)| self.has(seen)).collect();
-            let mut changes = Vec::new();
-            for ((bytes, _), _) in chunks.iter().zip(&known).filter(|(_, known)| !**known) {
-                changes.push(Change::from_bytes(bytes.to_vec()).map_err(|e| unreadable(&e))?);
-            }
-            self.inner.apply_changes(changes).map_err(|e| unreadable(&e))?;
+            let known: Vec<bool> = chunks.iter().map(|seen| self.has(seen)).collect();
+            let new = chunks.iter().zip(&known).filter(|(_, known)| !**known);
+            let changes: Vec<Change> = new.map(|(seen, _)| seen.change.clone()).collect();
+            self.inner.apply_changes(changes).map_err(|e| ChunkRefusal::Unreadable(e.to_string()))?;
             // Automerge queues a change whose past is missing and says nothing; only looking tells.
-            let became = |((_, seen), known): (&(&[u8], &Inspected), bool)| match known {
+            let became = |(seen, known): (&&Inspected, bool)| match known {
                 true => Applied::Known,
                 false if self.has(seen) => Applied::New,
                 false => Applied::Waiting,

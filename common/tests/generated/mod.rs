@@ -70,7 +70,7 @@ impl Writer {
         let until = chunks.len() - if dice.one_in(2) { dice.below(chunks.len() + 1) } else { 0 };
         for chunk in &chunks[..until] {
             for _ in 0..=usize::from(dice.one_in(5)) {
-                self.document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+                self.document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
             }
         }
     }
@@ -181,7 +181,7 @@ pub fn generate(seed: u64) -> Generated {
     let written: Vec<Vec<Chunk>> = crew.into_iter().map(|writer| writer.written).collect();
     let mut document = Document::new().unwrap();
     for chunk in written.iter().flatten() {
-        document.admit(&chunk.bytes, &inspect(&chunk.bytes).unwrap()).unwrap();
+        document.admit(&inspect(&chunk.bytes).unwrap()).unwrap();
     }
     assert_eq!(document.missing(), [], "everything is there");
     Generated { kind, document, written }

@@ -292,14 +292,22 @@ impl Tx<'_> {
         provenance: &Provenance<'_>,
         now: UtcMs,
     ) -> Result<u64, StoreError> {
-        let (document, document_kind) = match says {
-            Downward::Chunk { document, kind, .. } => (document.to_string(), kind.as_str()),
-            _ => (String::new(), ""),
-        };
-        let hash = item_hash(says, provenance);
-        if let Some(place) = self.ledger_place(&document, &hash)? {
-            return Ok(row::from_sql(place));
+        let document = document_of(says);
+        match self.ledger_place(&document, &item_hash(says, provenance))? {
+            Some(place) => Ok(row::from_sql(place)),
+            None => self.append(says, provenance, now),
         }
+    }
+
+    /// Writes an item into the ledger that is not there yet. Returns its place.
+    pub(super) fn append(
+        &mut self,
+        says: &Downward,
+        provenance: &Provenance<'_>,
+        now: UtcMs,
+    ) -> Result<u64, StoreError> {
+        let (document, hash) = (document_of(says), item_hash(says, provenance));
+        let document_kind = if let Downward::Chunk { kind, .. } = says { kind.as_str() } else { "" };
         let (kind, body) = match says {
             Downward::Chunk { bytes, .. } => ("chunk", bytes.clone()),
             Downward::Order(text) => ("order", text.clone().into_bytes()),
@@ -345,10 +353,7 @@ impl Tx<'_> {
         place: u64,
         subject: &str,
     ) -> Result<bool, StoreError> {
-        let document = match says {
-            Downward::Chunk { document, .. } => document.to_string(),
-            _ => String::new(),
-        };
+        let document = document_of(says);
         let position = self.turn.head(Numbered::Feed) + 1;
         let added = self.sql.execute(
             "INSERT INTO feed (position, scope, lane, item, document, hash, subject)
@@ -394,6 +399,11 @@ impl Tx<'_> {
         self.sql.execute("DELETE FROM feed WHERE scope = ?1 AND document = ?2 AND lane <> ?3", key)?;
         self.feed_whole_document(scope, Lane::Recalls, document)
     }
+}
+
+/// The document of a chunk; empty for anything else.
+fn document_of(says: &Downward) -> String {
+    if let Downward::Chunk { document, .. } = says { document.to_string() } else { String::new() }
 }
 
 /// What makes two items the same. A chunk's is the change's own hash, so that a writer's number and

@@ -29,30 +29,71 @@ pub(super) enum Standing {
     Proved,
 }
 
-/// Lets a chunk in, or says why not. A chunk that is known is let in and changes nothing.
-pub(super) fn chunk(
+/// What is known of chunks before they are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<'a> {
+    /// Who sent them.
+    pub(super) device: &'a Device,
+    /// For which document.
+    pub(super) document: &'a DocumentId,
+    /// What that is said to be.
+    pub(super) kind: DocumentKind,
+    /// Why they may come from this device.
+    pub(super) standing: Standing,
+    /// When they came in.
+    pub(super) now: UtcMs,
+}
+
+/// Lets chunks of one document in, in their order. Says of each whether it is in, or why not. One that is known is let in
+/// and changes nothing.
+pub(super) fn chunks(
     tx: &mut Tx<'_>,
-    device: &Device,
-    document: &DocumentId,
-    kind: DocumentKind,
+    sent: &Sent<'_>,
+    chunks: &[&[u8]],
+) -> Result<Vec<Result<(), String>>, StoreError> {
+    let inspected: Vec<_> = chunks.iter().copied().map(|bytes| (bytes, inspect(bytes))).collect();
+    let sound: Vec<&Inspected> = inspected.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+    if sound.len() > 1 && sound.len() == chunks.len() && together(tx, sent, &sound)? {
+        return Ok(vec![Ok(()); chunks.len()]);
+    }
+    inspected.iter().map(|(bytes, seen)| alone(tx, sent, bytes, seen)).collect()
+}
+
+/// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. What
+/// the document is, and whether the device may write into it, is asked after the last. Only where nothing is odd: one
+/// writer, each number the next, none known. Else nothing is changed, and each has to be looked at alone.
+fn together(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<bool, StoreError> {
+    let [first, rest @ ..] = chunks else { return Ok(true) };
+    let due = tx.writer_seq(sent.document, &writer(first))? + 1;
+    // Each of a run is new, since its number is.
+    let is_run = (due..).zip(chunks).all(|(due, next)| next.seq == due && next.actor == first.actor);
+    if !is_run || before_loading(tx, sent, first, due)?.is_some() {
+        return Ok(false);
+    }
+    if quarantined(tx, sent.document, rest.iter().flat_map(|next| &next.deps))?.is_some() {
+        return Ok(false);
+    }
+    Ok(admit(tx, sent, chunks)?.is_ok())
+}
+
+fn alone(
+    tx: &mut Tx<'_>,
+    sent: &Sent<'_>,
     bytes: &[u8],
-    standing: Standing,
-    now: UtcMs,
+    inspected: &Result<Inspected, ChunkRefusal>,
 ) -> Result<Result<(), String>, StoreError> {
-    let (reason, hash) = match inspect(bytes) {
+    let (reason, hash) = match inspected {
         Err(refusal) => (refusal.to_string(), Hash32::of(bytes)),
         Ok(inspected) => {
-            if tx.has_chunk(document, &inspected.hash)? {
-                tx.mend_chunk(document, bytes, now)?;
+            let due = tx.writer_seq(sent.document, &writer(inspected))? + 1;
+            // What has the number that is due cannot be here yet.
+            if inspected.seq != due && tx.has_chunk(sent.document, &inspected.hash)? {
+                tx.mend_chunk(sent.document, bytes, sent.now)?;
                 return Ok(Ok(()));
             }
-            let refused = match before_loading(tx, device, document, &inspected, standing)? {
+            let refused = match before_loading(tx, sent, inspected, due)? {
                 Some(reason) => Err(reason),
-                None => {
-                    let (origin, is_proved) = (&device.device, standing == Standing::Proved);
-                    let foreign = ForeignChunks { origin, document, kind, chunks: &[(bytes, &inspected)], is_proved };
-                    tx.admit_chunks(&foreign, |reader, projection| may_write(reader, device, projection), now)?
-                }
+                None => admit(tx, sent, &[inspected])?,
             };
             match refused {
                 Ok(()) => return Ok(Ok(())),
@@ -60,62 +101,25 @@ pub(super) fn chunk(
             }
         }
     };
-    let refused =
-        Refused { origin: &device.device, what: "chunk", document: Some(document), hash, reason: &reason, bytes };
-    tx.quarantine_put(&refused, now)?;
+    let (origin, document) = (&sent.device.device, Some(sent.document));
+    tx.quarantine_put(&Refused { origin, what: "chunk", document, hash, reason: &reason, bytes }, sent.now)?;
     Ok(Err(reason))
 }
 
-/// Lets in what a device wrote itself into one document, in its order. Says of each whether it is in, or why not.
-pub(super) fn chunks(
-    tx: &mut Tx<'_>,
-    device: &Device,
-    document: &DocumentId,
-    kind: DocumentKind,
-    chunks: &[&[u8]],
-    now: UtcMs,
-) -> Result<Vec<Result<(), String>>, StoreError> {
-    if chunks.len() > 1 && together(tx, device, document, kind, chunks, now)? {
-        return Ok(vec![Ok(()); chunks.len()]);
-    }
-    chunks.iter().map(|bytes| chunk(tx, device, document, kind, bytes, Standing::Own, now)).collect()
+fn admit(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<Result<(), String>, StoreError> {
+    let Sent { device, document, kind, standing, now } = *sent;
+    let foreign =
+        ForeignChunks { origin: &device.device, document, kind, chunks, is_proved: standing == Standing::Proved };
+    tx.admit_chunks(&foreign, |reader, projection| may_write(reader, device, projection), now)
 }
 
-/// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. What
-/// the document is, and whether the device may write into it, is asked after the last. Only where nothing is odd: one
-/// writer, each number the next, none known. Else nothing is changed, and each has to be looked at alone.
-fn together(
-    tx: &mut Tx<'_>,
-    device: &Device,
-    document: &DocumentId,
-    kind: DocumentKind,
-    chunks: &[&[u8]],
-    now: UtcMs,
-) -> Result<bool, StoreError> {
-    let inspected = chunks.iter().map(|bytes| inspect(bytes)).collect::<Result<Vec<Inspected>, _>>();
-    let Ok(inspected) = inspected else { return Ok(false) };
-    let Some(first) = inspected.first() else { return Ok(true) };
-    let is_next = tx.writer_seq(document, &String::from_utf8_lossy(&first.actor))? + 1 == first.seq;
-    if !is_next || before_loading(tx, device, document, first, Standing::Own)?.is_some() {
-        return Ok(false);
-    }
-    // Each of a run is new, since its number is.
-    let is_run = (first.seq..).zip(&inspected).all(|(seq, next)| next.seq == seq && next.actor == first.actor);
-    if !is_run || quarantined(tx, document, inspected.iter().skip(1).flat_map(|next| &next.deps))?.is_some() {
-        return Ok(false);
-    }
-    let run: Vec<(&[u8], &Inspected)> = chunks.iter().copied().zip(&inspected).collect();
-    let foreign = ForeignChunks { origin: &device.device, document, kind, chunks: &run, is_proved: false };
-    Ok(tx.admit_chunks(&foreign, |reader, projection| may_write(reader, device, projection), now)?.is_ok())
+fn writer(inspected: &Inspected) -> String {
+    String::from_utf8_lossy(&inspected.actor).into_owned()
 }
 
-fn before_loading(
-    tx: &Tx<'_>,
-    device: &Device,
-    document: &DocumentId,
-    inspected: &Inspected,
-    standing: Standing,
-) -> Result<Option<String>, StoreError> {
+/// Why a change may not come from this device now, or could never be applied. `due` is the next number of its writer.
+fn before_loading(tx: &Tx<'_>, sent: &Sent<'_>, inspected: &Inspected, due: u64) -> Result<Option<String>, StoreError> {
+    let Sent { device, document, standing, .. } = *sent;
     let kind = match device.kind {
         DeviceKind::Gateway => ActorKind::Site,
         DeviceKind::Vehicle => ActorKind::Vehicle,
@@ -123,16 +127,19 @@ fn before_loading(
     let actor = inspected.actor();
     let own =
         actor.as_ref().is_some_and(|a| a.kind == kind && a.device == device.device && device.sites.contains(&a.site));
-    let found = String::from_utf8_lossy(&inspected.actor).into_owned();
+    let found = writer(inspected);
     if !own && standing == Standing::Own {
         let refusal = ChunkRefusal::ForeignActor { expected: device.device.to_string(), found };
         return Ok(Some(refusal.to_string()));
     }
-    let expected = tx.writer_seq(document, &found)? + 1;
     // Others may have given back what came later; the one between is due then. A number is taken once.
-    let is_due = inspected.seq <= expected || standing == Standing::Proved;
-    if !is_due || tx.has_seq(document, &found, inspected.seq)? {
-        return Ok(Some(ChunkRefusal::Sequence { expected, found: inspected.seq }.to_string()));
+    let is_free = match inspected.seq {
+        seq if seq == due => true,
+        seq if seq < due || standing == Standing::Proved => !tx.has_seq(document, &found, seq)?,
+        _ => false,
+    };
+    if !is_free {
+        return Ok(Some(ChunkRefusal::Sequence { expected: due, found: inspected.seq }.to_string()));
     }
     // It could never be applied: what it builds on is not let in.
     let refused = quarantined(tx, document, &inspected.deps)?;

@@ -111,17 +111,28 @@ impl Taking<'_> {
             let of_document = &of_documents[&(*document, *kind)];
             if of_document.last().is_some_and(|(last, _)| last == number) {
                 let chunks: Vec<&[u8]> = of_document.iter().map(|(_, bytes)| *bytes).collect();
-                let outcomes = gate::chunks(tx, self.device, document, *kind, &chunks, self.now.wall)?;
+                let outcomes = self.chunks(tx, document, *kind, &chunks)?;
                 of_document.iter().zip(outcomes).for_each(|((number, _), outcome)| note(*number, outcome));
             }
         }
         Ok(rejected)
     }
 
+    fn chunks(
+        &self,
+        tx: &mut Tx<'_>,
+        document: &DocumentId,
+        kind: DocumentKind,
+        chunks: &[&[u8]],
+    ) -> Result<Vec<Result<(), String>>, StoreError> {
+        let (device, standing, now) = (self.device, gate::Standing::Own, self.now.wall);
+        gate::chunks(tx, &gate::Sent { device, document, kind, standing, now }, chunks)
+    }
+
     fn take_one(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
         match record {
             Upward::Chunk { document, kind, bytes } => {
-                gate::chunk(tx, self.device, document, *kind, bytes, gate::Standing::Own, self.now.wall)
+                self.chunks(tx, document, *kind, &[bytes]).map(|outcomes| outcomes.into_iter().collect())
             }
             Upward::Decision(sealed) => {
                 let outcome = self.decision(tx, sealed)?;

@@ -21,7 +21,7 @@ use gatehouse_common::{
 use tracing::warn;
 
 use super::{
-    gate::{self, Standing},
+    gate::{self, Sent, Standing},
     pull::Attest,
 };
 use crate::{
@@ -285,8 +285,9 @@ fn take(
             refused.push((place, "written by another, and no page shows that this hub sent it".to_owned()));
             continue;
         }
-        if let Err(why) = gate::chunk(tx, device, &given.document, given.kind, &given.bytes, standing, now)? {
-            refused.push((place, why));
+        let sent = Sent { device, document: &given.document, kind: given.kind, standing, now };
+        for outcome in gate::chunks(tx, &sent, &[&given.bytes])? {
+            refused.extend(outcome.err().map(|why| (place, why)));
         }
     }
     Ok(Repaired::Given(refused))

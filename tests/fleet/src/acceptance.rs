@@ -2,9 +2,11 @@
 //!
 //! Changes are pushed as devices push them, past signature and connection: what is measured is the gate, the trial, the
 //! ledger, the feeds and the commit. The floor appends the same bytes to a table of the same database, as many to a sync.
+//! Of PostgreSQL the processor's time is the client's: what its server takes is not the hub's to save.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +18,7 @@ use gatehouse_common::{
     sync::{Push, Upward},
 };
 use gatehouse_hub::{
-    store::{Device, DeviceKind, Store},
+    store::{Device, DeviceKind, Location, PostgresOptions, Store},
     sync::handle_push,
 };
 use rusqlite::{Connection, params};
@@ -26,6 +28,7 @@ use crate::{
     cases::{Case, writer},
     look::process_cpu_s,
     programs::{moment, now},
+    server::{Server, USER},
     words::Words,
 };
 
@@ -74,30 +77,98 @@ struct Sender {
     pushes: Vec<Push>,
 }
 
+/// Which engine the hub's store and the floor are over.
+enum Engine {
+    Sqlite,
+    Postgresql(Arc<Server>),
+}
+
+/// A database of one engine.
+enum Database {
+    Sqlite(PathBuf),
+    Postgresql { server: Arc<Server>, name: String },
+}
+
+impl Engine {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgresql(_) => "PostgreSQL",
+        }
+    }
+
+    fn database(&self, path: PathBuf) -> Database {
+        match self {
+            Self::Sqlite => Database::Sqlite(path),
+            Self::Postgresql(server) => Database::Postgresql { server: Arc::clone(server), name: server.database() },
+        }
+    }
+}
+
+impl Database {
+    /// The floor: the same bytes, appended, so many to a commit.
+    fn append(&self, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
+        match self {
+            Self::Sqlite(path) => append_to_sqlite(path, chunks, together),
+            Self::Postgresql { server, name } => append_to_postgresql(server, name, chunks, together),
+        }
+    }
+
+    fn store(&self) -> anyhow::Result<Store> {
+        let location = match self {
+            Self::Sqlite(path) => Location::Sqlite(path.clone()),
+            Self::Postgresql { server, name } => Location::Postgresql(PostgresOptions {
+                host: "127.0.0.1".to_owned(),
+                port: server.port,
+                user: USER.to_owned(),
+                database: name.clone(),
+                password: None,
+                ca_file: None,
+            }),
+        };
+        Ok(Store::open_at(&location, &"hub".parse()?)?)
+    }
+}
+
 /// Measures; says whether all aims hold.
 pub fn run(arguments: &Arguments, printer: Printer) -> anyhow::Result<bool> {
+    let mut engines = vec![Engine::Sqlite];
+    engines.extend(Server::alone().map(Engine::Postgresql));
     let mut holds = true;
     for together in [100, 1000] {
-        printer.say(&format!("{} changes, {together} to a sync", arguments.changes));
         let senders = senders(arguments.changes, together / PUSH)?;
-        let directory = tempfile::tempdir()?;
-        let floor = append(&directory.path().join("floor.db"), &senders, together)?;
-        line(printer, "raw append", together, arguments.changes, floor);
-        let (accepted, folded) = sqlite(&directory.path().join("hub.db"), &senders)?;
-        line(printer, "accepted, SQLite", together, arguments.changes, accepted);
-        line(printer, "folded, SQLite", together, arguments.changes, folded);
-        let per_cpu_s = |took: Took| arguments.changes as f64 / took.cpu_s.max(0.001);
-        let (ours, theirs) = (per_cpu_s(accepted), per_cpu_s(floor));
-        let case = format!("accepted per s of CPU, {together} to a sync, SQLite");
-        let peer = Some(("raw append", theirs));
-        let kept = ours >= SHARE * theirs;
-        holds &= printer.aim(&Aim { bench: "hub", case: &case, ours, peer, aim: ">= 0.25 of the peer", holds: kept });
-        let both = Took { cpu_s: accepted.cpu_s + folded.cpu_s, ..accepted };
-        let ours = per_cpu_s(both);
-        let case = format!("accepted and folded per s of CPU, {together} to a sync, SQLite");
-        let kept = ours >= FOLDED;
-        holds &= printer.aim(&Aim { bench: "hub", case: &case, ours, peer, aim: ">= 8000", holds: kept });
+        for engine in &engines {
+            printer.say(&format!("{} changes, {together} to a sync, {}", arguments.changes, engine.name()));
+            holds &= measure(engine, &senders, together, printer)?;
+        }
     }
+    Ok(holds)
+}
+
+fn measure(engine: &Engine, senders: &[Sender], together: usize, printer: Printer) -> anyhow::Result<bool> {
+    let chunks: Vec<&[u8]> = senders
+        .iter()
+        .flat_map(|sender| sender.pushes.iter().flat_map(|push| push.records.iter()))
+        .filter_map(|(_, record)| if let Upward::Chunk { bytes, .. } = record { Some(bytes.as_slice()) } else { None })
+        .collect();
+    let directory = tempfile::tempdir()?;
+    let floor = engine.database(directory.path().join("floor.db")).append(&chunks, together)?;
+    let (accepted, folded) = accept_and_fold(&engine.database(directory.path().join("hub.db")).store()?, senders)?;
+    for (what, took) in [("raw append", floor), ("accepted", accepted), ("folded", folded)] {
+        line(printer, &format!("{what}, {}", engine.name()), together, chunks.len(), took);
+    }
+    let per_cpu_s = |took: Took| chunks.len() as f64 / took.cpu_s.max(0.001);
+    let (ours, theirs) = (per_cpu_s(accepted), per_cpu_s(floor));
+    let case = format!("accepted per s of CPU, {together} to a sync, {}", engine.name());
+    let peer = Some(("raw append", theirs));
+    let kept = ours >= SHARE * theirs;
+    let mut holds =
+        printer.aim(&Aim { bench: "hub", case: &case, ours, peer, aim: ">= 0.25 of the peer", holds: kept });
+    let both = Took { cpu_s: accepted.cpu_s + folded.cpu_s, ..accepted };
+    let ours = per_cpu_s(both);
+    let case = format!("accepted and folded per s of CPU, {together} to a sync, {}", engine.name());
+    let kept = ours >= FOLDED;
+    holds &= printer.aim(&Aim { bench: "hub", case: &case, ours, peer, aim: ">= 8000", holds: kept });
     Ok(holds)
 }
 
@@ -144,17 +215,11 @@ fn sender(n: usize, changes: usize) -> anyhow::Result<Sender> {
     Ok(Sender { device: Device { device: name, kind, public_key: key.public(), sites, vehicles: Vec::new() }, pushes })
 }
 
-/// The floor: the same bytes, appended, so many to a commit.
-fn append(path: &Path, senders: &[Sender], together: usize) -> anyhow::Result<Took> {
+fn append_to_sqlite(path: &Path, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
     let mut conn = Connection::open(path)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.execute_batch("CREATE TABLE log (position INTEGER PRIMARY KEY, body BLOB NOT NULL)")?;
-    let chunks: Vec<&Vec<u8>> = senders
-        .iter()
-        .flat_map(|sender| sender.pushes.iter().flat_map(|push| push.records.iter()))
-        .filter_map(|(_, record)| if let Upward::Chunk { bytes, .. } = record { Some(bytes) } else { None })
-        .collect();
     let (took, syncs) = Took::of(|| {
         let mut syncs = 0;
         for chunks in chunks.chunks(together) {
@@ -172,12 +237,28 @@ fn append(path: &Path, senders: &[Sender], together: usize) -> anyhow::Result<To
     Ok(Took { syncs, ..took })
 }
 
-/// The hub's store: what it takes to accept everything, and then to fold it.
-fn sqlite(path: &Path, senders: &[Sender]) -> anyhow::Result<(Took, Took)> {
-    let store = Store::open(path, &"hub".parse()?)?;
-    accept_and_fold(&store, senders)
+fn append_to_postgresql(server: &Server, name: &str, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
+    let mut client = server.client(name)?;
+    client.batch_execute(
+        "CREATE TABLE log (position BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body BYTEA NOT NULL)",
+    )?;
+    let insert = client.prepare("INSERT INTO log (body) VALUES ($1)")?;
+    let (took, syncs) = Took::of(|| {
+        let mut syncs = 0;
+        for chunks in chunks.chunks(together) {
+            let mut tx = client.transaction()?;
+            for chunk in chunks {
+                tx.execute(&insert, &[chunk])?;
+            }
+            tx.commit()?;
+            syncs += 1;
+        }
+        Ok(syncs)
+    })?;
+    Ok(Took { syncs, ..took })
 }
 
+/// What it takes to accept everything, and then to fold it.
 fn accept_and_fold(store: &Store, senders: &[Sender]) -> anyhow::Result<(Took, Took)> {
     let devices: Vec<Device> = senders.iter().map(|sender| sender.device.clone()).collect();
     store.write_now(move |tx| devices.iter().try_for_each(|device| tx.put_device(device, now())))?;

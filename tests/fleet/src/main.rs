@@ -21,6 +21,9 @@ mod reader;
 mod reconnect;
 mod relay;
 mod repo;
+#[path = "../../../hub/src/store/contract/server.rs"]
+#[expect(clippy::unwrap_used, dead_code, reason = "it is the tests' own; not all of it is asked for here")]
+mod server;
 mod sync;
 mod unit;
 mod wire;
@@ -117,6 +120,7 @@ async fn run(common: Common, what: What) -> anyhow::Result<bool> {
         What::Network(arguments) => network::run(&arguments, &programs, printer).await,
         What::Hostile(arguments) => hostile::run(&arguments, &programs, printer).await,
         What::Fleet(arguments) => fleet::run(&arguments, &programs, printer).await,
-        What::Hub(arguments) => acceptance::run(&arguments, printer),
+        // It waits for stores of its own, which a thread of async code must not.
+        What::Hub(arguments) => tokio::task::spawn_blocking(move || acceptance::run(&arguments, printer)).await?,
     }
 }

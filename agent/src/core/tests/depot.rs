@@ -481,7 +481,7 @@ impl Depot {
         for record in &waiting {
             if let Upward::Chunk { document, kind, bytes } = &record.says {
                 let held = self.hub.entry(*document).or_insert_with(|| (*kind, Document::new().unwrap()));
-                held.1.admit(bytes, &inspect(bytes).unwrap()).unwrap();
+                held.1.admit(&inspect(bytes).unwrap()).unwrap();
             }
         }
         self.give(Input::Pushed {

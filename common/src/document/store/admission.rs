@@ -55,8 +55,8 @@ impl Document {
     /// Applies a chunk from outside if it proves harmless, as [`Self::admitting`] says.
     /// # Errors
     /// [`DocumentError::Refused`]; the document is as it was.
-    pub fn admit(&mut self, bytes: &[u8], inspected: &Inspected) -> Result<Applied, DocumentError> {
-        let (admitted, applied) = guarded(|| self.clone())?.admitting(&[(bytes, inspected)])?;
+    pub fn admit(&mut self, inspected: &Inspected) -> Result<Applied, DocumentError> {
+        let (admitted, applied) = guarded(|| self.clone())?.admitting(&[inspected])?;
         *self = admitted;
         Ok(applied.first().copied().unwrap_or(Applied::Known))
     }
@@ -65,7 +65,7 @@ impl Document {
     /// entry rewritten or written in another's name, and the document saves and loads again.
     /// # Errors
     /// [`DocumentError::Refused`]: at least one must not be let in. Alone, others of them may be.
-    pub fn admitting(mut self, chunks: &[(&[u8], &Inspected)]) -> Result<(Self, Vec<Applied>), DocumentError> {
+    pub fn admitting(mut self, chunks: &[&Inspected]) -> Result<(Self, Vec<Applied>), DocumentError> {
         let mut applied = Vec::with_capacity(chunks.len());
         let mut is_to_be_proved = false;
         for chunk in chunks {
@@ -90,12 +90,12 @@ impl Document {
     /// Writes what a chunk says it wrote, in its writer's name, if that makes the very same chunk: then it is what an
     /// honest writer who knew this document would have sent, and needs no other proof. Most are, and this costs a third.
     /// Says whether it is written; else the document is as it was.
-    fn writes_the_same(&mut self, (bytes, seen): &(&[u8], &Inspected)) -> Result<bool, ChunkRefusal> {
+    fn writes_the_same(&mut self, seen: &Inspected) -> Result<bool, ChunkRefusal> {
         // A writer builds on all it knows; and what is written here would not wake what waits for it.
         let builds_on_all = self.heads().iter().all(|head| seen.deps.contains(head)) && self.missing().is_empty();
         let Some(actor) = seen.actor().filter(|_| builds_on_all) else { return Ok(false) };
         guarded(|| {
-            let Some(said) = said_entries(bytes, &actor) else { return false };
+            let Some(said) = said_entries(&seen.change, &actor) else { return false };
             let before = self.inner.clone();
             self.inner.set_actor(ActorId::from(seen.actor.clone()));
             let mut tx = self.inner.transaction();
@@ -166,9 +166,8 @@ impl Document {
 }
 
 /// Reads what a change says; nothing if it does anything else than put texts under the keys of `actor`.
-fn said_entries(bytes: &[u8], actor: &Actor) -> Option<SaidEntries> {
-    let change = Change::from_bytes(bytes.to_vec()).ok().filter(|change| change.len() <= ENTRIES_MAX)?;
-    let is_usual = TIME_S.contains(&change.timestamp()) && change.max_op() < OPS_MAX;
+fn said_entries(change: &Change, actor: &Actor) -> Option<SaidEntries> {
+    let is_usual = change.len() <= ENTRIES_MAX && TIME_S.contains(&change.timestamp()) && change.max_op() < OPS_MAX;
     let said = is_usual.then(|| change.decode())?;
     let put = |op: Op| match (op.key, op.action) {
         // What stands already is never written over.
@@ -196,10 +195,10 @@ mod tests {
         let takes_away = forger.write(&actor, UtcMs(0), |tx| tx.delete(automerge::ROOT, ENTRIES));
         let (replaces, takes_away) = (replaces.unwrap().bytes, takes_away.unwrap().bytes);
         let (first, second) = (inspect(&replaces).unwrap(), inspect(&takes_away).unwrap());
-        let refused = Document::new().unwrap().admitting(&[(&replaces, &first), (&takes_away, &second)]).unwrap_err();
+        let refused = Document::new().unwrap().admitting(&[&first, &second]).unwrap_err();
         // In these words the first is refused; what comes of both has others.
         assert!(refused.to_string().ends_with("entries or notes were replaced"), "{refused}");
-        assert!(Document::new().unwrap().admitting(&[(&replaces, &first)]).is_err());
+        assert!(Document::new().unwrap().admitting(&[&first]).is_err());
     }
 
     fn actor(text: &str) -> Actor {
@@ -229,7 +228,7 @@ mod tests {
         ] {
             let bytes = puts(&mut theirs, writer, &texts);
             let seen = inspect(&bytes).unwrap();
-            assert!(ours.writes_the_same(&(&bytes, &seen)).unwrap(), "{texts:?}");
+            assert!(ours.writes_the_same(&seen).unwrap(), "{texts:?}");
             assert_eq!(ours.heads(), theirs.heads());
             assert_eq!(ours.save(), theirs.save());
         }
@@ -287,7 +286,7 @@ mod tests {
         for (what, make) in odd {
             let bytes = make(&mut known.clone());
             let (seen, mut ours) = (inspect(&bytes).unwrap(), known.clone());
-            assert!(!ours.writes_the_same(&(&bytes, &seen)).unwrap(), "{what}");
+            assert!(!ours.writes_the_same(&seen).unwrap(), "{what}");
             assert_eq!(ours.save(), known.save(), "{what}");
         }
         // What did not know all of the document, and what others wait for, has to be merged.
@@ -297,14 +296,14 @@ mod tests {
         let (seen_first, seen_second) = (inspect(&first).unwrap(), inspect(&second).unwrap());
         let mut ours = known.clone();
         assert_eq!(ours.apply_own(&second).unwrap(), Applied::Waiting);
-        assert!(!ours.writes_the_same(&(&first, &seen_first)).unwrap());
-        let (ours, applied) = ours.admitting(&[(&first, &seen_first), (&second, &seen_second)]).unwrap();
+        assert!(!ours.writes_the_same(&seen_first).unwrap());
+        let (ours, applied) = ours.admitting(&[&seen_first, &seen_second]).unwrap();
         assert_eq!(applied, [Applied::New, Applied::Known]);
         assert_eq!(ours.heads(), elsewhere.heads());
         let mut beside = known.clone();
         puts(&mut beside, &depot, &["unknown to the vehicle"]);
-        assert!(!beside.writes_the_same(&(&first, &seen_first)).unwrap());
-        assert!(beside.admitting(&[(&first, &seen_first)]).is_ok());
+        assert!(!beside.writes_the_same(&seen_first).unwrap());
+        assert!(beside.admitting(&[&seen_first]).is_ok());
     }
 
     #[test]
@@ -316,7 +315,7 @@ mod tests {
         said.start_op = std::num::NonZeroU64::new(9).unwrap();
         let bytes = Change::from(said).raw_bytes().to_vec();
         let (seen, mut ours) = (inspect(&bytes).unwrap(), Document::new().unwrap());
-        assert!(!ours.writes_the_same(&(&bytes, &seen)).unwrap());
+        assert!(!ours.writes_the_same(&seen).unwrap());
         assert_eq!(ours.save(), Document::new().unwrap().save());
     }
 
@@ -335,10 +334,10 @@ mod tests {
             });
             let (wrote, undoes) = (&wrote.bytes, &undoes.unwrap().bytes);
             let (first, second) = (inspect(wrote).unwrap(), inspect(undoes).unwrap());
-            let (one, applied) = Document::new().unwrap().admitting(&[(wrote, &first)]).unwrap();
+            let (one, applied) = Document::new().unwrap().admitting(&[&first]).unwrap();
             assert_eq!(applied, [Applied::New]);
-            assert!(one.admitting(&[(undoes, &second)]).is_err());
-            assert!(Document::new().unwrap().admitting(&[(wrote, &first), (undoes, &second)]).is_err());
+            assert!(one.admitting(&[&second]).is_err());
+            assert!(Document::new().unwrap().admitting(&[&first, &second]).is_err());
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct ForeignChunks<'a> {
     pub(crate) origin: &'a DeviceId,
     pub(crate) document: &'a DocumentId,
     pub(crate) kind: DocumentKind,
-    pub(crate) chunks: &'a [(&'a [u8], &'a Inspected)],
+    pub(crate) chunks: &'a [&'a Inspected],
     /// Whether this hub signed that it once sent them under this id.
     pub(crate) is_proved: bool,
 }
@@ -120,10 +120,10 @@ impl Tx<'_> {
             return Ok(Err(why));
         }
         let (mut placed, mut last) = (Vec::new(), 0);
-        for ((bytes, inspected), applied) in foreign.chunks.iter().zip(&applied) {
-            let says = Downward::Chunk { document: *id, kind, bytes: bytes.to_vec() };
+        for (inspected, applied) in foreign.chunks.iter().zip(&applied) {
+            let says = Downward::Chunk { document: *id, kind, bytes: inspected.bytes().to_vec() };
             let provenance = Provenance { origin: Some(foreign.origin), inspected: Some(inspected), subject: "" };
-            last = last.max(self.record(&says, &provenance, now)?);
+            last = last.max(self.append(&says, &provenance, now)?);
             // What waits for its past is not passed on by itself; it goes with the chunk that brings its past.
             if *applied != Applied::Waiting {
                 placed.push((says, last));
@@ -187,7 +187,7 @@ impl Tx<'_> {
             let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;
             let says = Downward::Chunk { document: *id, kind, bytes: chunk.bytes };
             let provenance = Provenance { inspected: Some(&inspected), ..Provenance::OWN };
-            last = self.record(&says, &provenance, now)?;
+            last = self.append(&says, &provenance, now)?;
             placed.push((says, last));
         }
         if !placed.is_empty() {
@@ -213,9 +213,29 @@ impl Tx<'_> {
         now: UtcMs,
     ) -> Result<(), StoreError> {
         let key = id.to_string();
-        let known: bool =
-            self.sql.one("SELECT EXISTS (SELECT 1 FROM documents WHERE document = ?1)", params![&key], |r| r.get(0))?;
-        if !known {
+        let columns = &projection.columns;
+        let values = params![
+            key,
+            row::to_sql(last),
+            now.0,
+            columns.site.as_ref().map(SiteId::as_str),
+            columns.order.as_ref().map(OrderId::as_str),
+            columns.vehicle.as_ref().map(VehicleId::as_str),
+            columns.state,
+            columns.over,
+            columns.case_type,
+            columns.owner,
+            columns.severity,
+            columns.occurrence,
+            columns.due.map(|d| d.0),
+            kind.as_str(),
+        ];
+        let update =
+            "UPDATE documents SET kind = ?14, last_chunk = CASE WHEN last_chunk < ?2 THEN ?2 ELSE last_chunk END,
+                             changed_ms = ?3, site = ?4, order_id = ?5, vehicle = ?6, state = ?7, over = ?8,
+                             case_type = ?9, owner = ?10, severity = ?11, occurrence = ?12, due_ms = ?13
+                       WHERE document = ?1";
+        if self.sql.execute(update, values)? == 0 {
             let empty = Document::new()?;
             let snapshot = empty.save();
             self.sql.execute(
@@ -225,30 +245,8 @@ impl Tx<'_> {
                  VALUES (?1, ?2, ?3, 'null', ?4, 0, 0, ?5, ?5, ?6)",
                 params![key, kind.as_str(), heads_json(&empty)?, snapshot, now.0, row::checksum(&[&snapshot])],
             )?;
+            self.sql.execute(update, values)?;
         }
-        let columns = &projection.columns;
-        self.sql.execute(
-            "UPDATE documents SET kind = ?14, last_chunk = CASE WHEN last_chunk < ?2 THEN ?2 ELSE last_chunk END,
-                    changed_ms = ?3, site = ?4, order_id = ?5, vehicle = ?6, state = ?7, over = ?8, case_type = ?9,
-                    owner = ?10, severity = ?11, occurrence = ?12, due_ms = ?13
-              WHERE document = ?1",
-            params![
-                key,
-                row::to_sql(last),
-                now.0,
-                columns.site.as_ref().map(SiteId::as_str),
-                columns.order.as_ref().map(OrderId::as_str),
-                columns.vehicle.as_ref().map(VehicleId::as_str),
-                columns.state,
-                columns.over,
-                columns.case_type,
-                columns.owner,
-                columns.severity,
-                columns.occurrence,
-                columns.due.map(|d| d.0),
-                kind.as_str(),
-            ],
-        )?;
         self.changed(match kind {
             DocumentKind::Case => StoreChange::Case(*id),
             DocumentKind::Dispatch => StoreChange::Dispatch(*id),
@@ -278,17 +276,17 @@ impl Tx<'_> {
         if placed.is_empty() {
             return Ok(());
         }
-        for scope in wanted_by(projection) {
-            let joined = self.sql.execute(
+        let (mut scopes, wanted) = (self.scopes_of(id)?, wanted_by(projection));
+        for scope in wanted.into_iter().filter(|scope| !scopes.contains(scope)).collect::<Vec<_>>() {
+            self.sql.execute(
                 "INSERT INTO document_scopes (document, scope) VALUES (?1, ?2)
                  ON CONFLICT (document, scope) DO NOTHING",
                 params![id.to_string(), scope.to_string()],
             )?;
-            if joined > 0 {
-                self.feed_whole_document(&scope, lane, id)?;
-            }
+            self.feed_whole_document(&scope, lane, id)?;
+            scopes.push(scope);
         }
-        for scope in self.scopes_of(id)? {
+        for scope in scopes {
             if whole {
                 self.feed_whole_document(&scope, lane, id)?;
                 continue;
