@@ -18,7 +18,7 @@ use gatehouse_common::{
     sync::{Push, Upward},
 };
 use gatehouse_hub::{
-    store::{Device, DeviceKind, Location, PostgresOptions, Store},
+    store::{Device, DeviceKind, Location, Store},
     sync::handle_push,
 };
 use rusqlite::{Connection, params};
@@ -26,9 +26,10 @@ use serde_json::json;
 
 use crate::{
     cases::{Case, writer},
+    hub::on,
     look::process_cpu_s,
     programs::{moment, now},
-    server::{Server, USER},
+    server::Server,
     words::Words,
 };
 
@@ -117,14 +118,7 @@ impl Database {
     fn store(&self) -> anyhow::Result<Store> {
         let location = match self {
             Self::Sqlite(path) => Location::Sqlite(path.clone()),
-            Self::Postgresql { server, name } => Location::Postgresql(PostgresOptions {
-                host: "127.0.0.1".to_owned(),
-                port: server.port,
-                user: USER.to_owned(),
-                database: name.clone(),
-                password: None,
-                ca_file: None,
-            }),
+            Self::Postgresql { server, name } => on(server, name.clone()),
         };
         Ok(Store::open_at(&location, &"hub".parse()?)?)
     }

@@ -13,11 +13,12 @@ use gatehouse_common::{id::DeviceId, seal::PrivateKey, time::UtcMs};
 use gatehouse_hub::{
     config::key,
     identity::Authority,
-    store::{Location, Store},
+    store::{Location, PostgresOptions, Store, moving},
 };
 
 use crate::{
     programs::{Programs, now},
+    server::{Server, USER},
     unit::Unit,
 };
 
@@ -31,6 +32,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// A hub that can be started.
 pub struct HubPlace {
     directory: PathBuf,
+    location: Location,
     /// Where it listens.
     pub host: IpAddr,
     /// Port of people and programs.
@@ -46,6 +48,12 @@ pub struct HubPlace {
 /// A port that nobody listens on at this moment.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A database of a PostgreSQL.
+pub fn on(server: &Server, database: String) -> Location {
+    let (host, user) = ("127.0.0.1".to_owned(), USER.to_owned());
+    Location::Postgresql(PostgresOptions { host, port: server.port, user, database, password: None, ca_file: None })
 }
 
 impl HubPlace {
@@ -67,22 +75,38 @@ impl HubPlace {
         std::fs::write(directory.join("hub.toml"), text)?;
         let key = key::load_or_make(&directory.join("hub.key"))?;
         let authority = Authority::load_or_make(&directory.join("hub.authority.pem"), &name()?, now())?;
-        Ok(Self { directory: directory.to_owned(), host, people, devices, key, authority })
+        let location = Location::Sqlite(directory.join("hub.db"));
+        Ok(Self { directory: directory.to_owned(), location, host, people, devices, key, authority })
     }
 
-    /// The file of its store.
-    pub fn database(&self) -> PathBuf {
-        self.directory.join("hub.db")
+    /// Moves its store, while it does not run, to a database of PostgreSQL.
+    pub fn move_to(&mut self, server: &Server) -> anyhow::Result<()> {
+        let to = on(server, server.database());
+        if let Location::Sqlite(file) = &self.location {
+            moving::move_to(file, &to)?;
+        }
+        self.location = to;
+        Ok(())
     }
 
     /// Its store, before it runs.
     pub fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&self.database(), &name()?)?)
+        Ok(Store::open_at(&self.location, &name()?)?)
     }
 
     /// Its store while it runs, for looks.
     pub fn beside(&self) -> anyhow::Result<Store> {
-        Ok(Store::open_beside(&Location::Sqlite(self.database()), &name()?)?)
+        Ok(Store::open_beside(&self.location, &name()?)?)
+    }
+
+    /// How many signed exchanges it has let in so far.
+    pub fn exchanges(&self) -> anyhow::Result<u64> {
+        let count = "SELECT count(*) FROM nonces";
+        let found: i64 = match &self.location {
+            Location::Sqlite(file) => rusqlite::Connection::open(file)?.query_row(count, [], |row| row.get(0))?,
+            Location::Postgresql(at) => Server::client_of(at.port, &at.database)?.query_one(count, &[])?.get(0),
+        };
+        Ok(u64::try_from(found)?)
     }
 
     /// Lets `units` speak.
@@ -103,10 +127,10 @@ impl HubPlace {
     /// Starts it and waits until it listens.
     pub fn start(&self, programs: &Programs) -> anyhow::Result<Process> {
         let log = std::fs::File::create(self.directory.join("hub.log"))?;
-        let listen = format!("{}:{}", self.host, self.people);
+        let (listen, database) = (format!("{}:{}", self.host, self.people), self.location.to_string());
         let mut command = programs.hub();
         command
-            .args(["serve", "--listen", &listen, "--database", "sqlite:hub.db", "--config", "hub.toml"])
+            .args(["serve", "--listen", &listen, "--database", &database, "--config", "hub.toml"])
             .current_dir(&self.directory)
             .env("GATEHOUSE_LOG", "warn")
             .stdout(Stdio::null())

@@ -156,7 +156,7 @@ async fn one_relay(
     directory: &Path,
     programs: &Programs,
 ) -> anyhow::Result<(Duration, Counted)> {
-    let scene = script.play(directory, IpAddr::V4(Ipv4Addr::LOCALHOST), programs)?;
+    let scene = script.play(directory, IpAddr::V4(Ipv4Addr::LOCALHOST), None, programs)?;
     let relay = Relay::lay(scene.address(), Weather::CUT).await?;
     let depot = scene.depot(&directory.join("depot"), &relay.url())?;
     let agent = depot.start(programs, &[])?;
@@ -180,7 +180,7 @@ async fn over_packets(
 ) -> anyhow::Result<bool> {
     printer.say(line.name);
     let mut packets = PacketLine::lay()?;
-    let scene = script.play(directory, IpAddr::V4(packets.ours), programs)?;
+    let scene = script.play(directory, IpAddr::V4(packets.ours), None, programs)?;
     let depot = scene.depot(&directory.join("depot"), &format!("https://{}", scene.address()))?;
     let agent = depot.start(programs, &packets.through())?;
     settled(&agent).await?;

@@ -17,6 +17,7 @@ use gatehouse_common::{
     id::{DocumentId, Hash32},
 };
 use gatehouse_hub::store::Store;
+use tokio::task::block_in_place;
 
 use crate::{
     depot::DepotPlace,
@@ -25,6 +26,7 @@ use crate::{
     programs::{Programs, now},
     relay::{Counted, Relay, Weather},
     repo::Pair,
+    server::Server,
     unit::Unit,
 };
 
@@ -91,10 +93,19 @@ impl Script {
         Ok(Self { directory: directory.to_owned(), stories, units })
     }
 
-    /// Starts its hub at `host`, on a copy in `directory`.
-    pub fn play(&self, directory: &Path, host: IpAddr, programs: &Programs) -> anyhow::Result<Scene<'_>> {
+    /// Starts its hub at `host`, on a copy in `directory`, or in a database of `server`. It blocks.
+    pub fn play(
+        &self,
+        directory: &Path,
+        host: IpAddr,
+        server: Option<&Server>,
+        programs: &Programs,
+    ) -> anyhow::Result<Scene<'_>> {
         copy(&self.directory.join("hub"), &directory.join("hub"))?;
-        let hub = HubPlace::make(&directory.join("hub"), host)?;
+        let mut hub = HubPlace::make(&directory.join("hub"), host)?;
+        if let Some(server) = server {
+            hub.move_to(server)?;
+        }
         let process = hub.start(programs)?;
         let store = hub.beside()?;
         Ok(Scene { script: self, hub, store, process })
@@ -147,7 +158,7 @@ impl Scene<'_> {
         SocketAddr::new(self.hub.host, self.hub.devices)
     }
 
-    /// Every case as the hub has it.
+    /// Every case as the hub has it. It blocks.
     fn of_hub(&self, mut each: impl FnMut(&Story, Document) -> anyhow::Result<()>) -> anyhow::Result<()> {
         for story in &self.script.stories {
             match self.store.read_now(|r| r.document(&story.case.id))? {
@@ -214,13 +225,6 @@ impl Scene<'_> {
         ensure!(heads == self.hub_heads()?, "depot and hub have taken all changes and are not the same");
         Ok(took)
     }
-
-    /// How many exchanges the hub has let in so far.
-    pub fn exchanges(&self) -> anyhow::Result<u64> {
-        let conn = rusqlite::Connection::open(self.hub.database())?;
-        let count: i64 = conn.query_row("SELECT count(*) FROM nonces", [], |row| row.get(0))?;
-        Ok(u64::try_from(count)?)
-    }
 }
 
 /// The reconnect of `depot` over `relay`, which is cut.
@@ -232,10 +236,11 @@ pub async fn reconnect(
 ) -> anyhow::Result<Figures> {
     let agent = depot.start(programs, &[])?;
     let settled = settled(&agent).await?;
-    let (line, exchanges, hub) = (relay.counted(), scene.exchanges()?, scene.process.usage()?);
+    let exchanges = || block_in_place(|| scene.hub.exchanges());
+    let (line, exchanges_before, hub) = (relay.counted(), exchanges()?, scene.process.usage()?);
     let begun = Instant::now();
     relay.set(Weather::FAIR);
-    tokio::task::block_in_place(|| scene.until_both_agree(depot, AGREE_MAX))?;
+    block_in_place(|| scene.until_both_agree(depot, AGREE_MAX))?;
     let seconds = begun.elapsed().as_secs_f64();
     let (after, hub_after, line_after) = (agent.usage()?, scene.process.usage()?, relay.counted());
     Ok(Figures {
@@ -245,7 +250,7 @@ pub async fn reconnect(
             connections: line_after.connections - line.connections,
             harmed: 0,
         },
-        exchanges: scene.exchanges()? - exchanges,
+        exchanges: exchanges()? - exchanges_before,
         seconds,
         agent_cpu_s: after.cpu_s - settled.cpu_s,
         hub_cpu_s: hub_after.cpu_s - hub.cpu_s,
@@ -269,6 +274,8 @@ pub async fn settled(agent: &Process) -> anyhow::Result<Usage> {
 
 /// What was measured with one scene, and its documents as they were before it.
 pub struct Outcome {
+    /// What the hub's store is in.
+    pub store: &'static str,
     /// The depot came back.
     pub reconnected: Figures,
     /// A new gateway took everything.
@@ -279,13 +286,23 @@ pub struct Outcome {
     pub common: Vec<Vec<Hash32>>,
 }
 
-/// The reconnect with `cases` cases, and then the first download of a new gateway.
-pub async fn run(cases: usize, programs: &Programs, printer: Printer) -> anyhow::Result<Outcome> {
+/// The reconnect with `cases` cases, and then the first download of a new gateway. The hub's store is in a file, or in a
+/// database of `server`.
+pub async fn run(
+    cases: usize,
+    server: Option<&Server>,
+    programs: &Programs,
+    printer: Printer,
+) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
-    printer.say(&format!("gatehouse: making {cases} cases and what was said of them"));
+    let store = if server.is_some() { "PostgreSQL" } else { "SQLite" };
+    printer.say(&format!("gatehouse over {store}: making {cases} cases and what was said of them"));
     let script = Script::write(&directory.path().join("script"), cases)?;
-    let scene = script.play(directory.path(), IpAddr::V4(Ipv4Addr::LOCALHOST), programs)?;
-    let pairs = scene.pairs()?;
+    let (scene, pairs) = block_in_place(|| {
+        let scene = script.play(directory.path(), IpAddr::V4(Ipv4Addr::LOCALHOST), server, programs)?;
+        let pairs = scene.pairs()?;
+        Ok::<_, anyhow::Error>((scene, pairs))
+    })?;
     let common = script.stories.iter().map(|story| story.case.document.heads()).collect();
     let relay = Relay::lay(scene.address(), Weather::CUT).await?;
     let depot = scene.depot(&directory.path().join("depot"), &relay.url())?;
@@ -295,5 +312,5 @@ pub async fn run(cases: usize, programs: &Programs, printer: Printer) -> anyhow:
     let depot = scene.new_depot(&directory.path().join("new"), &relay.url())?;
     printer.say("gatehouse: a new gateway takes everything");
     let downloaded = reconnect(&scene, &depot, &relay, programs).await?;
-    Ok(Outcome { reconnected, downloaded, pairs, common })
+    Ok(Outcome { store, reconnected, downloaded, pairs, common })
 }

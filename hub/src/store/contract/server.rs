@@ -121,8 +121,13 @@ impl Server {
 
     /// A connection of the test's own.
     pub fn client(&self, database: &str) -> Result<postgres::Client, postgres::Error> {
+        Self::client_of(self.port, database)
+    }
+
+    /// The same, of one that listens on `port`.
+    pub fn client_of(port: u16, database: &str) -> Result<postgres::Client, postgres::Error> {
         let mut config = postgres::Config::new();
-        config.host("127.0.0.1").port(self.port).user(USER).dbname(database);
+        config.host("127.0.0.1").port(port).user(USER).dbname(database);
         config.connect_timeout(Duration::from_secs(5)).connect(postgres::NoTls)
     }
 
