@@ -6,7 +6,7 @@
 
 use gatehouse_common::{
     document::{Document, gate::change_hash},
-    id::{DeviceId, DocumentId, DocumentKind, Hash32},
+    id::{DeviceId, DocumentId, Hash32},
     order::Order,
     seal::Sealed,
     sync::{Downward, Lane},
@@ -16,7 +16,9 @@ use gatehouse_common::{
 use super::{
     Scope, StoreChange, StoreError, Tx,
     damage::{DamagedRow, number},
-    documents, row,
+    documents,
+    ledger::Placed,
+    row,
     sql::{ToValue, params},
 };
 
@@ -125,7 +127,7 @@ impl Tx<'_> {
             self.sql.optional("SELECT kind FROM documents WHERE document = ?1", params![name], |r| r.get(0))?;
         let Some(kind) = kind.filter(|kind| documents::kind_of(kind).is_ok()) else { return Ok(false) };
         self.rewrite(place, "chunk", &name, &kind, bytes, now)?;
-        self.feed_again(place, document)?;
+        self.feed_again(place, document, &hash)?;
         // What was refused meanwhile, because the document could not be read, may come again.
         self.sql.execute("DELETE FROM quarantine WHERE document = ?1 AND reason = ?2", params![name, UNREADABLE])?;
         self.document_changed(document)?;
@@ -150,7 +152,7 @@ impl Tx<'_> {
     }
 
     /// Readers have passed the row while it was left out: it comes once more, behind where they stand.
-    fn feed_again(&mut self, place: i64, document: &DocumentId) -> Result<(), StoreError> {
+    fn feed_again(&mut self, place: i64, document: &DocumentId, hash: &Hash32) -> Result<(), StoreError> {
         let mut to: Vec<(Scope, Lane)> =
             self.sql.query("SELECT scope, lane FROM feed WHERE item = ?1", params![place], |r| {
                 let lane = usize::try_from(r.get::<i64>("lane")?).ok().and_then(Lane::from_index);
@@ -162,13 +164,9 @@ impl Tx<'_> {
                 to.push((scope, Lane::Documents));
             }
         }
-        let bytes: Vec<u8> = self.sql.one("SELECT body FROM ledger WHERE position = ?1", params![place], |r| {
-            r.get(0).map_err(StoreError::from)
-        })?;
-        let says = Downward::Chunk { document: *document, kind: DocumentKind::Case, bytes };
+        let item = Placed::chunk(row::from_sql(place), document, hash);
         for (scope, lane) in to {
-            // Of what is said here only the document's name is written.
-            self.feed_row(&scope, lane, &says, row::from_sql(place), "")?;
+            self.feed_row(&scope, lane, &item, "")?;
         }
         Ok(())
     }

@@ -15,7 +15,13 @@ use tracing::error;
 use super::heads_json;
 use crate::{
     core::projections::{Projection, View, project},
-    store::{Reader, Scope, StoreChange, StoreError, Tx, ledger::Provenance, mending::UNREADABLE, row, sql::params},
+    store::{
+        Reader, Scope, StoreChange, StoreError, Tx,
+        ledger::{Placed, Provenance},
+        mending::UNREADABLE,
+        row,
+        sql::params,
+    },
 };
 
 /// What the hub says in a document; several are said one after the other.
@@ -47,9 +53,6 @@ pub(crate) struct ForeignChunks<'a> {
     /// Whether this hub signed that it once sent them under this id.
     pub(crate) is_proved: bool,
 }
-
-/// A chunk in the ledger: what it says, and its place.
-type Placed = (Downward, u64);
 
 impl Reader<'_> {
     pub(in crate::store) fn scopes_of(&self, id: &DocumentId) -> Result<Vec<Scope>, StoreError> {
@@ -123,10 +126,11 @@ impl Tx<'_> {
         for (inspected, applied) in foreign.chunks.iter().zip(&applied) {
             let says = Downward::Chunk { document: *id, kind, bytes: inspected.bytes().to_vec() };
             let provenance = Provenance { origin: Some(foreign.origin), inspected: Some(inspected), subject: "" };
-            last = last.max(self.append(&says, &provenance, now)?);
+            let item = self.append(&says, &provenance, now)?;
+            last = last.max(item.place);
             // What waits for its past is not passed on by itself; it goes with the chunk that brings its past.
             if *applied != Applied::Waiting {
-                placed.push((says, last));
+                placed.push(item);
             }
         }
         self.mark_behind(id, kind, &projection, last, now)?;
@@ -187,8 +191,9 @@ impl Tx<'_> {
             let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;
             let says = Downward::Chunk { document: *id, kind, bytes: chunk.bytes };
             let provenance = Provenance { inspected: Some(&inspected), ..Provenance::OWN };
-            last = self.append(&says, &provenance, now)?;
-            placed.push((says, last));
+            let item = self.append(&says, &provenance, now)?;
+            last = item.place;
+            placed.push(item);
         }
         if !placed.is_empty() {
             self.mark_behind(id, kind, &projection, last, now)?;
@@ -291,8 +296,8 @@ impl Tx<'_> {
                 self.feed_whole_document(&scope, lane, id)?;
                 continue;
             }
-            for (says, place) in placed {
-                self.feed_row(&scope, lane, says, *place, "")?;
+            for item in placed {
+                self.feed_row(&scope, lane, item, "")?;
             }
         }
         Ok(())
