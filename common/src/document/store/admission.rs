@@ -237,21 +237,19 @@ mod tests {
 
     #[test]
     fn what_is_anything_else_is_not_written_and_leaves_the_document_as_it_was() {
-        let (depot, vehicle) = (actor("site/D1/gw-1/1"), actor("vehicle/D1/unit-7/3"));
+        let depot = actor("site/D1/gw-1/1");
         let mut known = Document::new().unwrap();
         puts(&mut known, &depot, &["one"]);
         type Odd<'a> = Box<dyn Fn(&mut Document) -> Vec<u8> + 'a>;
-        let by = |work: fn(&mut Document, &mut automerge::transaction::Transaction<'_>)| -> Odd<'_> {
+        let by = |work: fn(&Document, &mut automerge::transaction::Transaction<'_>)| -> Odd<'_> {
             let depot = &depot;
             Box::new(move |document| {
-                let held = document.clone();
-                document
-                    .write(depot, UtcMs(0), |tx| {
-                        work(&mut held.clone(), tx);
-                        Ok(())
-                    })
-                    .unwrap()
-                    .bytes
+                let before = document.clone();
+                let written = document.write(depot, UtcMs(0), |tx| {
+                    work(&before, tx);
+                    Ok(())
+                });
+                written.unwrap().bytes
             })
         };
         let committed = |options: fn() -> CommitOptions| -> Odd<'_> {
@@ -289,7 +287,13 @@ mod tests {
             assert!(!ours.writes_the_same(&seen).unwrap(), "{what}");
             assert_eq!(ours.save(), known.save(), "{what}");
         }
-        // What did not know all of the document, and what others wait for, has to be merged.
+    }
+
+    #[test]
+    fn what_did_not_know_all_of_the_document_and_what_others_wait_for_is_merged() {
+        let (depot, vehicle) = (actor("site/D1/gw-1/1"), actor("vehicle/D1/unit-7/3"));
+        let mut known = Document::new().unwrap();
+        puts(&mut known, &depot, &["one"]);
         let mut elsewhere = known.clone();
         let first = puts(&mut elsewhere, &vehicle, &["unseen"]);
         let second = puts(&mut elsewhere, &vehicle, &["after it"]);
