@@ -204,7 +204,7 @@ impl Tx<'_> {
         let (document, hash) = (document_of(says), item_hash(says, provenance));
         match self.ledger_place(&document, &hash)? {
             Some(place) => Ok(Placed { place: row::from_sql(place), document, hash: hash.to_string() }),
-            None => self.append(says, provenance, now),
+            None => self.write(says, provenance, hash, now),
         }
     }
 
@@ -215,7 +215,17 @@ impl Tx<'_> {
         provenance: &Provenance<'_>,
         now: UtcMs,
     ) -> Result<Placed, StoreError> {
-        let (document, hash) = (document_of(says), item_hash(says, provenance).to_string());
+        self.write(says, provenance, item_hash(says, provenance), now)
+    }
+
+    fn write(
+        &mut self,
+        says: &Downward,
+        provenance: &Provenance<'_>,
+        hash: Hash32,
+        now: UtcMs,
+    ) -> Result<Placed, StoreError> {
+        let (document, hash) = (document_of(says), hash.to_string());
         let document_kind = if let Downward::Chunk { kind, .. } = says { kind.as_str() } else { "" };
         let (kind, body) = match says {
             Downward::Chunk { bytes, .. } => ("chunk", bytes.clone()),

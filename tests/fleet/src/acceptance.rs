@@ -21,6 +21,7 @@ use gatehouse_hub::{
     store::{Device, DeviceKind, Location, Store},
     sync::handle_push,
 };
+use postgres::Client;
 use rusqlite::{Connection, params};
 use serde_json::json;
 
@@ -84,12 +85,6 @@ enum Engine {
     Postgresql(Arc<Server>),
 }
 
-/// A database of one engine.
-enum Database {
-    Sqlite(PathBuf),
-    Postgresql { server: Arc<Server>, name: String },
-}
-
 impl Engine {
     fn name(&self) -> &'static str {
         match self {
@@ -98,29 +93,12 @@ impl Engine {
         }
     }
 
-    fn database(&self, path: PathBuf) -> Database {
+    /// A new database: the file `path`, or one of the server's.
+    fn database(&self, path: PathBuf) -> Location {
         match self {
-            Self::Sqlite => Database::Sqlite(path),
-            Self::Postgresql(server) => Database::Postgresql { server: Arc::clone(server), name: server.database() },
+            Self::Sqlite => Location::Sqlite(path),
+            Self::Postgresql(server) => on(server, server.database()),
         }
-    }
-}
-
-impl Database {
-    /// The floor: the same bytes, appended, so many to a commit.
-    fn append(&self, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
-        match self {
-            Self::Sqlite(path) => append_to_sqlite(path, chunks, together),
-            Self::Postgresql { server, name } => append_to_postgresql(server, name, chunks, together),
-        }
-    }
-
-    fn store(&self) -> anyhow::Result<Store> {
-        let location = match self {
-            Self::Sqlite(path) => Location::Sqlite(path.clone()),
-            Self::Postgresql { server, name } => on(server, name.clone()),
-        };
-        Ok(Store::open_at(&location, &"hub".parse()?)?)
     }
 }
 
@@ -146,8 +124,9 @@ fn measure(engine: &Engine, senders: &[Sender], together: usize, printer: Printe
         .filter_map(|(_, record)| if let Upward::Chunk { bytes, .. } = record { Some(bytes.as_slice()) } else { None })
         .collect();
     let directory = tempfile::tempdir()?;
-    let floor = engine.database(directory.path().join("floor.db")).append(&chunks, together)?;
-    let (accepted, folded) = accept_and_fold(&engine.database(directory.path().join("hub.db")).store()?, senders)?;
+    let floor = append(&engine.database(directory.path().join("floor.db")), &chunks, together)?;
+    let store = Store::open_at(&engine.database(directory.path().join("hub.db")), &"hub".parse()?)?;
+    let (accepted, folded) = accept_and_fold(&store, senders)?;
     for (what, took) in [("raw append", floor), ("accepted", accepted), ("folded", folded)] {
         line(printer, &format!("{what}, {}", engine.name()), together, chunks.len(), took);
     }
@@ -209,6 +188,14 @@ fn sender(n: usize, changes: usize) -> anyhow::Result<Sender> {
     Ok(Sender { device: Device { device: name, kind, public_key: key.public(), sites, vehicles: Vec::new() }, pushes })
 }
 
+/// The floor: the same bytes, appended, so many to a commit.
+fn append(to: &Location, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
+    match to {
+        Location::Sqlite(path) => append_to_sqlite(path, chunks, together),
+        Location::Postgresql(at) => append_to_postgresql(Server::client_of(at.port, &at.database)?, chunks, together),
+    }
+}
+
 fn append_to_sqlite(path: &Path, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
     let mut conn = Connection::open(path)?;
     conn.pragma_update(None, "journal_mode", "wal")?;
@@ -231,8 +218,7 @@ fn append_to_sqlite(path: &Path, chunks: &[&[u8]], together: usize) -> anyhow::R
     Ok(Took { syncs, ..took })
 }
 
-fn append_to_postgresql(server: &Server, name: &str, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
-    let mut client = server.client(name)?;
+fn append_to_postgresql(mut client: Client, chunks: &[&[u8]], together: usize) -> anyhow::Result<Took> {
     client.batch_execute(
         "CREATE TABLE log (position BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body BYTEA NOT NULL)",
     )?;

@@ -69,7 +69,8 @@ impl HubPlace {
         let (people, devices) = (free_port()?, free_port()?);
         let hash = gatehouse_common::id::Hash32::of(TOKEN.as_bytes());
         let text = format!(
-            "[hub]\nkey_file = \"hub.key\"\n[tls]\nauthority_file = \"hub.authority.pem\"\n[devices]\nlisten = \"{host}:{devices}\"\n{devices_too}\
+            "[hub]\nkey_file = \"hub.key\"\n[tls]\nauthority_file = \"hub.authority.pem\"\n\
+             [devices]\nlisten = \"{host}:{devices}\"\n{devices_too}\
              [[tokens]]\nname = \"bench\"\nsha256 = \"{hash}\"\nscopes = [\"events:wms\", \"events:tms\", \"read\"]\n"
         );
         std::fs::write(directory.join("hub.toml"), text)?;

@@ -51,7 +51,6 @@ pub async fn run(arguments: &Arguments, programs: &Programs, peers: &Path, print
         let over_postgresql = reconnect::run(arguments.cases, Some(&server), programs, printer).await?;
         ours(arguments.cases, &over_postgresql, printer);
         holds &= aims(arguments.cases, &over_postgresql, &peers, printer);
-        tokio::task::block_in_place(|| drop(server));
     }
     Ok(holds)
 }

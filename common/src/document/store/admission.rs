@@ -88,8 +88,8 @@ impl Document {
     }
 
     /// Writes what a chunk says it wrote, in its writer's name, if that makes the very same chunk: then it is what an
-    /// honest writer who knew this document would have sent, and needs no other proof. Most are, and this costs a third.
-    /// Says whether it is written; else the document is as it was.
+    /// honest writer who knew this document would have sent, and needs no other proof. Says whether it is written; else
+    /// the document is as it was.
     fn writes_the_same(&mut self, seen: &Inspected) -> Result<bool, ChunkRefusal> {
         // A writer builds on all it knows; and what is written here would not wake what waits for it.
         let builds_on_all = self.heads().iter().all(|head| seen.deps.contains(head)) && self.missing().is_empty();

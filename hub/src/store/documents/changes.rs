@@ -281,8 +281,11 @@ impl Tx<'_> {
         if placed.is_empty() {
             return Ok(());
         }
-        let (mut scopes, wanted) = (self.scopes_of(id)?, wanted_by(projection));
-        for scope in wanted.into_iter().filter(|scope| !scopes.contains(scope)).collect::<Vec<_>>() {
+        let mut scopes = self.scopes_of(id)?;
+        for scope in wanted_by(projection) {
+            if scopes.contains(&scope) {
+                continue;
+            }
             self.sql.execute(
                 "INSERT INTO document_scopes (document, scope) VALUES (?1, ?2)
                  ON CONFLICT (document, scope) DO NOTHING",
