@@ -200,7 +200,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         |listener, doors| TlsListener::start(listener, doors, ground.revocations.clone(), ground.refusals.clone());
     let served = match doors {
         None => Served::Plain(listener),
-        Some(doors) => Served::Tls(tls_listener(listener, doors)?),
+        Some(doors) => Served::Tls(tls_listener(listener, doors)),
     };
     tasks.spawn_once("api", move |mut stop| async move {
         let api = Api::new(store, clock, keeper, about, stop.clone())
@@ -210,10 +210,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         let stopped = async move { stop.stopped().await };
         match served {
             Served::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await?,
-            Served::Tls(listener) => {
-                let service = router.into_make_service_with_connect_info::<Caller>();
-                axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
-            }
+            Served::Tls(listener) => listen::serve(listener, router, stopped).await,
         }
         Ok(())
     });
@@ -264,7 +261,7 @@ impl Ground {
             .with_context(|| format!("devices.listen {listen}: is another program there?"))?;
         let address = tcp.local_addr()?;
         let doors = listen::devices(&self.authority, &names(tls, devices, [address]), &self.clock)?;
-        let listener = TlsListener::start(tcp, doors, self.revocations.clone(), self.refusals.clone())?;
+        let listener = TlsListener::start(tcp, doors, self.revocations.clone(), self.refusals.clone());
         let enrolment = Enrolment {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -275,8 +272,7 @@ impl Ground {
         let exchange = sync::router(exchange).layer(middleware::from_fn(only_with_certificate));
         let router = api::around(exchange.merge(identity::router(enrolment)));
         tasks.spawn_once("devices", move |mut stop| async move {
-            let service = router.into_make_service_with_connect_info::<Caller>();
-            axum::serve(listener, service).with_graceful_shutdown(async move { stop.stopped().await }).await?;
+            listen::serve(listener, router, stop.stopped()).await;
             Ok(())
         });
         info!(authority = %self.authority.fingerprint(), "devices speak at {address}, with certificates");

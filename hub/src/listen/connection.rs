@@ -9,11 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    Extension,
-    extract::{ConnectInfo, connect_info::Connected},
-    serve::IncomingStream,
-};
+use axum::{Extension, extract::ConnectInfo};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,7 +17,6 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::TlsListener;
 use crate::identity::Peer;
 
 /// Who is at the other end.
@@ -42,12 +37,6 @@ pub type From = Option<Extension<ConnectInfo<Caller>>>;
 #[must_use]
 pub fn caller(from: &From) -> Option<&Caller> {
     from.as_ref().map(|from| &from.0.0)
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
-        stream.io().caller.clone()
-    }
 }
 
 /// When a connection ends though neither side wants it to.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -42,44 +41,25 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// A listener that gives out connections whose handshake is done.
 pub struct TlsListener {
     done: mpsc::Receiver<Connection>,
-    address: SocketAddr,
 }
 
 impl TlsListener {
     /// Begins to listen; ends when this is dropped.
-    /// # Errors
-    /// When the listener does not know its own address.
-    pub fn start(
-        listener: TcpListener,
-        doors: Doors,
-        revocations: Revocations,
-        refusals: Refusals,
-    ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    #[must_use]
+    pub fn start(listener: TcpListener, doors: Doors, revocations: Revocations, refusals: Refusals) -> Self {
         let (sender, done) = mpsc::channel(64);
         let reception = Arc::new(Reception { doors, revocations, refusals, shaking: Mutex::default() });
         tokio::spawn(take(listener, reception, sender));
-        Ok(Self { done, address })
+        Self { done }
     }
-}
 
-impl axum::serve::Listener for TlsListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// The next connection whose handshake is done.
+    pub(super) async fn accept(&mut self) -> Connection {
         match self.done.recv().await {
-            Some(connection) => {
-                let address = connection.caller.address;
-                (connection, address)
-            }
+            Some(connection) => connection,
             // The task below ends only when this is dropped.
             None => std::future::pending().await,
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
     }
 }
 

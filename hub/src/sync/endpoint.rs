@@ -30,7 +30,7 @@ use gatehouse_common::{
     },
     time::UtcMs,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::{debug, error};
 
 use super::{
@@ -131,11 +131,10 @@ impl Shared {
         &self,
         device: &Device,
         claim: &Claim,
-        asked: &[u8],
+        protocol: u8,
         reply: Result<T, Refusal>,
     ) -> Response {
-        let framed =
-            reply.and_then(|reply| encode_as(protocol_of(asked), &reply).map_err(|e| Refusal::BadFrame(e.to_string())));
+        let framed = reply.and_then(|reply| encode_as(protocol, &reply).map_err(|e| Refusal::BadFrame(e.to_string())));
         let refusal = match framed {
             Ok(frame) => {
                 self.gate.pay(device, frame.len());
@@ -158,8 +157,8 @@ impl Shared {
         response
     }
 
-    async fn push(&self, device: &Device, body: &[u8]) -> Result<PushReply, Refusal> {
-        let push: Push = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+    async fn push(&self, device: &Device, body: Bytes) -> Result<PushReply, Refusal> {
+        let push: Push = read(body)?;
         if push.records.len() > BATCH_MAX {
             // Each record may cost more than its bytes: the writer serves everyone.
             let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
@@ -189,14 +188,14 @@ impl Shared {
         self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
     }
 
-    async fn standing(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
-        let asked: Stand = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+    async fn standing(&self, device: &Device, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Stand = read(body)?;
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.wall());
         self.store.read(move |r| standing::standing(r, &key, &name, &asked, now)).await.map_err(Refusal::Later)
     }
 
-    async fn repair(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
-        let asked: Repair = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
+    async fn repair(&self, device: &Device, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Repair = read(body)?;
         repair::fits(&asked).map_err(Refusal::BadFrame)?;
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         let (store, work) = (self.store.clone(), move |store: &Store| handle_repair(store, &key, &name, asked, &now));
@@ -221,9 +220,9 @@ impl Shared {
         }
     }
 
-    async fn pull(&self, device: &Device, body: &[u8]) -> Result<impl Serialize + use<>, Refusal> {
-        let asked: Pull = decode(body).map_err(|e| Refusal::BadFrame(e.to_string()))?;
-        let attests = protocol_of(body) >= 2;
+    async fn pull(&self, device: &Device, protocol: u8, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
+        let asked: Pull = read(body)?;
+        let attests = protocol >= 2;
         self.note_heard(&device.device, &asked, attests).await;
         // Listening before the first look, so that nothing falls in between.
         let waiting = self.news.of(device.scopes());
@@ -256,7 +255,36 @@ fn slices(records: Vec<(u64, Upward)>) -> impl Iterator<Item = Vec<(u64, Upward)
     std::iter::from_fn(move || Some(rest.by_ref().take(SLICE).collect()).filter(|slice: &Vec<_>| !slice.is_empty()))
 }
 
+/// What a frame says; its bytes are let go of, since who asked may wait for long.
+fn read<T: DeserializeOwned>(frame: Bytes) -> Result<T, Refusal> {
+    decode(&frame).map_err(|e| Refusal::BadFrame(e.to_string()))
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Push,
+    Pull,
+    Standing,
+    Repair,
+}
+
+impl Asked {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            PUSH_PATH => Some(Self::Push),
+            PULL_PATH => Some(Self::Pull),
+            STANDING_PATH => Some(Self::Standing),
+            REPAIR_PATH => Some(Self::Repair),
+            _ => None,
+        }
+    }
+}
+
 /// Who asks is admitted first; then the path says what is asked.
+///
+/// Address, headers and body are all parts of one buffer of the connection: none is kept while a pull waits, or each of
+/// those that wait would keep its 8 kB.
 async fn exchange_route(
     State(state): State<SyncState>,
     uri: Uri,
@@ -264,17 +292,19 @@ async fn exchange_route(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (shared, path) = (&state.shared, uri.path());
-    let (device, claim) = match shared.admit(path, &headers, &body, caller(&from)).await {
+    let shared = &state.shared;
+    let (device, claim) = match shared.admit(uri.path(), &headers, &body, caller(&from)).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };
-    match path {
-        PUSH_PATH => shared.answer(&device, &claim, &body, shared.push(&device, &body).await).await,
-        PULL_PATH => shared.answer(&device, &claim, &body, shared.pull(&device, &body).await).await,
-        STANDING_PATH => shared.answer(&device, &claim, &body, shared.standing(&device, &body).await).await,
-        REPAIR_PATH => shared.answer(&device, &claim, &body, shared.repair(&device, &body).await).await,
-        _ => StatusCode::NOT_FOUND.into_response(),
+    let (asked, protocol) = (Asked::at(uri.path()), protocol_of(&body));
+    drop((uri, headers, from));
+    match asked {
+        Some(Asked::Push) => shared.answer(&device, &claim, protocol, shared.push(&device, body).await).await,
+        Some(Asked::Pull) => shared.answer(&device, &claim, protocol, shared.pull(&device, protocol, body).await).await,
+        Some(Asked::Standing) => shared.answer(&device, &claim, protocol, shared.standing(&device, body).await).await,
+        Some(Asked::Repair) => shared.answer(&device, &claim, protocol, shared.repair(&device, body).await).await,
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
