@@ -10,21 +10,20 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulConnection, GracefulShutdown},
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use tracing::debug;
 
-use super::TlsListener;
+use super::{Caller, TlsListener};
 
-/// Longest from the end of an answer, or of the handshake, to the end of the next request's head, in real time. Above the
-/// 90 s for which devices keep a connection that they do not use: they should be those who close it.
+/// Longest from the handshake, or from the end of an answer, to the end of the next request's head, in real time. Above
+/// the 90 s for which devices keep a connection that they do not use: they should be those who close it.
 const HEAD_MAX: Duration = Duration::from_secs(120);
 
 /// Serves `router` on what `listener` gives, until `stop` ends; what is under way is answered before this returns.
 pub async fn serve(mut listener: TlsListener, router: Router, stop: impl Future<Output = ()>) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
     let open = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
@@ -32,18 +31,89 @@ pub async fn serve(mut listener: TlsListener, router: Router, stop: impl Future<
             taken = listener.accept() => taken,
             () = &mut stop => break,
         };
-        let (caller, router) = (connection.caller.clone(), router.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(caller.clone()));
-            router.clone().call(request.map(Body::new))
-        });
-        let served = open.watch(http.serve_connection(TokioIo::new(connection), service));
+        let caller = connection.caller.clone();
+        let answering = open.watch(answer(connection, caller, router.clone(), HEAD_MAX));
         tokio::spawn(async move {
-            if let Err(error) = served.await {
+            if let Err(error) = answering.await {
                 debug!(%error, "a connection ended: {error}");
             }
         });
     }
     drop(listener);
     open.shutdown().await;
+}
+
+/// Answers what `caller` asks over one stream, for as long as a head takes no longer than `head_max` to come.
+fn answer<I>(
+    stream: I,
+    caller: Caller,
+    router: Router,
+    head_max: Duration,
+) -> impl GracefulConnection<Error = hyper::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(caller.clone()));
+        router.clone().call(request.map(Body::new))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_max);
+    http.serve_connection(TokioIo::new(stream), service)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+    use crate::listen::{From, caller};
+
+    const HEAD: Duration = Duration::from_millis(400);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// The far end of a stream on which somebody from a known address is answered.
+    fn somebody() -> DuplexStream {
+        let (near, far) = duplex(4096);
+        let who = Caller { address: "192.0.2.7:4000".parse().unwrap(), peer: None, enrols: true };
+        let says = async |from: From| caller(&from).map(|caller| caller.address.to_string()).unwrap_or_default();
+        let router = Router::new().route("/who", get(says));
+        tokio::spawn(answer(near, who, router, HEAD));
+        far
+    }
+
+    async fn asks(stream: &mut DuplexStream) -> String {
+        stream.write_all(b"GET /who HTTP/1.1\r\nhost: hub\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn each_request_says_who_sent_it() {
+        let mut stream = somebody();
+        for _ in 0..2 {
+            let answer = asks(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("192.0.2.7:4000"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_begins_and_says_no_more_is_cut_off_and_who_goes_on_asking_is_not() {
+        let (mut silent, mut slow, mut asking) = (somebody(), somebody(), somebody());
+        slow.write_all(b"GET /who HT").await.unwrap();
+        for _ in 0..6 {
+            sleep(HEAD / 4).await;
+            assert!(asks(&mut asking).await.starts_with("HTTP/1.1 200"));
+        }
+        let mut said = Vec::new();
+        for cut in [&mut silent, &mut slow] {
+            timeout(PATIENCE, cut.read_to_end(&mut said)).await.unwrap().unwrap();
+        }
+        assert!(!String::from_utf8_lossy(&said).contains("200"), "nobody had asked for anything");
+    }
 }
