@@ -270,7 +270,7 @@ impl Ground {
             refusals: self.refusals.clone(),
         };
         let exchange = sync::router(exchange).layer(middleware::from_fn(only_with_certificate));
-        let router = api::around(exchange.merge(identity::router(enrolment)));
+        let router = api::with_problems(exchange.merge(identity::router(enrolment)));
         tasks.spawn_once("devices", move |mut stop| async move {
             listen::serve(listener, router, stop.stopped()).await;
             Ok(())

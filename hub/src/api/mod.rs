@@ -192,9 +192,16 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     ]
 }
 
-/// What is the same for everything served: no guessing of types, no framing, problems for what is not there.
+/// What is the same for everything that a browser may reach: no guessing of types, no framing, problems for what is not
+/// there.
 pub fn around(router: Router) -> Router {
-    router.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(middleware::from_fn(headers))
+    with_problems(router).layer(middleware::from_fn(headers))
+}
+
+/// Problems for what is not there. Enough where devices alone come: what a browser is told is no use to them, and would be
+/// more than most answers say, over lines that are paid for by the byte.
+pub fn with_problems(router: Router) -> Router {
+    router.fallback(nothing_here).method_not_allowed_fallback(wrong_method)
 }
 
 async fn headers(request: Request, next: Next) -> Response {
