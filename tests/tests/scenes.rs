@@ -144,6 +144,20 @@ impl Scene {
     }
 }
 
+/// The control of "comes to rest": here the ERP changes its mind every ten minutes for longer than anyone is patient.
+#[test]
+fn a_world_in_which_the_erp_goes_on_changing_its_mind_does_not_come_to_rest() {
+    let mut scene = Scene::opens();
+    scene.the_erp_releases("SO-1", 10);
+    for n in 1..100 {
+        let order = Scene::order("SO-1", 10 + n);
+        scene.world.erp_after(i64::from(n) * 10 * MINUTE, Change::PutOrder { order });
+    }
+    scene.world.heal();
+    let restless = scene.world.run_to_quiet().unwrap_err();
+    assert!(restless.starts_with("the last change was"), "{restless}");
+}
+
 const CASES: &str = "SELECT json_extract(view, '$.case_type') || ' ' || json_extract(view, '$.subject') || ' ' || \
      json_extract(view, '$.state') FROM documents WHERE kind = 'case' ORDER BY 1";
 

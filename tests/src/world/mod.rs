@@ -24,6 +24,7 @@ pub mod fleet;
 pub mod hub;
 pub mod lens;
 pub mod network;
+mod quiet;
 pub mod random;
 mod restore;
 pub mod trace;
@@ -45,7 +46,7 @@ use self::{
     book::{Book, Nature, Published},
     broker::Message,
     bugs::Bug,
-    clock::{HOUR, MINUTE, Machine, SECOND},
+    clock::{MINUTE, Machine, SECOND},
     depot::{Agent, Setup},
     dice::Dice,
     erp::PretendErp,
@@ -63,10 +64,6 @@ const POLL_EVERY: i64 = 2 * MINUTE;
 const LEND_EVERY: i64 = 3 * MINUTE;
 /// Most messages that an agent takes in at once.
 const INTAKE_MAX: usize = 16;
-/// How long nothing must have changed before a world counts as quiet.
-const QUIET: i64 = 20 * MINUTE;
-/// How long a healed world may take to become quiet.
-const PATIENCE: i64 = 12 * HOUR;
 
 /// Which of the two requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +132,8 @@ pub struct World {
     counter: u64,
     requests: u64,
     changed_at: UtcMs,
+    /// A case was changed, or only told again, since anyone looked.
+    cases_spoke: bool,
     works_at: Option<UtcMs>,
     directory: TempDir,
 }
@@ -180,6 +179,7 @@ impl World {
             counter: 0,
             requests: 0,
             changed_at: DAWN,
+            cases_spoke: false,
             works_at: None,
             directory,
         };
@@ -251,46 +251,6 @@ impl World {
             self.hub_starts();
         }
         self.business_calms_down();
-    }
-
-    /// Plays on until nothing changes any more.
-    /// # Errors
-    /// What still changes or waits when patience ends.
-    pub fn run_to_quiet(&mut self) -> Result<(), String> {
-        let patience = self.now.plus(PATIENCE);
-        loop {
-            // Not a multiple of any period of the product: else each look could fall on the moment of its status.
-            self.run_until(self.now.plus(5 * MINUTE + 7 * SECOND));
-            self.people_choose();
-            let waits = self.waits();
-            let still = self.now.since(self.changed_at);
-            if !self.failures.is_empty() || (still >= QUIET && waits.is_empty()) {
-                return Ok(());
-            }
-            if self.now > patience {
-                return Err(format!("the last change was {} s ago; {}", still / SECOND, waits.join(", ")));
-            }
-        }
-    }
-
-    /// What waits in brokers, outboxes and the queue of postings.
-    fn waits(&self) -> Vec<String> {
-        let mut waits = Vec::new();
-        for agent in &self.agents {
-            let outbox = agent.running.as_ref().map(|r| r.store.look().outbox(9).map_or(0, |waiting| waiting.len()));
-            if outbox != Some(0) {
-                waits.push(format!("{} has {outbox:?} records to push", agent.device));
-            }
-            if !agent.broker.is_empty() {
-                waits.push(format!("{} has messages to take in", agent.device));
-            }
-        }
-        match self.hub.next_posting() {
-            Ok(None) => {}
-            Ok(Some(due)) => waits.push(format!("a posting is due at {due}")),
-            Err(error) => waits.push(error.to_string()),
-        }
-        waits
     }
 
     fn happens(&mut self, event: Event) {
@@ -423,16 +383,16 @@ impl World {
             self.agent_dies(place);
             return None;
         }
-        let (mut push, mut documents) = (false, false);
+        let (mut push, mut dispatches, mut cases) = (false, false, false);
         for effect in outcome.effects {
             match effect {
                 Effect::Acknowledge(receipts) => receipts.iter().for_each(|r| self.acknowledged(place, r.0)),
                 Effect::Changed(Change::Dispatch { .. }) => {
-                    documents = true;
+                    dispatches = true;
                     let pause = self.dice.between(5 * SECOND, 40 * SECOND);
                     self.crew_looks_after(place, pause);
                 }
-                Effect::Changed(Change::Case { .. }) => documents = true,
+                Effect::Changed(Change::Case { .. }) => cases = true,
                 Effect::Changed(_) => {}
                 Effect::PushNow => push = true,
                 Effect::ClockConfirmed => self.agents[place].machine.confirmed(),
@@ -442,9 +402,10 @@ impl World {
             self.push_soon(place);
         }
         // A page also changes when facts are told again; only what goes to the hub counts as news.
-        if push && documents {
+        if push && dispatches {
             self.changes();
         }
+        self.cases_spoke |= push && cases;
         self.sets_timer(place);
         Some(outcome.answers.into_iter().map(|(_, answer)| answer).collect())
     }
