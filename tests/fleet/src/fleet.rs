@@ -197,6 +197,9 @@ impl Fleet {
     /// All is quiet: each waits, and says something once a minute.
     async fn waits(&self, arguments: &Arguments, printer: Printer) -> anyhow::Result<bool> {
         self.until_all_wait(printer).await?;
+        // What was pushed while all of them shook hands at once is no part of the quiet.
+        held(&self.crowd.pushed).clear();
+        let failed = self.crowd.failures.load(Ordering::Relaxed);
         let (begun, before) = (Instant::now(), self.process.usage()?);
         sleep(Duration::from_secs(arguments.seconds)).await;
         let after = self.process.usage()?;
@@ -204,7 +207,8 @@ impl Fleet {
         let agents = self.speakers.len();
         printer.line(&json!({
             "bench": "fleet", "case": "waiting", "agents": agents, "still_waiting": self.crowd.waiting.load(Ordering::Relaxed),
-            "seconds": begun.elapsed().as_secs_f64().round(), "pushes": pushed.len(), "failures": self.crowd.failures.load(Ordering::Relaxed),
+            "seconds": begun.elapsed().as_secs_f64().round(), "pushes": pushed.len(),
+            "failures": self.crowd.failures.load(Ordering::Relaxed) - failed, "failures_before": failed,
             "push_p50_ms": rounded(percentile_ms(&mut pushed, 50)), "push_p99_ms": rounded(percentile_ms(&mut pushed, 99)),
             "hub_cores": rounded((after.cpu_s - before.cpu_s) / begun.elapsed().as_secs_f64()),
             "hub_rss_mb": rounded(after.rss_mb), "hub_rss_peak_mb": rounded(after.rss_peak_mb),
