@@ -1,7 +1,7 @@
 //! What a hub that was taken over could do to an agent: every answer is signed, and what it says is harm.
 //!
 //! The agent's frame reader and its core take it in as they take in the feed; the core is the real one, over a store in
-//! memory. How much memory that took at most is told at the end.
+//! memory that is tidied now and then, as the agent's driver does. How much memory that took at most is told at the end.
 
 use anyhow::ensure;
 use gatehouse_agent::{
@@ -27,6 +27,8 @@ use crate::{
 const FRAME_IN: u32 = 10;
 /// Items of one page.
 const PAGE: usize = 50;
+/// Pages between two times that the store is tidied.
+const TIDY_EVERY: u64 = 100;
 /// Good changes that harm is made of.
 const GOOD: usize = 5;
 
@@ -73,6 +75,7 @@ struct Feed {
     core: Core,
     store: Store,
     position: u64,
+    pages: u64,
     taken: u64,
     refused: u64,
 }
@@ -92,7 +95,7 @@ impl Feed {
             bundle: Bundle::usual(),
         };
         let core = Core::load(profile, store.snapshot()?);
-        Ok(Self { core, store, position: 0, taken: 0, refused: 0 })
+        Ok(Self { core, store, position: 0, pages: 0, taken: 0, refused: 0 })
     }
 
     /// A page of the feed, decided and committed.
@@ -112,7 +115,10 @@ impl Feed {
                 _ => {}
             }
         }
-        Ok(self.store.commit(&decision.records)?)
+        self.store.commit(&decision.records)?;
+        self.pages += 1;
+        while self.pages.is_multiple_of(TIDY_EVERY) && self.store.tidy(now())? {}
+        Ok(())
     }
 }
 
