@@ -10,7 +10,8 @@ use gatehouse_agent::{
 };
 use gatehouse_common::{
     bundle::Bundle,
-    id::DocumentKind,
+    document::Actor,
+    id::{DocumentId, DocumentKind},
     seal::PrivateKey,
     sync::{Cursor, Downward, FeedItem, Lane, PullReply, decode},
 };
@@ -23,6 +24,8 @@ use crate::{
     words::Words,
 };
 
+/// Inputs about one case: a few of a thousand are harmless and are taken, and a case does not grow for ever.
+const EACH: u32 = 50_000;
 /// Of so many inputs one is a frame.
 const FRAME_IN: u32 = 10;
 /// Items of one page.
@@ -36,21 +39,32 @@ const GOOD: usize = 5;
 pub fn run(inputs: u32) -> anyhow::Result<bool> {
     // What the gate catches is no news.
     std::panic::set_hook(Box::new(|_| {}));
-    let actor = writer(&"D1".parse()?, &"gw-2".parse()?);
-    let mut words = Words::of(5);
-    let (mut case, opening) = Case::open(&actor, 0, &mut words, now())?;
-    let mut good = Vec::new();
-    for _ in 0..GOOD {
-        good.push(case.acted(&actor, &mut words, now())?.bytes);
-    }
-    let mut harm = Harm::of(9, case.id, good.clone())?;
-    let (other, another) = Case::open(&actor, 1, &mut words, now())?;
     let mut feed = Feed::new()?;
-    let chunk = |document, bytes| Downward::Chunk { document, kind: DocumentKind::Case, bytes };
+    let (mut frames, mut unread) = (0, 0);
+    for (n, begun) in (0..inputs).step_by(EACH as usize).enumerate() {
+        let more = suffers(&mut feed, n, EACH.min(inputs - begun))?;
+        (frames, unread) = (frames + more.0, unread + more.1);
+    }
+    let (taken, refused) = (feed.taken, feed.refused);
+    let (other, another) = Case::open(&author()?, usize::MAX, &mut Words::of(5), now())?;
+    feed.page(vec![chunk(other.id, another.bytes)])?;
+    ensure!(feed.taken == taken + 1, "after all that, a good change is not taken any more");
+    let told =
+        json!({ "frames": frames, "frames_unread": unread, "taken": taken, "refused": refused, "peak_mb": peak_mb() });
+    println!("{told}");
+    Ok(true)
+}
+
+/// The `n`-th case is told of, and then harm is, so many times. Gives the frames among it, and those that were unread.
+fn suffers(feed: &mut Feed, n: usize, inputs: u32) -> anyhow::Result<(u32, u32)> {
+    let (actor, mut words) = (author()?, Words::of(n as u64));
+    let (mut case, opening) = Case::open(&actor, n, &mut words, now())?;
+    let good = (0..GOOD).map(|_| Ok(case.acted(&actor, &mut words, now())?.bytes)).collect::<anyhow::Result<_>>()?;
+    let mut harm = Harm::of(n as u64, case.id, good)?;
     feed.page(vec![chunk(case.id, opening.bytes)])?;
     let (mut frames, mut unread, mut page) = (0, 0, Vec::new());
-    for n in 0..inputs {
-        if n.is_multiple_of(FRAME_IN) {
+    for input in 0..inputs {
+        if input.is_multiple_of(FRAME_IN) {
             frames += 1;
             unread += u32::from(decode::<PullReply>(&harm.frame()).is_err());
         } else {
@@ -61,13 +75,15 @@ pub fn run(inputs: u32) -> anyhow::Result<bool> {
         }
     }
     feed.page(page)?;
-    let (taken, refused) = (feed.taken, feed.refused);
-    feed.page(vec![chunk(other.id, another.bytes)])?;
-    ensure!(feed.taken == taken + 1, "after all that, a good change is not taken any more");
-    let told =
-        json!({ "frames": frames, "frames_unread": unread, "taken": taken, "refused": refused, "peak_mb": peak_mb() });
-    println!("{told}");
-    Ok(true)
+    Ok((frames, unread))
+}
+
+fn author() -> anyhow::Result<Actor> {
+    Ok(writer(&"D1".parse()?, &"gw-2".parse()?))
+}
+
+fn chunk(document: DocumentId, bytes: Vec<u8>) -> Downward {
+    Downward::Chunk { document, kind: DocumentKind::Case, bytes }
 }
 
 /// An agent's core over a store in memory, and what it did with what it was fed.
