@@ -1,12 +1,12 @@
 //! What a hub that was taken over could do to an agent: every answer is signed, and what it says is harm.
 //!
-//! The agent's frame reader and its core take it in as they take in the feed; the core is the real one, over a store in
-//! memory that is tidied now and then, as the agent's driver does. How much memory that took at most is told at the end.
+//! The agent's frame reader and its core take it in as they take in the feed; core and store are the real ones, and the
+//! store is tidied now and then, as by the agent's driver. How much memory that took at most is told at the end.
 
 use anyhow::ensure;
 use gatehouse_agent::{
     core::{Core, Profile, decision::Record, input::Input},
-    store::{Identity, Store},
+    store::{Identity, Limits, Store},
 };
 use gatehouse_common::{
     bundle::Bundle,
@@ -16,6 +16,7 @@ use gatehouse_common::{
     sync::{Cursor, Downward, FeedItem, Lane, PullReply, decode},
 };
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::{
     cases::{Case, writer},
@@ -86,8 +87,9 @@ fn chunk(document: DocumentId, bytes: Vec<u8>) -> Downward {
     Downward::Chunk { document, kind: DocumentKind::Case, bytes }
 }
 
-/// An agent's core over a store in memory, and what it did with what it was fed.
+/// An agent's core over its store, and what it did with what it was fed.
 struct Feed {
+    _directory: TempDir,
     core: Core,
     store: Store,
     position: u64,
@@ -100,7 +102,9 @@ impl Feed {
     fn new() -> anyhow::Result<Self> {
         let key = PrivateKey::from_seed([7; 32]);
         let owner = Identity { device: "gw-1".parse()?, site: "D1".parse()?, public_key: key.public() };
-        let store = Store::in_memory(&owner)?;
+        let directory = tempfile::tempdir()?;
+        let mut store = Store::open(&directory.path().join("agent.db"), &owner)?;
+        store.keep_within(Limits::default())?;
         let profile = Profile {
             device: owner.device,
             site: owner.site,
@@ -111,7 +115,7 @@ impl Feed {
             bundle: Bundle::usual(),
         };
         let core = Core::load(profile, store.snapshot()?);
-        Ok(Self { core, store, position: 0, pages: 0, taken: 0, refused: 0 })
+        Ok(Self { _directory: directory, core, store, position: 0, pages: 0, taken: 0, refused: 0 })
     }
 
     /// A page of the feed, decided and committed.
