@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -62,6 +63,11 @@ const SLICE: usize = 96;
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
 /// who sends nothing else is to be told to come back before others notice.
 const REFUSED_BYTES: usize = 64 * 1024;
+
+/// How much longer an answer takes for each record that was refused, in real time, and the longest that it takes so. What
+/// is refused is written down, and a disk that writes without pause makes the honest wait: who sends it waits instead.
+const REFUSED_WAIT: Duration = Duration::from_millis(10);
+const REFUSED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What the exchange needs. Copies share it.
 #[derive(Clone)]
@@ -164,7 +170,7 @@ impl Shared {
             let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
             return Err(Refusal::BadFrame(why));
         }
-        let _place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        let place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
         let (epoch, mut slices) = (push.outbox_epoch, slices(push.records));
         let mut reply = self.push_slice(device, epoch, slices.next().unwrap_or_default()).await?;
         for records in slices {
@@ -172,7 +178,9 @@ impl Shared {
             reply.rejected.extend(further.rejected);
             (reply.taken_through, reply.kept_through) = (further.taken_through, further.kept_through);
         }
+        drop(place);
         self.gate.pay(device, reply.rejected.len() * REFUSED_BYTES);
+        tokio::time::sleep(refused_wait(reply.rejected.len())).await;
         Ok(reply)
     }
 
@@ -247,6 +255,11 @@ impl Shared {
             }
         }
     }
+}
+
+fn refused_wait(refused: usize) -> Duration {
+    u32::try_from(refused)
+        .map_or(REFUSED_WAIT_MAX, |refused| REFUSED_WAIT.saturating_mul(refused).min(REFUSED_WAIT_MAX))
 }
 
 /// A push in parts that are written one after the other.

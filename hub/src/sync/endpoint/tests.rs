@@ -44,9 +44,9 @@ async fn ask(address: std::net::SocketAddr, path: &str, headers: &str, body: &[u
     Asked { status, head, body: answer[split + 4..].to_vec() }
 }
 
-fn headers(key: &PrivateKey, time: UtcMs, nonce: &str, body: &[u8]) -> String {
+fn headers(key: &PrivateKey, path: &str, time: UtcMs, nonce: &str, body: &[u8]) -> String {
     let device: DeviceId = "gw-1".parse().unwrap();
-    let text = request_text(PULL_PATH, &device, time, nonce, body);
+    let text = request_text(path, &device, time, nonce, body);
     let signature = STANDARD.encode(key.sign(text.as_bytes()));
     format!(
         "gatehouse-device: gw-1\r\ngatehouse-time: {}\r\ngatehouse-nonce: {nonce}\r\ngatehouse-signature: {signature}\r\n",
@@ -54,32 +54,49 @@ fn headers(key: &PrivateKey, time: UtcMs, nonce: &str, body: &[u8]) -> String {
     )
 }
 
+/// A hub that listens, with one device on its list.
+struct Listening {
+    _directory: tempfile::TempDir,
+    store: Store,
+    clock: Clock,
+    /// The device's key, and the hub's.
+    key: PrivateKey,
+    hub: PrivateKey,
+    address: std::net::SocketAddr,
+}
+
+impl Listening {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+        let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
+        let device = Device {
+            device: "gw-1".parse().unwrap(),
+            kind: DeviceKind::Gateway,
+            public_key: key.public(),
+            sites: vec![SiteId::new("D1").unwrap()],
+            vehicles: Vec::new(),
+        };
+        crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
+        let clock = Clock::system();
+        let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());
+        let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
+        let quota = crate::sync::Quota::default();
+        let admission = Admission { without_certificate: true, quota, refusals, revocations };
+        let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router(state)).await });
+        Self { _directory: directory, store, clock, key, hub, address }
+    }
+}
+
 #[tokio::test]
 async fn an_exchange_is_signed_both_ways_and_unsigned_stale_repeated_or_altered_ones_get_401() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
-    let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
-    let device = Device {
-        device: "gw-1".parse().unwrap(),
-        kind: DeviceKind::Gateway,
-        public_key: key.public(),
-        sites: vec![SiteId::new("D1").unwrap()],
-        vehicles: Vec::new(),
-    };
-    crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
-    let clock = Clock::system();
-    let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());
-    let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
-    let quota = crate::sync::Quota::default();
-    let admission = Admission { without_certificate: true, quota, refusals, revocations };
-    let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(state)).await });
-
+    let Listening { _directory, store, clock, key, hub, address } = Listening::start().await;
     let epoch = store.read_now(|r| r.ledger_epoch()).unwrap();
     let body = encode(&Pull { cursor: Cursor::start(epoch), wait_ms: 0, recalls_only: false }).unwrap();
-    let good = headers(&key, clock.wall(), "nonce-0001", &body);
+    let good = headers(&key, PULL_PATH, clock.wall(), "nonce-0001", &body);
     let answer = ask(address, PULL_PATH, &good, &body).await;
     assert_eq!(answer.status, 200, "{}", answer.head);
     assert!(matches!(decode(&answer.body), Ok(PullReply::Page { .. })));
@@ -96,10 +113,10 @@ async fn an_exchange_is_signed_both_ways_and_unsigned_stale_repeated_or_altered_
     let refused = [
         (String::new(), &body[..], PULL_PATH),
         (good.clone(), &body[..], PULL_PATH),
-        (headers(&stranger, now, "nonce-0002", &body), &body[..], PULL_PATH),
-        (headers(&key, now.plus(-600_000), "nonce-0003", &body), &body[..], PULL_PATH),
-        (headers(&key, now, "nonce-0004", &body), &body[..body.len() - 1], PULL_PATH),
-        (headers(&key, now, "nonce-0005", &body), &body[..], PUSH_PATH),
+        (headers(&stranger, PULL_PATH, now, "nonce-0002", &body), &body[..], PULL_PATH),
+        (headers(&key, PULL_PATH, now.plus(-600_000), "nonce-0003", &body), &body[..], PULL_PATH),
+        (headers(&key, PULL_PATH, now, "nonce-0004", &body), &body[..body.len() - 1], PULL_PATH),
+        (headers(&key, PULL_PATH, now, "nonce-0005", &body), &body[..], PUSH_PATH),
     ];
     for (headers, body, path) in refused {
         let answer = ask(address, path, &headers, body).await;
@@ -109,7 +126,22 @@ async fn an_exchange_is_signed_both_ways_and_unsigned_stale_repeated_or_altered_
 
     let mut other = body.clone();
     other[0] = 9;
-    let answer = ask(address, PULL_PATH, &headers(&key, now, "nonce-0006", &other), &other).await;
+    let answer = ask(address, PULL_PATH, &headers(&key, PULL_PATH, now, "nonce-0006", &other), &other).await;
     assert_eq!(answer.status, 400);
     assert!(String::from_utf8_lossy(&answer.body).contains("frame of protocol 9"));
+}
+
+#[tokio::test]
+async fn who_sends_what_is_refused_waits_for_the_answer() {
+    let at = Listening::start().await;
+    let records = (1..=20).map(|n| (n, Upward::Status("no status at all".to_owned()))).collect();
+    let body = encode(&Push { outbox_epoch: 1, records }).unwrap();
+    let signed = headers(&at.key, PUSH_PATH, at.clock.wall(), "nonce-0001", &body);
+    let begun = std::time::Instant::now();
+    let answer = ask(at.address, PUSH_PATH, &signed, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert_eq!(decode::<PushReply>(&answer.body).unwrap().rejected.len(), 20);
+    assert!(begun.elapsed() >= REFUSED_WAIT * 20, "{:?}", begun.elapsed());
+    assert_eq!(refused_wait(0), Duration::ZERO);
+    assert_eq!(refused_wait(BATCH_MAX), REFUSED_WAIT_MAX);
 }
