@@ -258,8 +258,7 @@ impl Shared {
 }
 
 fn refused_wait(refused: usize) -> Duration {
-    u32::try_from(refused)
-        .map_or(REFUSED_WAIT_MAX, |refused| REFUSED_WAIT.saturating_mul(refused).min(REFUSED_WAIT_MAX))
+    REFUSED_WAIT.saturating_mul(u32::try_from(refused).unwrap_or(u32::MAX)).min(REFUSED_WAIT_MAX)
 }
 
 /// A push in parts that are written one after the other.
