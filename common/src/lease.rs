@@ -16,16 +16,17 @@ use crate::{
     time::{Moment, UtcMs},
 };
 
-/// What the hub grants. It travels as [`crate::seal::Sealed`], signed by the hub.
+/// What the hub grants. It travels as [`crate::seal::Sealed`], signed by the hub. One that comes again under the same name
+/// with a later end has been given more time; its slices are the same, and what was used of them stays used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     /// Its name.
     pub id: LeaseId,
     /// The depot it is for.
     pub site: SiteId,
-    /// When it was granted, by the hub's clock.
+    /// When it was first granted, by the hub's clock.
     pub granted_at: UtcMs,
-    /// How long it lasts, in milliseconds of elapsed time from the moment the depot received it.
+    /// How long it lasts, in milliseconds of elapsed time from the moment the depot received it, or more time for it.
     pub lasts_ms: u64,
     /// The latest wall time at which it may be used, whatever the depot's clock has been doing.
     pub expires_at: UtcMs,

@@ -1,8 +1,9 @@
 //! Grants leases: what a connected depot may decide on its own, cut from the ERP's figures.
 //!
-//! In: open orders and leases from the store, credit and stock from the ERP. Out: signed leases in the
-//! depots' feeds. How much is decided in [`crate::core::leases`]. The figures are read first and the
-//! sum is taken in the transaction that writes the lease, so that two grants never count on one slice.
+//! In: open orders and leases from the store, credit and stock from the ERP. Out: signed leases in the depots' feeds,
+//! and more time for those that nothing better can follow. How much is decided in [`crate::core::leases`]. The figures
+//! are read first and the sum is taken in the transaction that writes the lease, so that two grants never count on one
+//! slice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,32 +12,28 @@ use std::{
 
 use gatehouse_common::{
     bundle::Bundle,
-    decision::DecisionKind,
-    dispatch::{DispatchState, DispatchView},
-    id::{CustomerId, DecisionId, DocumentId, LeaseId, OrderId, SiteId},
+    id::{CustomerId, DecisionId, LeaseId, SiteId},
     lease::{Lease, LeaseUse},
-    order::{LineQuantity, Order, OrderStatus},
-    seal::{PrivateKey, SealError, Sealed},
+    seal::{PrivateKey, Sealed},
     time::UtcMs,
 };
 use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
-    core::{
-        leases::{
-            Book, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, Loan, Spending, is_due, is_overdue, needs,
-            slices,
-        },
-        reconcile::ReconItem,
+    core::leases::{
+        Book, Due, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, due, is_overdue, renewed, slices,
+        still_fits,
     },
     erp::{Caps, Connector, ErpError, counted},
     store::{DeviceKind, Reader, Store, StoreError, Tx},
     tasks::{Stop, TaskError},
 };
 
+mod known;
 mod unreported;
 
+use known::{book, held, needed_at};
 pub use unreported::{ask, write_off, write_off_untold};
 
 /// Wait between two looks, in milliseconds of the hub's clock.
@@ -176,7 +173,7 @@ fn connected_sites(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<SiteId>, 
     Ok(heard.filter(|d| d.device.kind == DeviceKind::Gateway).flat_map(|d| d.device.sites).collect())
 }
 
-/// Grants `site` a lease if one is due. Returns its name.
+/// Grants `site` a lease, or more time for the one it holds, if that is due. Returns the lease's name.
 /// # Errors
 /// [`GrantError`]; nothing was granted.
 pub async fn look_after(
@@ -188,36 +185,42 @@ pub async fn look_after(
 ) -> Result<Option<LeaseId>, GrantError> {
     let now = clock.wall();
     let (of, renew_after_ms) = (site.clone(), grantor.renew_after_ms);
-    let needed = store
+    let customers = store
         .read(move |r| {
-            let needed = needed_at(r, &of)?;
-            let leases = r.leases_of(&of)?;
-            // Most looks end here, without a word to the ERP: no offer could be better than all that is needed.
-            let held = held(&leases, r.epoch_begun_at(&of)?);
-            let may_be_due = is_due(held, &needed, &needed, renew_after_ms, now);
-            Ok(may_be_due.then_some(needed))
+            let (needed, held) = (needed_at(r, &of)?, held(r, &of)?);
+            // Most looks end here, without a word to the ERP: nothing better could come of it than all that is needed.
+            let due = due(held.as_ref().map(of_row), &needed, &needed, true, renew_after_ms, now);
+            let lent = held.map(|row| row.lease.credit_minor).unwrap_or_default();
+            let customers = needed.credit_minor.into_keys().chain(lent.into_keys()).collect::<BTreeSet<_>>();
+            Ok((due != Due::Nothing).then_some(customers))
         })
         .await?;
-    let Some(needed) = needed else { return Ok(None) };
-    let (figures, caps) = (read_figures(connector, clock, site, &needed).await?, connector.caps());
+    let Some(customers) = customers else { return Ok(None) };
+    let (figures, caps) = (read_figures(connector, clock, site, customers).await?, connector.caps());
     let (grantor, site, now) = (grantor.clone(), site.clone(), clock.wall());
     let granted = store.write(move |tx| grant(tx, &grantor, &site, figures, caps, now)).await?;
-    if let Some(lease) = &granted {
-        info!(lease = %lease, "lease {lease} is granted");
-    }
-    Ok(granted)
+    Ok(granted.map(|lease| {
+        info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
+        lease.id
+    }))
+}
+
+/// The lease and what of it is used.
+fn of_row(row: &LeaseRow) -> (&Lease, &LeaseUse) {
+    (&row.lease, &row.used)
 }
 
 async fn read_figures(
     connector: &dyn Connector,
     clock: &Clock,
     site: &SiteId,
-    needed: &LeaseUse,
+    customers: BTreeSet<CustomerId>,
 ) -> Result<Figures, ErpError> {
     let read_at = clock.wall();
     let mut credit_minor = BTreeMap::new();
-    for customer in needed.credit_minor.keys() {
-        credit_minor.insert(customer.clone(), credit_of(connector, customer).await?);
+    for customer in customers {
+        let minor = credit_of(connector, &customer).await?;
+        credit_minor.insert(customer, minor);
     }
     let stock = connector.stock(site).await?;
     Ok(Figures { read_at, credit_minor, stock })
@@ -240,26 +243,40 @@ fn grant(
     mut figures: Figures,
     caps: Caps,
     now: UtcMs,
-) -> Result<Option<LeaseId>, StoreError> {
+) -> Result<Option<Lease>, StoreError> {
     if now.since(figures.read_at) > FIGURE_MAX_MS {
         // What has left the book since may not be in them.
         return Ok(None);
     }
-    let needed = needed_at(tx, site)?;
+    let (needed, held, policy) = (needed_at(tx, site)?, held(tx, site)?, &grantor.policy);
     add_own_orders(tx, site, caps, &mut figures)?;
     let (book, decisions) = book(tx)?;
-    let offer = slices(&book, site, &needed, &figures, &grantor.policy, now);
+    let offer = slices(&book, site, &needed, &figures, policy, now);
+    let keeps = held.as_ref().is_some_and(|row| still_fits(&row.lease, &book, &figures, policy, now));
     settle(tx, &book, &decisions, now)?;
-    if !is_due(held(&tx.leases_of(site)?, tx.epoch_begun_at(site)?), &needed, &offer, grantor.renew_after_ms, now) {
+    let row = match (due(held.as_ref().map(of_row), &needed, &offer, keeps, grantor.renew_after_ms, now), held) {
+        (Due::Lease, _) => cut(grantor, site, offer, &figures, now)?,
+        (Due::Time, Some(row)) => prolong(grantor, row, &figures, now)?,
+        (Due::Time, None) | (Due::Nothing, _) => return Ok(None),
+    };
+    // Two looks in one millisecond grant one lease.
+    if tx.lease(&row.lease.id)?.is_some_and(|known| known.lease.expires_at >= row.lease.expires_at) {
         return Ok(None);
     }
-    let id = LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?;
-    if tx.lease(&id)?.is_some() {
-        return Ok(None);
-    }
+    tx.put_lease(&row, now)?;
+    Ok(Some(row.lease))
+}
+
+fn cut(
+    grantor: &Grantor,
+    site: &SiteId,
+    offer: LeaseUse,
+    figures: &Figures,
+    now: UtcMs,
+) -> Result<LeaseRow, StoreError> {
     let lasts = i64::try_from(grantor.policy.lasts_ms).unwrap_or(i64::MAX);
     let lease = Lease {
-        id: id.clone(),
+        id: LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?,
         site: site.clone(),
         granted_at: now,
         lasts_ms: grantor.policy.lasts_ms,
@@ -272,17 +289,19 @@ fn grant(
         bundle: grantor.bundle.hash,
         erp_read_at: figures.read_at,
     };
-    let sealed = Sealed::new(&lease, &grantor.key).map_err(|e: SealError| StoreError::Refused(e.to_string()))?;
-    let row = LeaseRow {
-        lease,
-        sealed,
-        state: LeaseState::Outstanding,
-        used: LeaseUse::default(),
-        closed_at: None,
-        asked_at: None,
-    };
-    tx.put_lease(&row, now)?;
-    Ok(Some(id))
+    let sealed = sealed(grantor, &lease)?;
+    let (state, used) = (LeaseState::Outstanding, LeaseUse::default());
+    Ok(LeaseRow { lease, sealed, state, used, closed_at: None, asked_at: None })
+}
+
+fn prolong(grantor: &Grantor, held: LeaseRow, figures: &Figures, now: UtcMs) -> Result<LeaseRow, StoreError> {
+    let renewed = renewed(&held.lease, &held.used, figures, &grantor.policy, now);
+    let lease = Lease { bundle: grantor.bundle.hash, ..renewed };
+    Ok(LeaseRow { sealed: sealed(grantor, &lease)?, lease, ..held })
+}
+
+fn sealed(grantor: &Grantor, lease: &Lease) -> Result<Sealed, StoreError> {
+    Sealed::new(lease, &grantor.key).map_err(|e| StoreError::Refused(e.to_string()))
 }
 
 /// Takes out of the book what weighs on no figure that a grant may still be cut from.
@@ -311,99 +330,6 @@ fn add_own_orders(reader: &Reader<'_>, site: &SiteId, caps: Caps, figures: &mut 
         }
     }
     Ok(())
-}
-
-/// The lease that a depot holds, as far as the hub knows: the newest that it has not closed. A depot whose store
-/// was restored at `restored` has set aside those of before; they count all the same.
-fn held(leases: &[LeaseRow], restored: Option<UtcMs>) -> Option<(&Lease, &LeaseUse)> {
-    let is_held =
-        |row: &&LeaseRow| row.state == LeaseState::Outstanding && restored.is_none_or(|at| row.lease.granted_at > at);
-    leases.iter().rev().find(is_held).map(|row| (&row.lease, &row.used))
-}
-
-/// What the orders of a depot need that neither left nor stand released.
-fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, StoreError> {
-    let mut open: Vec<(Order, Vec<LineQuantity>)> = Vec::new();
-    for order in reader.orders()? {
-        if order.site != *site || order.status != OrderStatus::Released {
-            continue;
-        }
-        let rest = uncovered(&order, &reader.dispatches_of_order(&order.id)?);
-        open.push((order, rest));
-    }
-    Ok(needs(open.iter().map(|(order, rest)| (order, rest.clone()))))
-}
-
-/// What of an order no dispatch has taken away or stands released with.
-fn uncovered<I>(order: &Order, dispatches: &[(I, DispatchView)]) -> Vec<LineQuantity> {
-    let mut rest = order.quantities();
-    for (_, view) in dispatches {
-        let covered = match (&view.departed, &view.release) {
-            (Some(departed), _) => &departed.load,
-            (None, Some(release)) if stands(view) => &release.load,
-            _ => continue,
-        };
-        for taken in covered {
-            if let Some(line) = rest.iter_mut().find(|line| line.line == taken.line) {
-                line.quantity = line.quantity.saturating_sub(taken.quantity);
-            }
-        }
-    }
-    rest.retain(|line| line.quantity > 0);
-    rest
-}
-
-fn stands(view: &DispatchView) -> bool {
-    let here = matches!(view.state, DispatchState::Released | DispatchState::Loading | DispatchState::Loaded);
-    here && !view.stop_departure
-}
-
-/// Whether the depot itself has said that the goods stay. The hub's own word is not enough: until the depot has
-/// heard it, they may be leaving.
-fn depot_took_it_back(reader: &Reader<'_>, id: &DocumentId, view: &DispatchView) -> Result<bool, StoreError> {
-    let last = reader.decisions_of_dispatch(id)?.into_iter().next_back();
-    let recalled = last.is_some_and(|decision| decision.record.kind == DecisionKind::Recall);
-    Ok(view.state == DispatchState::Aborted || view.state == DispatchState::Cancelled && recalled)
-}
-
-/// All leases and all releases that may weigh, as the sum rule wants them; and the decision of each release.
-fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), StoreError> {
-    let loans = reader.leases_that_weigh()?.iter().map(Loan::from).collect();
-    let (mut spendings, mut decisions) = (Vec::new(), Vec::new());
-    let mut of_dispatch: BTreeMap<_, Vec<ReconItem>> = BTreeMap::new();
-    for item in reader.recon_items_that_weigh()? {
-        // A closed lease has no dispatch; its statement is in the lease's own row.
-        if let Some(dispatch) = item.dispatch {
-            of_dispatch.entry(dispatch).or_default().push(item);
-        }
-    }
-    let mut orders: BTreeMap<OrderId, Option<Order>> = BTreeMap::new();
-    for (dispatch, items) in of_dispatch {
-        let view = reader.dispatch_view(&dispatch)?;
-        // Two releases of one dispatch share one departure: what the second needs beyond the first is all that
-        // it was charged, so both are over, or issued, together.
-        let issued_at = items.iter().filter_map(|item| item.issued_at).max();
-        let void = match view {
-            Some(view) => view.departed.is_none() && depot_took_it_back(reader, &dispatch, &view)?,
-            None => false,
-        };
-        for item in items {
-            let (lease, used) = match (&item.charge, &item.order) {
-                (Some(charge), _) => (Some(charge.lease.clone()), charge.used.clone()),
-                (None, Some(id)) if item.edge.mode.is_some() => {
-                    if !orders.contains_key(id) {
-                        orders.insert(id.clone(), reader.order(id)?);
-                    }
-                    let Some(Some(order)) = orders.get(id) else { continue };
-                    (None, LeaseUse::of(order, &item.edge.load))
-                }
-                _ => continue,
-            };
-            spendings.push(Spending { lease, site: item.site.clone(), used, issued_at, void });
-            decisions.push(item.decision);
-        }
-    }
-    Ok((Book { loans, spendings }, decisions))
 }
 
 #[cfg(test)]

@@ -32,23 +32,28 @@ impl Core {
             let why = format!("lease {} is for {}, not for this device", lease.id, lease.site);
             return self.refuse_item(now, "lease", why, sealed.body.as_bytes());
         }
-        if let Some(held) = &self.lease
-            && (held.lease.id == lease.id || held.lease.granted_at > lease.granted_at)
-        {
+        let is_held = self.lease.as_ref().is_some_and(|held| held.lease.id == lease.id);
+        if self.lease.as_ref().is_some_and(|held| is_older(&lease, &held.lease)) {
             return;
         }
-        if lease.granted_at <= self.leases_after {
+        if !is_held && lease.granted_at <= self.leases_after {
             tracing::info!(lease.id = %lease.id, "lease {} was held before and is not taken again", lease.id);
             return;
         }
         if self.withhold_lease(now, sealed) {
             return;
         }
-        self.close_lease(now, "a newer lease took its place");
+        // The same lease with more time: what was used of it stays used.
+        let used = match self.lease.take_if(|_| is_held) {
+            Some(held) => held.used,
+            None => {
+                self.close_lease(now, "a newer lease took its place");
+                LeaseUse::default()
+            }
+        };
         let id = lease.id.clone();
         self.out.records.push(Record::LeaseReceived { id, sealed: sealed.clone(), received: received.clone() });
-        self.lease =
-            Some(HeldLease { lease, received: received.clone(), used: LeaseUse::default(), left_before_boot: None });
+        self.lease = Some(HeldLease { lease, received: received.clone(), used, left_before_boot: None });
         self.look_at_all = true;
         self.changed(Change::Status);
     }
@@ -152,6 +157,11 @@ impl Core {
         self.changed(Change::Status);
         Some(LeaseCharge { lease: id, used: wanted })
     }
+}
+
+/// Whether a lease that came says nothing new beside the one held.
+fn is_older(lease: &Lease, held: &Lease) -> bool {
+    if lease.id == held.id { lease.expires_at <= held.expires_at } else { lease.granted_at < held.granted_at }
 }
 
 /// What `all` is more than `before`, in each part; never below nothing.

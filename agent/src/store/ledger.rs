@@ -179,7 +179,8 @@ fn write_lease(conn: &Connection, id: &LeaseId, sealed: &Sealed, received: &Mome
     let sum = checksum::of(&[sealed.body.as_bytes(), sealed.signature.as_bytes(), received.as_bytes()]);
     conn.prepare_cached(
         "INSERT INTO leases (id, body, signature, received, used, state, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6) ON CONFLICT (id) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6)
+         ON CONFLICT (id) DO UPDATE SET body = ?2, signature = ?3, received = ?4, checksum = ?6",
     )?
     .execute(params![id.as_str(), sealed.body, sealed.signature, received, json(&LeaseUse::default())?, sum])
     .map(|_| ())

@@ -8,7 +8,8 @@ pub struct PolicyConfig {
     /// `lease_hours`: how long a lease lasts, 1 to 168. Default 24.
     /// Longer bridges longer outages; what is lent is away from all other depots for as long.
     pub lease_hours: u32,
-    /// `renew_minutes`: how often a connected depot gets a new lease, 1 or more. Default 60.
+    /// `renew_minutes`: how often a connected depot gets a new lease, or more time for the one it holds, 1 or more.
+    /// Default 60.
     pub renew_minutes: u32,
     /// `unreported_days`: how long after its end a lease of which its depot stated nothing is put to a person, 1 to 365.
     /// Default 7. Until then, and until that person writes it off, all of it stays reserved.

@@ -3,7 +3,10 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use gatehouse_common::id::{DeviceId, ProductId};
+use gatehouse_common::{
+    id::{DeviceId, OrderId, ProductId},
+    order::Order,
+};
 
 use super::*;
 use crate::{
@@ -140,6 +143,31 @@ async fn while_nothing_changes_there_is_no_second_lease_and_the_erp_is_left_in_p
     hub.order("O2", "D1", 5);
     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     assert!(hub.look(&erp, "D1").await.unwrap().is_some(), "a new order needs more");
+}
+
+#[tokio::test]
+async fn a_depot_that_is_lent_most_of_a_figure_keeps_its_lease_for_longer_while_the_figure_bears_it() {
+    let mut hub = Hub::new();
+    hub.grantor.renew_after_ms = 0;
+    hub.order("O1", "D1", 80);
+    let of_the_order = Figured::new(100_000, 110);
+    let id = hub.look(&of_the_order, "D1").await.unwrap().unwrap();
+    let first = hub.lease(&id);
+    assert_eq!(first.stock[&"P1".parse().unwrap()], 79, "four fifths of 99: a successor would hold 16");
+    let used = LeaseUse { value_minor: 30, ..LeaseUse::default() };
+    let mut row = hub.store.read_now(|r| r.lease(&id)).unwrap().unwrap();
+    row.used = used.clone();
+    hub.store.write_now(move |tx| tx.put_lease(&row, UtcMs(0))).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(hub.look(&of_the_order, "D1").await.unwrap(), Some(id.clone()), "the same lease");
+    let row = hub.store.read_now(|r| r.lease(&id)).unwrap().unwrap();
+    assert!(row.lease.expires_at > first.expires_at);
+    assert_eq!((&row.lease.stock, &row.used, row.state), (&first.stock, &used, LeaseState::Outstanding));
+    assert_eq!(row.sealed.open::<Lease>(&hub.grantor.key.public()).unwrap(), row.lease, "signed anew");
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let less = Figured::new(100_000, 70);
+    assert_eq!(hub.look(&less, "D1").await.unwrap(), None, "of 70 nobody would be lent 79");
+    assert_eq!(hub.lease(&id), row.lease);
 }
 
 #[tokio::test]

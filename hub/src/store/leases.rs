@@ -102,16 +102,16 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Writes a lease down as it stands. A new one is sent to its depot.
+    /// Writes a lease down as it stands. A new one is sent to its depot, and one that got more time.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn put_lease(&mut self, lease: &LeaseRow, now: UtcMs) -> Result<(), StoreError> {
         let granted = &lease.lease;
-        // What was granted never changes; only its state and use do.
         self.sql.execute(
             "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms, closed_ms, asked_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (id) DO UPDATE SET state = ?5, used = ?6, closed_ms = ?9, asked_ms = ?10",
+             ON CONFLICT (id) DO UPDATE SET body = ?3, signature = ?4, state = ?5, used = ?6, expires_ms = ?8,
+                 closed_ms = ?9, asked_ms = ?10",
             params![
                 granted.id.as_str(),
                 granted.site.as_str(),
@@ -125,8 +125,8 @@ impl Tx<'_> {
                 lease.asked_at.map(|a| a.0),
             ],
         )?;
-        let scope = Scope::Site(granted.site.clone());
-        self.publish(&scope, Lane::Orders, &Downward::Lease(lease.sealed.clone()), now)?;
+        let (scope, subject) = (Scope::Site(granted.site.clone()), format!("lease/{}", granted.id));
+        self.publish_newest(&scope, Lane::Orders, &Downward::Lease(lease.sealed.clone()), &subject, now)?;
         self.changed(StoreChange::Lease(granted.site.clone()));
         Ok(())
     }

@@ -130,7 +130,7 @@ fn prove(
     Ok(Repaired::Ledger(epoch))
 }
 
-/// Leases that the hub granted and has forgotten weigh again.
+/// Leases that the hub granted and has forgotten weigh again, and last as long as was granted.
 fn take_leases(
     tx: &mut Tx<'_>,
     key: &PrivateKey,
@@ -149,14 +149,17 @@ fn take_leases(
                 continue;
             }
         };
-        if tx.lease(&lease.id)?.is_some() {
-            continue;
-        }
-        let (sealed, used) = (sealed.clone(), LeaseUse::default());
-        tx.put_lease(
-            &LeaseRow { lease, sealed, state: LeaseState::Outstanding, used, closed_at: None, asked_at: None },
-            now,
-        )?;
+        let sealed = sealed.clone();
+        let row = match tx.lease(&lease.id)? {
+            Some(known) if known.lease.expires_at >= lease.expires_at => continue,
+            // It got more time, which is forgotten.
+            Some(known) => LeaseRow { lease, sealed, ..known },
+            None => {
+                let (state, used) = (LeaseState::Outstanding, LeaseUse::default());
+                LeaseRow { lease, sealed, state, used, closed_at: None, asked_at: None }
+            }
+        };
+        tx.put_lease(&row, now)?;
     }
     device.sites.iter().try_for_each(|site| tx.leases_are_told(site))?;
     Ok(Repaired::Noted)

@@ -78,6 +78,29 @@ fn an_expired_lease_is_closed_by_itself() {
 }
 
 #[test]
+fn a_lease_that_gets_more_time_goes_on_with_what_was_used_of_it() {
+    const HALF_AN_HOUR: u64 = 30 * 60_000;
+    both(|depot| {
+        let first = depot.wall();
+        depot.online().lease_for("L1", 15, HALF_AN_HOUR).prepared("O1", 10).prepared("O2", 10);
+        depot.scan(ScanStep::Staged, "O1", 10).wait_minutes(20);
+        let once = depot.told_lease("L1");
+        depot.lease_with("L1", 15, HALF_AN_HOUR, |lease| lease.granted_at = first);
+        depot.tell(once);
+        let held = depot.look().status().unwrap().lease.unwrap();
+        assert_eq!(held.lease.expires_at, first.plus(50 * 60_000), "what the feed brings again shortens nothing");
+        assert_eq!(held.used.stock.values().sum::<u32>(), 10);
+        depot.cut_off().wait_minutes(20).scan(ScanStep::Staged, "O2", 10);
+        assert_eq!(depot.decided(), ["release normal", "hold -"], "its first end closed nothing; 5 of 15 are left");
+        depot.wait_minutes(11);
+        let closed = depot.decisions().pop().unwrap();
+        assert_eq!((closed.kind, closed.lease.unwrap().used.value_minor), (DecisionKind::LeaseClosed, 10_000));
+        depot.online().lease_with("L1", 15, HALF_AN_HOUR, |lease| lease.granted_at = first);
+        assert!(depot.look().status().unwrap().lease.is_none(), "what is closed stays closed");
+    });
+}
+
+#[test]
 fn a_lease_signed_by_another_than_the_hub_goes_to_quarantine() {
     let mut depot = Depot::new(false, None);
     depot.core.profile.hub_key = Some(depot.core.profile.key.public());

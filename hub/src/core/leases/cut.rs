@@ -53,8 +53,12 @@ impl Default for LeasePolicy {
 /// What of `figure` may be put into a new lease when `committed` weighs on it already.
 #[must_use]
 pub fn available(figure: i64, committed: i64, policy: &LeasePolicy) -> i64 {
-    let reserve = permille(figure.max(0), policy.reserve_permille);
-    figure.saturating_sub(reserve).saturating_sub(committed.max(0)).max(0)
+    lendable(figure, policy).saturating_sub(committed.max(0)).max(0)
+}
+
+/// What of `figure` may be lent at all.
+fn lendable(figure: i64, policy: &LeasePolicy) -> i64 {
+    figure.saturating_sub(permille(figure.max(0), policy.reserve_permille))
 }
 
 fn permille(amount: i64, permille: u16) -> i64 {
@@ -100,19 +104,34 @@ pub fn slices(
     LeaseUse { value_minor: policy.value_ceiling_minor, credit_minor: credit_minor.collect(), stock: stock.collect() }
 }
 
-/// Whether the depot should get a new lease now, given the one it holds and what that one has left.
+/// What a depot is to be given now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: what it holds is good, or nothing better can be given.
+    Nothing,
+    /// A lease of its own, in whose favour it closes the one it holds.
+    Lease,
+    /// More time for the lease it holds.
+    Time,
+}
+
+/// What the depot is to be given now, given the lease it holds and what is used of it. `keeps` says whether that lease
+/// [`still_fits`].
 ///
 /// A successor that holds less of something needed than is left would take away instead of giving, since a depot
-/// closes the old lease when the new one arrives; then the old one is kept while it lasts.
+/// closes the old lease when the new one arrives. It cannot hold more than is free beside the old one, so who is lent
+/// more than half of a figure gets more time instead: or nothing could be decided there between the end of the one and
+/// the next, and a depot that is cut off shortly before the end would soon have none.
 #[must_use]
-pub fn is_due(
+pub fn due(
     held: Option<(&Lease, &LeaseUse)>,
     needs: &LeaseUse,
     offer: &LeaseUse,
+    keeps: bool,
     renew_after_ms: u64,
     now: UtcMs,
-) -> bool {
-    let Some((lease, used)) = held.filter(|(lease, _)| lease.expires_at > now) else { return true };
+) -> Due {
+    let Some((lease, used)) = held.filter(|(lease, _)| lease.expires_at > now) else { return Due::Lease };
     let left = |slice: i64, used: i64| slice.saturating_sub(used).max(0);
     // For each thing needed: what is needed, what is left of it, what the successor would hold.
     let credit = needs.credit_minor.iter().map(|(customer, need)| {
@@ -129,6 +148,44 @@ pub fn is_due(
     let things: Vec<(i64, i64, i64)> = credit.chain(stock).collect();
     let gives_less = things.iter().any(|(need, left, offered)| offered < left.min(need));
     let gives_more = things.iter().any(|(need, left, offered)| left < need && offered > left);
-    let is_old = u64::try_from(now.since(lease.granted_at)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
-    !gives_less && (gives_more || is_old)
+    let lasts = i64::try_from(lease.lasts_ms).unwrap_or(i64::MAX);
+    let begun = lease.expires_at.plus(lasts.saturating_neg());
+    let is_old = u64::try_from(now.since(begun)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
+    match (gives_less, is_old) {
+        (false, _) if gives_more || is_old => Due::Lease,
+        (true, true) if keeps => Due::Time,
+        _ => Due::Nothing,
+    }
+}
+
+/// Whether what `lease` sets aside would still be within the rule, were it granted by these figures: everything that
+/// weighs on each of its pools, itself included, is within the figure less its reserve.
+#[must_use]
+pub fn still_fits(lease: &Lease, book: &Book, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> bool {
+    let fits = |pool: &Pool, figure: Option<&i64>| {
+        let figure = figure.copied().unwrap_or(0);
+        book.committed(pool, figures.read_at, now).sum() <= lendable(figure, policy)
+    };
+    let credit = lease.credit_minor.iter().filter(|(_, minor)| **minor > 0);
+    let stock = lease.stock.iter().filter(|(_, units)| **units > 0);
+    credit
+        .map(|(customer, _)| fits(&Pool::Credit(customer.clone()), figures.credit_minor.get(customer)))
+        .chain(stock.map(|(product, _)| {
+            let pool = Pool::Stock(lease.site.clone(), product.clone());
+            fits(&pool, figures.stock.get(product))
+        }))
+        .all(|fits| fits)
+}
+
+/// `lease` with more time: the same slices under the same name, so that what was used of them stays used. Of value as
+/// much is allowed again as under a new one.
+#[must_use]
+pub fn renewed(lease: &Lease, used: &LeaseUse, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> Lease {
+    Lease {
+        lasts_ms: policy.lasts_ms,
+        expires_at: now.plus(i64::try_from(policy.lasts_ms).unwrap_or(i64::MAX)),
+        value_ceiling_minor: used.value_minor.saturating_add(policy.value_ceiling_minor),
+        erp_read_at: figures.read_at,
+        ..lease.clone()
+    }
 }

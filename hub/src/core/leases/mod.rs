@@ -16,7 +16,7 @@ use gatehouse_common::{
 use serde::{Deserialize, Serialize};
 
 pub use book::{Book, Committed, Loan, Pool, Settled, Spending};
-pub use cut::{Figures, LeasePolicy, available, is_due, needs, slices};
+pub use cut::{Due, Figures, LeasePolicy, available, due, needs, renewed, slices, still_fits};
 
 /// Where a lease stands at the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

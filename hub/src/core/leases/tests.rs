@@ -87,7 +87,7 @@ impl World {
         self.now = self.now.plus(1 + self.dice.roll(20) as i64);
         // What is lent is stated and posted sooner than more is lent, or soon nothing would be left to lend; and a read
         // is answered while its figure may still be used.
-        match self.dice.roll(20) {
+        match self.dice.roll(22) {
             0 | 1 => self.grant(weigh),
             2 | 3 => self.release(),
             4 | 5 => self.report(),
@@ -96,6 +96,7 @@ impl World {
             13 => self.slow = self.figures.clone(),
             14..=16 => self.settle(),
             17 => self.pay(),
+            18 => self.renew(weigh),
             _ => self.state(),
         }
     }
@@ -139,6 +140,17 @@ impl World {
         let n = self.book.loans.len() as u64;
         self.book.loans.push(Loan { lease: lease(n, site, slice, self.now), stated: None });
         self.really_used.push(0);
+    }
+
+    /// A lease in force gets more time, where the figures bear it.
+    fn renew(&mut self, weigh: fn(&Committed) -> i64) {
+        let held = self.book.loans.iter().rposition(|l| l.stated.is_none() && l.lease.expires_at > self.now);
+        let committed = self.book.committed(&Pool::Credit(customer()), self.figures.read_at, self.now);
+        if let Some(n) = held
+            && weigh(&committed) <= self.figures.credit_minor[&customer()]
+        {
+            self.book.loans[n].lease.expires_at = self.now.plus(50);
+        }
     }
 
     fn release(&mut self) {
@@ -291,13 +303,60 @@ fn a_release_leaves_the_sum_only_with_a_read_that_began_after_its_posting_was_co
 }
 
 #[test]
-fn a_successor_that_holds_less_than_is_left_is_not_granted_while_the_old_lease_lasts() {
+fn a_depot_gets_a_new_lease_where_that_takes_nothing_away_and_else_more_time_for_the_one_it_holds() {
     let held = lease(1, "D1", 4_000, UtcMs(0));
     let unused = LeaseUse::default();
-    assert!(!is_due(Some((&held, &unused)), &credit(4_000), &credit(3_000), 1_000, UtcMs(40)));
-    assert!(is_due(Some((&held, &unused)), &credit(4_000), &credit(4_000), 1_000, UtcMs(40)));
-    assert!(is_due(Some((&held, &credit(3_900))), &credit(4_000), &credit(3_000), 1_000, UtcMs(5)));
-    assert!(is_due(Some((&held, &unused)), &credit(4_000), &credit(0), 1_000, UtcMs(51)));
+    let at = |used: &LeaseUse, offer: i64, keeps: bool, now: i64| {
+        due(Some((&held, used)), &credit(4_000), &credit(offer), keeps, 1_000, UtcMs(now))
+    };
+    assert_eq!(at(&unused, 4_000, true, 40), Due::Lease, "as much as is left, and it is old");
+    assert_eq!(at(&credit(3_900), 3_000, true, 5), Due::Lease, "more than is left");
+    assert_eq!(at(&unused, 3_000, true, 5), Due::Nothing, "less than is left, and it is not old");
+    assert_eq!(at(&unused, 3_000, true, 40), Due::Time);
+    assert_eq!(at(&unused, 3_000, false, 40), Due::Nothing, "what it sets aside is too much by now");
+    assert_eq!(at(&unused, 0, true, 51), Due::Lease, "its time is over");
+    assert_eq!(due(None, &credit(4_000), &credit(0), false, 1_000, UtcMs(0)), Due::Lease);
+}
+
+#[test]
+fn more_time_leaves_the_slices_as_they_are_and_counts_from_now() {
+    let (held, policy) = (lease(1, "D1", 4_000, UtcMs(0)), LeasePolicy { lasts_ms: 50, ..LeasePolicy::default() });
+    let figures = Figures { read_at: UtcMs(39), credit_minor: BTreeMap::new(), stock: BTreeMap::new() };
+    let longer = renewed(&held, &credit(700), &figures, &policy, UtcMs(40));
+    assert_eq!((&longer.id, &longer.credit_minor, longer.granted_at), (&held.id, &held.credit_minor, held.granted_at));
+    assert_eq!((longer.expires_at, longer.erp_read_at), (UtcMs(90), UtcMs(39)));
+    assert_eq!(longer.value_ceiling_minor, 700 + policy.value_ceiling_minor);
+    let again =
+        |now: i64| due(Some((&longer, &LeaseUse::default())), &credit(4_000), &credit(0), true, 1_000, UtcMs(now));
+    assert_eq!((again(41), again(60)), (Due::Nothing, Due::Time), "its age counts from then");
+}
+
+#[test]
+fn a_lease_gets_more_time_only_while_the_figures_bear_all_that_weighs_on_them() {
+    let held = lease(1, "D1", 4_000, UtcMs(0));
+    let mut book = Book { loans: vec![Loan { lease: held.clone(), stated: None }], spendings: Vec::new() };
+    let policy = LeasePolicy { reserve_permille: 100, ..LeasePolicy::default() };
+    let fits = |book: &Book, minor: i64| {
+        let credit_minor = BTreeMap::from([(customer(), minor)]);
+        let figures = Figures { read_at: UtcMs(9), credit_minor, stock: BTreeMap::new() };
+        still_fits(&held, book, &figures, &policy, UtcMs(10))
+    };
+    assert!(fits(&book, 4_444) && !fits(&book, 4_443), "4,000 beside a tenth of it");
+    assert!(!fits(&book, i64::MIN), "nothing is lent on this customer any more");
+    book.loans.push(Loan { lease: lease(2, "D2", 1_000, UtcMs(0)), stated: None });
+    assert!(!fits(&book, 5_000) && fits(&book, 5_556), "what others were lent weighs as well");
+    let nothing = Figures { read_at: UtcMs(9), credit_minor: BTreeMap::new(), stock: BTreeMap::new() };
+    assert!(!still_fits(&held, &book, &nothing, &policy, UtcMs(10)), "a figure that was not read bears nothing");
+
+    let (_, used) = pallets(5);
+    let escrow = Lease { stock: used.stock.clone(), ..lease(3, "D1", 0, UtcMs(0)) };
+    let book = Book { loans: vec![Loan { lease: escrow.clone(), stated: None }], spendings: Vec::new() };
+    let of_stock = |units: i64| {
+        let stock = used.stock.keys().map(|product| (product.clone(), units)).collect();
+        let figures = Figures { read_at: UtcMs(9), credit_minor: BTreeMap::new(), stock };
+        still_fits(&escrow, &book, &figures, &policy, UtcMs(10))
+    };
+    assert!(of_stock(6) && !of_stock(4));
 }
 
 fn pallets(units: u32) -> (Pool, LeaseUse) {

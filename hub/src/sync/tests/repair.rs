@@ -171,13 +171,13 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     assert_eq!(untold(), 0);
     hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
     assert_eq!(untold(), 2);
-    let lease = |id: &str, site: &str, key: &PrivateKey| {
+    let until = |id: &str, site: &str, key: &PrivateKey, end: i64| {
         let lease = Lease {
             id: id.parse().unwrap(),
             site: site.parse().unwrap(),
             granted_at: UtcMs(1),
             lasts_ms: 50,
-            expires_at: UtcMs(51),
+            expires_at: UtcMs(end),
             value_ceiling_minor: 1,
             credit_minor: LeaseUse::default().credit_minor,
             stock: LeaseUse::default().stock,
@@ -187,6 +187,7 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
         };
         Sealed::new(&lease, key).unwrap()
     };
+    let lease = |id: &str, site: &str, key: &PrivateKey| until(id, site, key, 51);
     let held = vec![
         lease("L1", "D1", &hub_key()),
         lease("L2", "D2", &hub_key()),
@@ -197,6 +198,12 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     let known: Vec<(&str, LeaseState)> = known.iter().map(|row| (row.lease.id.as_str(), row.state)).collect();
     assert_eq!(known, [("L1", LeaseState::Outstanding)], "its own, as this hub signed it");
     assert_eq!(untold(), 1);
+    // Its time as well is what the depot was last granted.
+    let end = || hub.store.read_now(|r| r.lease(&"L1".parse().unwrap())).unwrap().unwrap().lease.expires_at;
+    for (said, stands) in [(91, 91), (51, 91)] {
+        hub.asked(&one, Repair::Leases(vec![until("L1", "D1", &hub_key(), said)]));
+        assert_eq!(end(), UtcMs(stands));
+    }
     hub.store
         .write_now(|tx| crate::lease_grants::write_off_untold(tx, &"D2".parse().unwrap(), "ann", "sold", UtcMs(9)))
         .unwrap();
