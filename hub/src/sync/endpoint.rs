@@ -60,12 +60,17 @@ const HEARD_STEP_MS: i64 = 10_000;
 /// Records of a push that are written at once: whoever comes meanwhile waits for these, not for the whole push.
 const SLICE: usize = 96;
 
+/// Records of a push that are written first, and then as long as anything of it was refused: harm takes longer to look
+/// at, and is written down as well.
+const PROBE: usize = 8;
+
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
 /// who sends nothing else is to be told to come back before others notice.
 const REFUSED_BYTES: usize = 64 * 1024;
 
-/// How much longer an answer takes for each record that was refused, in real time, and the longest that it takes so. What
-/// is refused is written down, and a disk that writes without pause makes the honest wait: who sends it waits instead.
+/// How long a push waits for each of its records that was refused before more of it is taken, in real time, and the
+/// longest that it waits in all. What is refused is written down, and a disk that writes without pause makes the honest
+/// wait: who sends it waits instead.
 const REFUSED_WAIT: Duration = Duration::from_millis(10);
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -170,17 +175,25 @@ impl Shared {
             let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
             return Err(Refusal::BadFrame(why));
         }
-        let place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
-        let (epoch, mut slices) = (push.outbox_epoch, slices(push.records));
-        let mut reply = self.push_slice(device, epoch, slices.next().unwrap_or_default()).await?;
-        for records in slices {
-            let further = self.push_slice(device, epoch, records).await?;
+        let mut place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        let (epoch, mut left) = (push.outbox_epoch, push.records.into_iter());
+        let mut reply = self.push_slice(device, epoch, left.by_ref().take(PROBE).collect()).await?;
+        let (mut refused, mut waited) = (reply.rejected.len(), Duration::ZERO);
+        while left.len() > 0 {
+            let size = if reply.rejected.is_empty() { SLICE } else { PROBE };
+            if size == PROBE {
+                // So small a part needs no place, and others are not to wait for one meanwhile.
+                place = None;
+            }
+            waited += wait_for(refused, waited).await;
+            let further = self.push_slice(device, epoch, left.by_ref().take(size).collect()).await?;
+            refused = further.rejected.len();
             reply.rejected.extend(further.rejected);
             (reply.taken_through, reply.kept_through) = (further.taken_through, further.kept_through);
         }
         drop(place);
         self.gate.pay(device, reply.rejected.len() * REFUSED_BYTES);
-        tokio::time::sleep(refused_wait(reply.rejected.len())).await;
+        wait_for(refused, waited).await;
         Ok(reply)
     }
 
@@ -257,14 +270,16 @@ impl Shared {
     }
 }
 
-fn refused_wait(refused: usize) -> Duration {
-    REFUSED_WAIT.saturating_mul(u32::try_from(refused).unwrap_or(u32::MAX)).min(REFUSED_WAIT_MAX)
+/// Waits for what was refused; gives how long.
+async fn wait_for(refused: usize, waited: Duration) -> Duration {
+    let wait = refused_wait(refused, waited);
+    tokio::time::sleep(wait).await;
+    wait
 }
 
-/// A push in parts that are written one after the other.
-fn slices(records: Vec<(u64, Upward)>) -> impl Iterator<Item = Vec<(u64, Upward)>> {
-    let mut rest = records.into_iter();
-    std::iter::from_fn(move || Some(rest.by_ref().take(SLICE).collect()).filter(|slice: &Vec<_>| !slice.is_empty()))
+fn refused_wait(refused: usize, waited: Duration) -> Duration {
+    let all = REFUSED_WAIT.saturating_mul(u32::try_from(refused).unwrap_or(u32::MAX));
+    all.min(REFUSED_WAIT_MAX.saturating_sub(waited))
 }
 
 /// What a frame says; its bytes are let go of, since who asked may wait for long.

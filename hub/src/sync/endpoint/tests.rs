@@ -142,6 +142,7 @@ async fn who_sends_what_is_refused_waits_for_the_answer() {
     assert_eq!(answer.status, 200, "{}", answer.head);
     assert_eq!(decode::<PushReply>(&answer.body).unwrap().rejected.len(), 20);
     assert!(begun.elapsed() >= REFUSED_WAIT * 20, "{:?}", begun.elapsed());
-    assert_eq!(refused_wait(0), Duration::ZERO);
-    assert_eq!(refused_wait(BATCH_MAX), REFUSED_WAIT_MAX);
+    assert_eq!(refused_wait(0, Duration::ZERO), Duration::ZERO);
+    assert_eq!(refused_wait(BATCH_MAX + 1, Duration::ZERO), REFUSED_WAIT_MAX);
+    assert_eq!(refused_wait(PROBE, REFUSED_WAIT_MAX - REFUSED_WAIT), REFUSED_WAIT, "no longer in all");
 }
