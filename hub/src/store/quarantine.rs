@@ -11,6 +11,13 @@ use super::{Reader, StoreChange, StoreError, Tx, row, sql::params, turn::Numbere
 /// How many bytes of what was refused are kept.
 const HEAD_MAX: usize = 256;
 
+/// How many of one sender stay, the newest: who sends nothing else fills no disk. A change that builds on one that is
+/// forgotten waits, as for any that never came.
+const OF_ONE_MAX: u64 = 10_000;
+
+/// After how many of all senders it is looked whether one has more; it has up to so many more meanwhile.
+const LOOK_EVERY: i64 = 256;
+
 /// Something in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quarantined {
@@ -86,10 +93,13 @@ pub(crate) struct Refused<'a> {
 }
 
 impl Tx<'_> {
-    /// Puts something into quarantine; the same from the same sender again changes nothing.
+    /// Puts something into quarantine; the same from the same sender again changes nothing. Of each sender the newest stay.
     pub(crate) fn quarantine_put(&mut self, refused: &Refused<'_>, now: UtcMs) -> Result<(), StoreError> {
         let head = &refused.bytes[..refused.bytes.len().min(HEAD_MAX)];
         let position = self.turn.next(Numbered::Quarantine);
+        if position % LOOK_EVERY == 0 {
+            self.thin_quarantine(refused.origin, OF_ONE_MAX)?;
+        }
         self.sql.execute(
             "INSERT INTO quarantine (position, origin, what, document, hash, reason, size, head, at_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -108,5 +118,42 @@ impl Tx<'_> {
         )?;
         self.changed(StoreChange::Quarantine);
         Ok(())
+    }
+    /// Forgets all but the newest of a sender.
+    pub(super) fn thin_quarantine(&mut self, origin: &DeviceId, stay: u64) -> Result<(), StoreError> {
+        let sql = "SELECT position FROM quarantine WHERE origin = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2";
+        let values = params![origin.as_str(), row::to_sql(stay)];
+        let newest_to_go: Option<i64> = self.sql.optional(sql, values, |r| r.get(0))?;
+        if let Some(position) = newest_to_go {
+            let sql = "DELETE FROM quarantine WHERE origin = ?1 AND position <= ?2";
+            self.sql.execute(sql, params![origin.as_str(), position])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn who_sends_nothing_else_fills_no_disk() {
+        const SENT: u64 = OF_ONE_MAX + 768;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+        let origin: DeviceId = "gw-1".parse().unwrap();
+        let count = store
+            .write_now(move |tx| {
+                for n in 0..SENT {
+                    let bytes = n.to_be_bytes();
+                    let (hash, origin) = (Hash32::of(&bytes), &origin);
+                    let refused = Refused { origin, what: "fact", document: None, hash, reason: "no", bytes: &bytes };
+                    tx.quarantine_put(&refused, UtcMs(0))?;
+                }
+                tx.quarantine_count()
+            })
+            .unwrap();
+        assert!((OF_ONE_MAX..=OF_ONE_MAX + 256).contains(&count), "{count} of {SENT} stay");
     }
 }

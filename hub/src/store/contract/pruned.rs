@@ -1,8 +1,12 @@
-//! What is taken out of the feeds.
+//! What is taken out of the feeds and of quarantine.
 
 use super::*;
+use crate::store::quarantine::Refused;
 
-on_both!(what_everybody_has_read_goes_out_of_the_feed_and_nothing_else_does);
+on_both!(
+    what_everybody_has_read_goes_out_of_the_feed_and_nothing_else_does,
+    of_each_sender_the_newest_in_quarantine_stay
+);
 
 fn rows(store: &Store) -> usize {
     store.read_now(|r| r.feed(&[d1()], Lane::Documents, 0, 100)).unwrap().len()
@@ -53,4 +57,25 @@ fn what_everybody_has_read_goes_out_of_the_feed_and_nothing_else_does(ground: &G
     // A place of another life says nothing.
     heard(gatehouse_common::sync::Cursor { epoch: gatehouse_common::sync::LedgerEpoch(3), positions: [99; 4] }, 300);
     assert_eq!(store.prune_now(UtcMs(200)).unwrap(), 0);
+}
+
+fn of_each_sender_the_newest_in_quarantine_stay(ground: &Ground) {
+    let store = ground.open();
+    let put = |tx: &mut Tx<'_>, origin: &str, n: u8| {
+        let (origin, bytes) = (origin.parse().unwrap(), [n]);
+        let hash = gatehouse_common::id::Hash32::of(&bytes);
+        let refused = Refused { origin: &origin, what: "fact", document: None, hash, reason: "no", bytes: &bytes };
+        tx.quarantine_put(&refused, UtcMs(n.into()))
+    };
+    let left = store
+        .write_now(move |tx| {
+            (1..=6).try_for_each(|n| put(tx, "gw-1", n))?;
+            put(tx, "gw-2", 7)?;
+            tx.thin_quarantine(&"gw-1".parse().unwrap(), 4)?;
+            tx.thin_quarantine(&"gw-2".parse().unwrap(), 4)?;
+            tx.quarantine(10)
+        })
+        .unwrap();
+    let left: Vec<(&str, i64)> = left.iter().map(|one| (one.origin.as_str(), one.at.0)).collect();
+    assert_eq!(left, [("gw-2", 7), ("gw-1", 6), ("gw-1", 5), ("gw-1", 4), ("gw-1", 3)]);
 }
