@@ -3,6 +3,8 @@
 #[path = "../../src/fuzz/mutate.rs"]
 mod mutate;
 
+use std::sync::Arc;
+
 use gatehouse_common::{
     id::{DocumentId, DocumentKind, Hash32},
     sync::{
@@ -15,27 +17,14 @@ use mutate::Mutator;
 /// Bytes of magic and checksum before the part of a change that the checksum is over.
 const HEAD: usize = 8;
 
-/// Draws harm; the same seed, the same harm.
-pub struct Harm {
-    mutator: Mutator,
-    drawn: u64,
-    good: Vec<Vec<u8>>,
-    frames: Vec<Vec<u8>>,
-    bombs: Vec<Vec<u8>>,
-}
+/// Frames that are small and say that they are large. Packing them takes long, so all share what was packed once.
+#[derive(Clone)]
+pub struct Bombs(Arc<[Vec<u8>]>);
 
-impl Harm {
-    /// Made of changes of one case, which are good.
-    pub fn of(seed: u64, document: DocumentId, good: Vec<Vec<u8>>) -> anyhow::Result<Self> {
-        let upward = |bytes: &Vec<u8>| Upward::Chunk { document, kind: DocumentKind::Case, bytes: bytes.clone() };
-        let records = (1..).zip(good.iter().map(upward)).collect();
-        let frame = encode(&Push { outbox_epoch: 1, records })?;
-        let bomb = |bytes: usize| -> anyhow::Result<Vec<u8>> {
-            let mut frame = vec![PROTOCOL];
-            frame.extend(zstd::bulk::compress(&vec![0; bytes], 3)?);
-            Ok(frame)
-        };
-        let claim = |content: &[u8]| -> anyhow::Result<Vec<u8>> {
+impl Bombs {
+    /// Packs them.
+    pub fn pack() -> anyhow::Result<Self> {
+        let packed = |content: &[u8]| -> anyhow::Result<Vec<u8>> {
             let mut frame = vec![PROTOCOL];
             frame.extend(zstd::bulk::compress(content, 3)?);
             Ok(frame)
@@ -44,7 +33,27 @@ impl Harm {
         let endless = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         let many = [&[1][..], &endless].concat();
         let long = [&[1, 1, 1, 0][..], &[0; 16], &[0], &endless].concat();
-        let bombs = vec![bomb(CONTENT_MAX_BYTES)?, bomb(64 * CONTENT_MAX_BYTES)?, claim(&many)?, claim(&long)?];
+        let zeros = vec![0; 64 * CONTENT_MAX_BYTES];
+        let bombs = [&zeros[..CONTENT_MAX_BYTES], &zeros, &many, &long].map(packed);
+        Ok(Self(bombs.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into()))
+    }
+}
+
+/// Draws harm; the same seed, the same harm.
+pub struct Harm {
+    mutator: Mutator,
+    drawn: u64,
+    good: Vec<Vec<u8>>,
+    frames: Vec<Vec<u8>>,
+    bombs: Bombs,
+}
+
+impl Harm {
+    /// Made of changes of one case, which are good.
+    pub fn of(seed: u64, document: DocumentId, good: Vec<Vec<u8>>, bombs: Bombs) -> anyhow::Result<Self> {
+        let upward = |bytes: &Vec<u8>| Upward::Chunk { document, kind: DocumentKind::Case, bytes: bytes.clone() };
+        let records = (1..).zip(good.iter().map(upward)).collect();
+        let frame = encode(&Push { outbox_epoch: 1, records })?;
         Ok(Self { mutator: Mutator::new(seed), drawn: 0, good, frames: vec![frame], bombs })
     }
 
@@ -69,7 +78,7 @@ impl Harm {
     pub fn frame(&mut self) -> Vec<u8> {
         self.drawn += 1;
         match self.drawn % 8 {
-            0 => self.bombs[usize::try_from(self.drawn / 8).unwrap_or(0) % self.bombs.len()].clone(),
+            0 => self.bombs.0[usize::try_from(self.drawn / 8).unwrap_or(0) % self.bombs.0.len()].clone(),
             1..=3 => self.mutator.draw(&self.frames),
             // Mutations of what is packed are seldom unpacked; those of the content are.
             _ => {
@@ -120,7 +129,7 @@ mod tests {
         let actor = writer(&"D1".parse().unwrap(), &"gw-1".parse().unwrap());
         let (mut case, opening) = Case::open(&actor, 0, &mut Words::of(1), now()).unwrap();
         let next = case.acted(&actor, &mut Words::of(2), now()).unwrap();
-        let mut harm = Harm::of(1, case.id, vec![opening.bytes, next.bytes]).unwrap();
+        let mut harm = Harm::of(1, case.id, vec![opening.bytes, next.bytes], Bombs::pack().unwrap()).unwrap();
         let refused: Vec<String> =
             (0..2_000).filter_map(|_| inspect(&harm.chunk()).err()).map(|e| e.to_string()).collect();
         for reason in ["checksum is wrong", "chunk type 2", "cannot be read", "chunk says"] {

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     generator::{Crowd, Speaker, Teller, held, speaker},
-    harm::Harm,
+    harm::{Bombs, Harm},
     hub::HubPlace,
     look::percentile_ms,
     programs::{Programs, now},
@@ -129,7 +129,7 @@ async fn at_hub(arguments: &Arguments, programs: &Programs, printer: Printer) ->
     let mut process = hub.start(programs)?;
     let trust = Trust::in_authority(&hub.authority)?;
     let crowd = Crowd::new(SocketAddr::new(hub.host, hub.devices), trust, Cursor::start(epoch));
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, bombs) = (Arc::new(AtomicBool::new(false)), Bombs::pack()?);
     let mut working = JoinSet::new();
     for (n, unit) in honest.into_iter().enumerate() {
         working.spawn(works(crowd.clone(), n, unit, stop.clone()));
@@ -147,7 +147,7 @@ async fn at_hub(arguments: &Arguments, programs: &Programs, printer: Printer) ->
         }
         let inputs = left.min(EACH);
         left -= inputs;
-        attacks.spawn(attacks_with(crowd.clone(), HONEST + n, unit, inputs, sent.clone()));
+        attacks.spawn(attacks_with(crowd.clone(), HONEST + n, unit, inputs, bombs.clone(), sent.clone()));
     }
     while let Some(ended) = attacks.join_next().await {
         ended??;
@@ -225,11 +225,18 @@ fn push(records: Vec<(u64, DocumentId, Vec<u8>)>) -> Push {
 }
 
 /// One stolen identity: first something good, then harm.
-async fn attacks_with(crowd: Arc<Crowd>, n: usize, unit: Unit, inputs: usize, sent: Arc<Sent>) -> anyhow::Result<()> {
+async fn attacks_with(
+    crowd: Arc<Crowd>,
+    n: usize,
+    unit: Unit,
+    inputs: usize,
+    bombs: Bombs,
+    sent: Arc<Sent>,
+) -> anyhow::Result<()> {
     let thief = speaker(n, unit, 5)?;
     let document = thief.said.first().context("nothing good")?.0;
     let good: Vec<Vec<u8>> = thief.said.iter().map(|(_, bytes)| bytes.clone()).collect();
-    let mut harm = Harm::of(n as u64, document, good[1..].to_vec())?;
+    let mut harm = Harm::of(n as u64, document, good[1..].to_vec(), bombs)?;
     let mut attack = Attack { crowd: &crowd, thief: &thief, sent: &sent, wire: None };
     attack.push(&encode(&push(vec![(1, document, good[0].clone())]))?).await?;
     let frames = inputs.div_ceil(FRAME_IN);

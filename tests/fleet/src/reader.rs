@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     cases::{Case, writer},
-    harm::Harm,
+    harm::{Bombs, Harm},
     programs::{moment, now},
     words::Words,
 };
@@ -40,10 +40,10 @@ const GOOD: usize = 5;
 pub fn run(inputs: u32) -> anyhow::Result<bool> {
     // What the gate catches is no news.
     std::panic::set_hook(Box::new(|_| {}));
-    let mut feed = Feed::new()?;
+    let (mut feed, bombs) = (Feed::new()?, Bombs::pack()?);
     let (mut frames, mut unread) = (0, 0);
     for (n, begun) in (0..inputs).step_by(EACH as usize).enumerate() {
-        let more = suffers(&mut feed, n, EACH.min(inputs - begun))?;
+        let more = suffers(&mut feed, n, EACH.min(inputs - begun), bombs.clone())?;
         (frames, unread) = (frames + more.0, unread + more.1);
     }
     let (taken, refused) = (feed.taken, feed.refused);
@@ -57,11 +57,11 @@ pub fn run(inputs: u32) -> anyhow::Result<bool> {
 }
 
 /// The `n`-th case is told of, and then harm is, so many times. Gives the frames among it, and those that were unread.
-fn suffers(feed: &mut Feed, n: usize, inputs: u32) -> anyhow::Result<(u32, u32)> {
+fn suffers(feed: &mut Feed, n: usize, inputs: u32, bombs: Bombs) -> anyhow::Result<(u32, u32)> {
     let (actor, mut words) = (author()?, Words::of(n as u64));
     let (mut case, opening) = Case::open(&actor, n, &mut words, now())?;
     let good = (0..GOOD).map(|_| Ok(case.acted(&actor, &mut words, now())?.bytes)).collect::<anyhow::Result<_>>()?;
-    let mut harm = Harm::of(n as u64, case.id, good)?;
+    let mut harm = Harm::of(n as u64, case.id, good, bombs)?;
     feed.page(vec![chunk(case.id, opening.bytes)])?;
     let (mut frames, mut unread, mut page) = (0, 0, Vec::new());
     for input in 0..inputs {
