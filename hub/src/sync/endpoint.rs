@@ -71,7 +71,7 @@ const REFUSED_BYTES: usize = 64 * 1024;
 /// How long a push waits for each of its records that was refused before more of it is taken, in real time, and the
 /// longest that it waits in all. What is refused is written down, and a disk that writes without pause makes the honest
 /// wait: who sends it waits instead.
-const REFUSED_WAIT: Duration = Duration::from_millis(10);
+const REFUSED_WAIT: Duration = Duration::from_millis(20);
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What the exchange needs. Copies share it.

@@ -21,7 +21,7 @@ const BEGIN_TRIES: u32 = 12;
 /// indexes.
 const KEPT_KIB: i64 = 16 * 1024;
 /// Pages in the log before they are brought into the file: some pages change with every commit, and go once.
-const LOG_PAGES: i64 = 4000;
+const LOG_PAGES: i64 = 16_000;
 
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path).map_err(Error::from)?;
