@@ -40,7 +40,8 @@ pub fn ask(tx: &mut Tx<'_>, after_ms: i64, now: UtcMs) -> Result<Vec<LeaseRow>, 
 /// [`StoreError::Refused`] if there is no such lease, or it is not to be written off.
 pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: UtcMs) -> Result<LeaseRow, StoreError> {
     let row = tx.lease(id)?.ok_or_else(|| StoreError::Refused(format!("there is no lease {id}")))?;
-    let off = written_off(&row, now).map_err(|why| StoreError::Refused(format!("lease {id} stays: {why}")))?;
+    let off = written_off(&row, used_until(tx, &row)?, now)
+        .map_err(|why| StoreError::Refused(format!("lease {id} stays: {why}")))?;
     tx.put_lease(&off, now)?;
     tx.audit(&AuditEntry {
         at: now,
@@ -50,6 +51,16 @@ pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: Utc
         detail: reason.to_owned(),
     })?;
     Ok(off)
+}
+
+/// Until when its depot may use a lease, as far as can be known: after a restore, whether it had got more time is
+/// forgotten until the depot tells.
+fn used_until(tx: &Tx<'_>, row: &LeaseRow) -> Result<UtcMs, StoreError> {
+    let end = row.lease.expires_at;
+    let Some(restored) = tx.restored_at()? else { return Ok(end) };
+    let is_told = !tx.sites_with_untold_leases()?.contains(&row.lease.site);
+    let lasts = i64::try_from(row.lease.lasts_ms).unwrap_or(i64::MAX);
+    Ok(if is_told { end } else { end.max(restored.plus(lasts)) })
 }
 
 /// A person answers for it that a depot which does not come back after a restore holds no lease that this store has

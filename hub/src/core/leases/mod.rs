@@ -56,15 +56,16 @@ pub enum NotWrittenOff {
     Stated(LeaseState),
 }
 
-/// What a lease is once a person has written off what of it nobody reported. What is reported later weighs all the same.
+/// What a lease is once a person has written off what of it nobody reported; its depot may use it `until` then. What is
+/// reported later weighs all the same.
 /// # Errors
 /// [`NotWrittenOff`].
-pub fn written_off(row: &LeaseRow, now: UtcMs) -> Result<LeaseRow, NotWrittenOff> {
+pub fn written_off(row: &LeaseRow, until: UtcMs, now: UtcMs) -> Result<LeaseRow, NotWrittenOff> {
     if row.state != LeaseState::Outstanding {
         return Err(NotWrittenOff::Stated(row.state));
     }
-    if row.lease.expires_at >= now {
-        return Err(NotWrittenOff::InForce(row.lease.expires_at));
+    if until >= now {
+        return Err(NotWrittenOff::InForce(until));
     }
     Ok(LeaseRow { state: LeaseState::Closed, closed_at: Some(now), ..row.clone() })
 }

@@ -259,9 +259,10 @@ fn a_lease_is_written_off_by_a_person_only_once_its_depot_can_use_it_no_more_and
     let sealed = gatehouse_common::seal::Sealed { body: String::new(), signature: String::new() };
     let (used, state) = (credit(1_000), LeaseState::Outstanding);
     let row = LeaseRow { lease: granted, sealed, state, used, closed_at: None, asked_at: None };
-    assert_eq!(written_off(&row, UtcMs(50)), Err(NotWrittenOff::InForce(UtcMs(50))));
-    let off = written_off(&row, UtcMs(51)).unwrap();
-    assert_eq!(written_off(&off, UtcMs(52)), Err(NotWrittenOff::Stated(LeaseState::Closed)));
+    let until = row.lease.expires_at;
+    assert_eq!(written_off(&row, until, UtcMs(50)), Err(NotWrittenOff::InForce(UtcMs(50))));
+    let off = written_off(&row, until, UtcMs(51)).unwrap();
+    assert_eq!(written_off(&off, until, UtcMs(52)), Err(NotWrittenOff::Stated(LeaseState::Closed)));
     let told = |minor: i64| Spending {
         lease: Some(off.lease.id.clone()),
         site: SiteId::new("D1").unwrap(),

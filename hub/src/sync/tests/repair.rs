@@ -10,7 +10,11 @@ use gatehouse_common::{
 };
 
 use super::*;
-use crate::{core::leases::LeaseState, store::StoreError, sync::handle_repair};
+use crate::{
+    core::leases::{LeaseRow, LeaseState},
+    store::{StoreError, Tx},
+    sync::handle_repair,
+};
 
 impl Hub {
     fn asked(&self, depot: &Depot, asked: Repair) -> Repaired {
@@ -204,6 +208,25 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
         hub.asked(&one, Repair::Leases(vec![until("L1", "D1", &hub_key(), said)]));
         assert_eq!(end(), UtcMs(stands));
     }
+    // What D2 holds may have got more time shortly before the restore.
+    let sealed = lease("L2", "D2", &hub_key());
+    let row = LeaseRow {
+        lease: sealed.open(&hub_key().public()).unwrap(),
+        sealed,
+        state: LeaseState::Outstanding,
+        used: LeaseUse::default(),
+        closed_at: None,
+        asked_at: None,
+    };
+    hub.store.write_now(move |tx| tx.put_lease(&row, UtcMs(6))).unwrap();
+    let write_off = |at: i64| {
+        let write = move |tx: &mut Tx<'_>| {
+            crate::lease_grants::write_off(tx, &"L2".parse().unwrap(), "ann", "burnt down", UtcMs(at)).map(drop)
+        };
+        hub.store.write_now(write)
+    };
+    assert!(write_off(55).is_err(), "it ends at 51, and 50 after the restore at 5 at the latest");
+    write_off(56).unwrap();
     hub.store
         .write_now(|tx| crate::lease_grants::write_off_untold(tx, &"D2".parse().unwrap(), "ann", "sold", UtcMs(9)))
         .unwrap();
