@@ -290,7 +290,7 @@ impl Store {
         Self::over(location.open()?, location, name, 0)
     }
 
-    fn over(connection: Connection, location: &Location, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
+    fn over(mut connection: Connection, location: &Location, name: &DeviceId, epoch: u32) -> Result<Self, StoreError> {
         let site = SiteId::new(name.as_str()).map_err(|e| StoreError::Refused(e.to_string()))?;
         let actor = Actor { kind: ActorKind::Hub, site, device: name.clone(), epoch };
         let (changes, _) = broadcast::channel(4096);
@@ -302,6 +302,7 @@ impl Store {
             None
         };
         let told = location.is_shared().then_some(by);
+        connection.brings_its_log_in_beside()?;
         let writer = writer::Writer::start(connection, actor.clone(), told, changes.clone())?;
         let shared = Shared {
             location: location.clone(),

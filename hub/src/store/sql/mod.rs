@@ -4,6 +4,7 @@
 //! allows. Out: rows, read column by column. Statements are prepared once for each connection. What is
 //! special to an engine (how it is opened, begins, commits) is in its own file and nowhere else.
 
+mod log;
 mod postgres;
 mod sqlite;
 mod value;
@@ -82,6 +83,14 @@ impl Connection {
     /// Opens the file at `path` for writing, or makes it.
     pub(super) fn open_sqlite(path: &Path) -> Result<Self, super::StoreError> {
         Ok(Self { engine: Engine::Sqlite(sqlite::open(path)?) })
+    }
+
+    /// From now on what is committed is brought from the log of a file into the file beside the commits.
+    pub(super) fn brings_its_log_in_beside(&mut self) -> Result<(), Error> {
+        match &mut self.engine {
+            Engine::Sqlite(connection) => log::brought_in_beside(connection),
+            Engine::Postgres(_) => Ok(()),
+        }
     }
 
     /// Opens the file at `path` for reading.

@@ -10,7 +10,7 @@ use rusqlite::{
 };
 use tracing::error;
 
-use super::{Error, NotCommitted, Place, Row, Value, ValueRef};
+use super::{Error, NotCommitted, Place, Row, Value, ValueRef, log};
 use crate::store::{StoreError, migrations};
 
 /// How long a connection waits for another program's lock, in real time.
@@ -20,8 +20,6 @@ const BEGIN_TRIES: u32 = 12;
 /// Pages that the writer keeps in memory, in KiB: the ends of the ledger and the feeds, and what is above them in the
 /// indexes.
 const KEPT_KIB: i64 = 16 * 1024;
-/// Pages in the log before they are brought into the file: some pages change with every commit, and go once.
-const LOG_PAGES: i64 = 16_000;
 
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path).map_err(Error::from)?;
@@ -38,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 fn writes_in_turn(connection: &Connection) -> Result<(), Error> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -KEPT_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", log::MOST)?;
     Ok(())
 }
 
