@@ -189,10 +189,11 @@ pub async fn look_after(
         .read(move |r| {
             let (needed, held) = (needed_at(r, &of)?, held(r, &of)?);
             // Most looks end here, without a word to the ERP: nothing better could come of it than all that is needed.
-            let due = due(held.as_ref().map(of_row), &needed, &needed, true, renew_after_ms, now);
+            if due(held.as_ref().map(of_row), &needed, &needed, true, renew_after_ms, now) == Due::Nothing {
+                return Ok(None);
+            }
             let lent = held.map(|row| row.lease.credit_minor).unwrap_or_default();
-            let customers = needed.credit_minor.into_keys().chain(lent.into_keys()).collect::<BTreeSet<_>>();
-            Ok((due != Due::Nothing).then_some(customers))
+            Ok(Some(needed.credit_minor.into_keys().chain(lent.into_keys()).collect()))
         })
         .await?;
     let Some(customers) = customers else { return Ok(None) };
@@ -290,8 +291,7 @@ fn cut(
         erp_read_at: figures.read_at,
     };
     let sealed = sealed(grantor, &lease)?;
-    let (state, used) = (LeaseState::Outstanding, LeaseUse::default());
-    Ok(LeaseRow { lease, sealed, state, used, closed_at: None, asked_at: None })
+    Ok(LeaseRow::granted(lease, sealed))
 }
 
 fn prolong(grantor: &Grantor, held: LeaseRow, figures: &Figures, now: UtcMs) -> Result<LeaseRow, StoreError> {

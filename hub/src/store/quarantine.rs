@@ -119,6 +119,7 @@ impl Tx<'_> {
         self.changed(StoreChange::Quarantine);
         Ok(())
     }
+
     /// Forgets all but the newest of a sender.
     pub(super) fn thin_quarantine(&mut self, origin: &DeviceId, stay: u64) -> Result<(), StoreError> {
         let sql = "SELECT position FROM quarantine WHERE origin = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2";

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gatehouse_common::{
     document::gate::{change_hash, inspect},
     id::{DeviceId, DocumentId, Hash32},
-    lease::{Lease, LeaseUse},
+    lease::Lease,
     seal::{PrivateKey, Sealed},
     sync::{
         Attested, Downward, FeedItem, PageDigest, Repair, Repaired, page,
@@ -25,7 +25,7 @@ use super::{
     pull::Attest,
 };
 use crate::{
-    core::leases::{LeaseRow, LeaseState},
+    core::leases::LeaseRow,
     store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
 };
 
@@ -154,10 +154,7 @@ fn take_leases(
             Some(known) if known.lease.expires_at >= lease.expires_at => continue,
             // It got more time, which is forgotten.
             Some(known) => LeaseRow { lease, sealed, ..known },
-            None => {
-                let (state, used) = (LeaseState::Outstanding, LeaseUse::default());
-                LeaseRow { lease, sealed, state, used, closed_at: None, asked_at: None }
-            }
+            None => LeaseRow::granted(lease, sealed),
         };
         tx.put_lease(&row, now)?;
     }

@@ -24,18 +24,13 @@ pub struct Bombs(Arc<[Vec<u8>]>);
 impl Bombs {
     /// Packs them.
     pub fn pack() -> anyhow::Result<Self> {
-        let packed = |content: &[u8]| -> anyhow::Result<Vec<u8>> {
-            let mut frame = vec![PROTOCOL];
-            frame.extend(zstd::bulk::compress(content, 3)?);
-            Ok(frame)
-        };
         // A push of as many records as a number can say, and one of a change as long as that.
         let endless = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         let many = [&[1][..], &endless].concat();
         let long = [&[1, 1, 1, 0][..], &[0; 16], &[0], &endless].concat();
         let zeros = vec![0; 64 * CONTENT_MAX_BYTES];
-        let bombs = [&zeros[..CONTENT_MAX_BYTES], &zeros, &many, &long].map(packed);
-        Ok(Self(bombs.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into()))
+        let bombs = [&zeros[..CONTENT_MAX_BYTES], &zeros, &many, &long].map(|content| packed(content, 3));
+        Ok(Self(bombs.into_iter().collect::<std::io::Result<Vec<_>>>()?.into()))
     }
 }
 
@@ -85,12 +80,15 @@ impl Harm {
                 let content =
                     self.frames.first().and_then(|frame| zstd::bulk::decompress(&frame[1..], CONTENT_MAX_BYTES).ok());
                 let content = self.mutator.draw(&[content.unwrap_or_default()]);
-                let mut frame = vec![PROTOCOL];
-                frame.extend(zstd::bulk::compress(&content, 1).unwrap_or_default());
-                frame
+                packed(&content, 1).unwrap_or_else(|_| vec![PROTOCOL])
             }
         }
     }
+}
+
+/// A frame of `content`, packed at `level`.
+fn packed(content: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+    Ok([&[PROTOCOL][..], &zstd::bulk::compress(content, level)?].concat())
 }
 
 /// Makes the checksum of a change right.

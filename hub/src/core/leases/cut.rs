@@ -166,15 +166,10 @@ pub fn still_fits(lease: &Lease, book: &Book, figures: &Figures, policy: &LeaseP
         let figure = figure.copied().unwrap_or(0);
         book.committed(pool, figures.read_at, now).sum() <= lendable(figure, policy)
     };
-    let credit = lease.credit_minor.iter().filter(|(_, minor)| **minor > 0);
-    let stock = lease.stock.iter().filter(|(_, units)| **units > 0);
-    credit
-        .map(|(customer, _)| fits(&Pool::Credit(customer.clone()), figures.credit_minor.get(customer)))
-        .chain(stock.map(|(product, _)| {
-            let pool = Pool::Stock(lease.site.clone(), product.clone());
-            fits(&pool, figures.stock.get(product))
-        }))
-        .all(|fits| fits)
+    let mut credit = lease.credit_minor.iter().filter(|(_, minor)| **minor > 0);
+    let mut stock = lease.stock.iter().filter(|(_, units)| **units > 0);
+    credit.all(|(customer, _)| fits(&Pool::Credit(customer.clone()), figures.credit_minor.get(customer)))
+        && stock.all(|(product, _)| fits(&Pool::Stock(lease.site.clone(), product.clone()), figures.stock.get(product)))
 }
 
 /// `lease` with more time: the same slices under the same name, so that what was used of them stays used. Of value as

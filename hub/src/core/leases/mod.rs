@@ -88,6 +88,15 @@ pub struct LeaseRow {
     pub asked_at: Option<UtcMs>,
 }
 
+impl LeaseRow {
+    /// A lease of whose use nothing is known yet.
+    #[must_use]
+    pub fn granted(lease: Lease, sealed: Sealed) -> Self {
+        let (state, used) = (LeaseState::Outstanding, LeaseUse::default());
+        Self { lease, sealed, state, used, closed_at: None, asked_at: None }
+    }
+}
+
 /// Whether a person is to be asked about a lease, who was not yet: it ran out `after_ms` ago, and its use was not stated.
 #[must_use]
 pub fn is_overdue(row: &LeaseRow, after_ms: i64, now: UtcMs) -> bool {

@@ -1,13 +1,13 @@
 //! Brings the log of a file of SQLite into the file beside the one who writes, who goes on meanwhile.
 //!
 //! In: how long the log is, after each commit. Out: a file that has nearly all of it when the log is long enough to begin
-//! anew. SQLite alone does all of that within one commit, and whoever waited for it, waited for the disk as well: it
-//! was a hundredth of the time of a busy hub, in pieces of up to 100 ms.
+//! anew. SQLite alone does all of that within one commit, and whoever waits for that waits for the file's sync as well:
+//! of a hundred pushes to a busy hub one waited 26 ms, beside 11 ms so.
 
 use std::{
     ffi::c_int,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -55,9 +55,11 @@ impl Beside {
             return;
         }
         self.next = pages + STEP;
-        let wake = self.wake.take().or_else(|| starts(&self.path));
-        // One who is busy sees what came meanwhile when he is woken next.
-        self.wake = wake.filter(|wake| !matches!(wake.try_send(()), Err(TrySendError::Disconnected(()))));
+        self.wake = self.wake.take().or_else(|| starts(&self.path));
+        if let Some(wake) = &self.wake {
+            // Full: one who is busy looks once more when he has done.
+            let _ = wake.try_send(());
+        }
     }
 }
 

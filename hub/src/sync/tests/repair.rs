@@ -210,14 +210,7 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     }
     // What D2 holds may have got more time shortly before the restore.
     let sealed = lease("L2", "D2", &hub_key());
-    let row = LeaseRow {
-        lease: sealed.open(&hub_key().public()).unwrap(),
-        sealed,
-        state: LeaseState::Outstanding,
-        used: LeaseUse::default(),
-        closed_at: None,
-        asked_at: None,
-    };
+    let row = LeaseRow::granted(sealed.open(&hub_key().public()).unwrap(), sealed);
     hub.store.write_now(move |tx| tx.put_lease(&row, UtcMs(6))).unwrap();
     let write_off = |at: i64| {
         let write = move |tx: &mut Tx<'_>| {
