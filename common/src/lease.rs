@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gate::GateKind,
-    id::{CustomerId, Hash32, LeaseId, ProductId, SiteId},
+    id::{CustomerId, DeviceId, Hash32, LeaseId, ProductId, SiteId},
     order::{LineQuantity, Order},
     time::{Moment, UtcMs},
 };
@@ -24,6 +24,10 @@ pub struct Lease {
     pub id: LeaseId,
     /// The depot it is for.
     pub site: SiteId,
+    /// The gateway of that depot that may use it, and no other: two that used one lease would each use all of it. None in
+    /// leases of before this was told; whichever gateway takes such a one uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
     /// When it was first granted, by the hub's clock.
     pub granted_at: UtcMs,
     /// How long it lasts, in milliseconds of elapsed time from the moment the depot received it, or more time for it.
@@ -53,6 +57,14 @@ pub struct LeaseUse {
     pub credit_minor: BTreeMap<CustomerId, i64>,
     /// Units per product.
     pub stock: BTreeMap<ProductId, u32>,
+}
+
+impl Lease {
+    /// Whether `device` may use it, as far as its name goes.
+    #[must_use]
+    pub fn is_for(&self, device: &DeviceId) -> bool {
+        self.device.as_ref().is_none_or(|named| named == device)
+    }
 }
 
 impl LeaseUse {

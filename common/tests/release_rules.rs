@@ -122,6 +122,7 @@ fn held(used: u32) -> HeldLease {
     let lease = Lease {
         id: "L1".parse().unwrap(),
         site: "D1".parse().unwrap(),
+        device: None,
         granted_at: UtcMs(0),
         lasts_ms: 100_000,
         expires_at: UtcMs(100_000),

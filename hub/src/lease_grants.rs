@@ -12,7 +12,7 @@ use std::{
 
 use gatehouse_common::{
     bundle::Bundle,
-    id::{CustomerId, DecisionId, LeaseId, SiteId},
+    id::{CustomerId, DecisionId, DeviceId, LeaseId, SiteId},
     lease::{Lease, LeaseUse},
     seal::{PrivateKey, Sealed},
     time::UtcMs,
@@ -25,14 +25,16 @@ use crate::{
         Book, Due, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, due, is_overdue, renewed, slices,
         still_fits,
     },
-    erp::{Caps, Connector, ErpError, counted},
+    erp::{Connector, ErpError},
     store::{DeviceKind, Reader, Store, StoreError, Tx},
     tasks::{Stop, TaskError},
 };
 
+mod figures;
 mod known;
 mod unreported;
 
+use figures::Asked;
 use known::{book, held, needed_at};
 pub use unreported::{ask, write_off, write_off_untold};
 
@@ -41,8 +43,9 @@ const EVERY_MS: u64 = 15_000;
 /// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
 const HEARD_WITHIN_MS: i64 = 600_000;
 
-/// The figure of a customer on whom nothing may be lent, whatever else is counted.
-const CREDIT_OF_NOBODY: i64 = i64::MIN;
+/// For how long figures are gathered before leases are granted by them, in milliseconds, where each grant waits for a read
+/// of the orders: one read is then waited for by many.
+const GATHER_MS: i64 = 60_000;
 
 /// By what leases are granted.
 #[derive(Clone)]
@@ -110,28 +113,60 @@ pub async fn once(
         }
         return Ok(());
     }
-    let sites = match store.read(move |r| connected_sites(r, now)).await {
-        Ok(sites) => sites,
+    let gateways = match store.read(move |r| connected_gateways(r, now)).await {
+        Ok(gateways) => gateways,
         Err(e @ StoreError::Stopped) => return Err(e),
         Err(error) => {
             warn!(%error, "depots cannot be read; no lease is granted");
             BTreeSet::new()
         }
     };
-    for site in sites {
-        match look_after(store, connector, clock, grantor, &site).await {
-            Ok(_) => {
-                told.remove(&site);
-            }
-            Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e),
-            // Once per depot and trouble: the next look is seconds away.
-            Err(error) if told.insert(site.clone()) => {
-                warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
-            }
-            Err(_) => {}
+    let mut gathered: Vec<Asked> = Vec::new();
+    for holder in gateways {
+        let asked = ask_erp(store, connector, clock, grantor, (&holder.0, &holder.1)).await;
+        gathered.extend(heard(told, &holder.0, asked)?.flatten());
+        if gathered.first().is_some_and(|oldest| !oldest.counts_orders() || oldest.age_ms(clock.wall()) > GATHER_MS) {
+            grant_all(store, clock, grantor, &mut gathered, told).await?;
         }
     }
+    grant_all(store, clock, grantor, &mut gathered, told).await
+}
+
+async fn grant_all(
+    store: &Store,
+    clock: &Clock,
+    grantor: &Grantor,
+    gathered: &mut Vec<Asked>,
+    told: &mut BTreeSet<SiteId>,
+) -> Result<(), StoreError> {
+    if let Some(newest) = gathered.last() {
+        newest.orders_are_read(store, clock).await?;
+    }
+    for asked in gathered.drain(..) {
+        let site = asked.site.clone();
+        heard(told, &site, grant_by(store, clock, grantor, asked).await)?;
+    }
     Ok(())
+}
+
+/// What came of it, if anything; trouble is told once per depot, since the next look is seconds away.
+fn heard<T>(
+    told: &mut BTreeSet<SiteId>,
+    site: &SiteId,
+    outcome: Result<T, GrantError>,
+) -> Result<Option<T>, StoreError> {
+    match outcome {
+        Ok(done) => {
+            told.remove(site);
+            return Ok(Some(done));
+        }
+        Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e),
+        Err(error) if told.insert(site.clone()) => {
+            warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
+        }
+        Err(_) => {}
+    }
+    Ok(None)
 }
 
 /// Puts leases to a person whose depots stay away.
@@ -155,6 +190,7 @@ async fn ask_people(store: &Store, after_ms: i64, now: UtcMs) -> Result<(), Stor
 }
 
 /// A depot that may hold leases which this store has forgotten: what they set aside of which customer nobody knows.
+/// [`grant`] asks again before it writes; here nobody asks the ERP in vain.
 async fn nothing_can_be_lent(store: &Store) -> Result<Option<SiteId>, StoreError> {
     match store.read(|r| r.sites_with_untold_leases()).await {
         Ok(untold) => Ok(untold.into_iter().next()),
@@ -166,28 +202,27 @@ async fn nothing_can_be_lent(store: &Store) -> Result<Option<SiteId>, StoreError
     }
 }
 
-/// Depots with a gateway that was heard lately.
-fn connected_sites(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<SiteId>, StoreError> {
+/// Gateways that were heard lately, each with the depots it is for.
+fn connected_gateways(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<(SiteId, DeviceId)>, StoreError> {
     let devices = reader.devices()?.into_iter();
-    let heard = devices.filter(|d| d.seen.is_some_and(|seen| now.since(seen) <= HEARD_WITHIN_MS));
-    Ok(heard.filter(|d| d.device.kind == DeviceKind::Gateway).flat_map(|d| d.device.sites).collect())
+    let heard = devices.filter(|d| d.seen.is_some_and(|seen| now.since(seen) <= HEARD_WITHIN_MS)).map(|d| d.device);
+    let gateways = heard.filter(|device| device.kind == DeviceKind::Gateway);
+    Ok(gateways.flat_map(|d| d.sites.into_iter().map(move |site| (site, d.device.clone()))).collect())
 }
 
-/// Grants `site` a lease, or more time for the one it holds, if that is due. Returns the lease's name.
-/// # Errors
-/// [`GrantError`]; nothing was granted.
-pub async fn look_after(
+/// Asks the ERP for its figures, if a gateway is due for a lease.
+async fn ask_erp(
     store: &Store,
     connector: &dyn Connector,
     clock: &Clock,
     grantor: &Grantor,
-    site: &SiteId,
-) -> Result<Option<LeaseId>, GrantError> {
+    holder: (&SiteId, &DeviceId),
+) -> Result<Option<Asked>, GrantError> {
     let now = clock.wall();
-    let (of, renew_after_ms) = (site.clone(), grantor.renew_after_ms);
-    let customers = store
+    let (site, gateway, renew_after_ms) = (holder.0.clone(), holder.1.clone(), grantor.renew_after_ms);
+    let customers: Option<BTreeSet<CustomerId>> = store
         .read(move |r| {
-            let (needed, held) = (needed_at(r, &of)?, held(r, &of)?);
+            let (needed, held) = (needed_at(r, &site)?, held(r, &site, &gateway)?);
             // Most looks end here, without a word to the ERP: nothing better could come of it than all that is needed.
             if due(held.as_ref().map(of_row), &needed, &needed, true, renew_after_ms, now) == Due::Nothing {
                 return Ok(None);
@@ -197,9 +232,18 @@ pub async fn look_after(
         })
         .await?;
     let Some(customers) = customers else { return Ok(None) };
-    let (figures, caps) = (read_figures(connector, clock, site, customers).await?, connector.caps());
-    let (grantor, site, now) = (grantor.clone(), site.clone(), clock.wall());
-    let granted = store.write(move |tx| grant(tx, &grantor, &site, figures, caps, now)).await?;
+    Asked::of(store, connector, clock, holder, customers).await.map(Some)
+}
+
+/// Grants a lease, or more time for the one that is held, by what the ERP said, if that is still due. Returns its name.
+async fn grant_by(
+    store: &Store,
+    clock: &Clock,
+    grantor: &Grantor,
+    asked: Asked,
+) -> Result<Option<LeaseId>, GrantError> {
+    let (grantor, now) = (grantor.clone(), clock.wall());
+    let granted = store.write(move |tx| grant(tx, &grantor, asked, now)).await?;
     Ok(granted.map(|lease| {
         info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
         lease.id
@@ -211,53 +255,25 @@ fn of_row(row: &LeaseRow) -> (&Lease, &LeaseUse) {
     (&row.lease, &row.used)
 }
 
-async fn read_figures(
-    connector: &dyn Connector,
-    clock: &Clock,
-    site: &SiteId,
-    customers: BTreeSet<CustomerId>,
-) -> Result<Figures, ErpError> {
-    let read_at = clock.wall();
-    let mut credit_minor = BTreeMap::new();
-    for customer in customers {
-        let minor = credit_of(connector, &customer).await?;
-        credit_minor.insert(customer, minor);
-    }
-    let stock = connector.stock(site).await?;
-    Ok(Figures { read_at, credit_minor, stock })
-}
-
-async fn credit_of(connector: &dyn Connector, customer: &CustomerId) -> Result<i64, ErpError> {
-    match connector.customer(customer).await {
-        Ok(customer) if customer.on_hold => Ok(CREDIT_OF_NOBODY),
-        Ok(customer) => Ok(customer.headroom_minor()),
-        // Nobody vouches for it, so nothing is lent on it.
-        Err(ErpError::NotFound { .. }) => Ok(CREDIT_OF_NOBODY),
-        Err(error) => Err(error),
-    }
-}
-
-fn grant(
-    tx: &mut Tx<'_>,
-    grantor: &Grantor,
-    site: &SiteId,
-    mut figures: Figures,
-    caps: Caps,
-    now: UtcMs,
-) -> Result<Option<Lease>, StoreError> {
-    if now.since(figures.read_at) > FIGURE_MAX_MS {
+fn grant(tx: &mut Tx<'_>, grantor: &Grantor, asked: Asked, now: UtcMs) -> Result<Option<Lease>, StoreError> {
+    if asked.age_ms(now) > FIGURE_MAX_MS {
         // What has left the book since may not be in them.
         return Ok(None);
     }
-    let (needed, held, policy) = (needed_at(tx, site)?, held(tx, site)?, &grantor.policy);
-    add_own_orders(tx, site, caps, &mut figures)?;
+    if !tx.sites_with_untold_leases()?.is_empty() {
+        // Another life of the ledger began while the ERP was asked.
+        return Ok(None);
+    }
+    let (site, gateway) = (asked.site.clone(), asked.gateway.clone());
+    let Some(figures) = asked.figures(tx)? else { return Ok(None) };
+    let (needed, held, policy) = (needed_at(tx, &site)?, held(tx, &site, &gateway)?, &grantor.policy);
     let (book, decisions) = book(tx)?;
-    let offer = slices(&book, site, &needed, &figures, policy, now);
+    let offer = slices(&book, &site, &needed, &figures, policy, now);
     let keeps = held.as_ref().is_some_and(|row| still_fits(&row.lease, &book, &figures, policy, now));
     settle(tx, &book, &decisions, now)?;
     let row = match (due(held.as_ref().map(of_row), &needed, &offer, keeps, grantor.renew_after_ms, now), held) {
-        (Due::Lease, _) => cut(grantor, site, offer, &figures, now)?,
-        (Due::Time, Some(row)) => prolong(grantor, row, &figures, now)?,
+        (Due::Lease, _) => cut(grantor, (&site, &gateway), offer, &figures, now)?,
+        (Due::Time, Some(row)) => prolong(grantor, row, &gateway, &figures, now)?,
         (Due::Time, None) | (Due::Nothing, _) => return Ok(None),
     };
     // Two looks in one millisecond grant one lease.
@@ -270,7 +286,7 @@ fn grant(
 
 fn cut(
     grantor: &Grantor,
-    site: &SiteId,
+    (site, gateway): (&SiteId, &DeviceId),
     offer: LeaseUse,
     figures: &Figures,
     now: UtcMs,
@@ -279,6 +295,7 @@ fn cut(
     let lease = Lease {
         id: LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?,
         site: site.clone(),
+        device: Some(gateway.clone()),
         granted_at: now,
         lasts_ms: grantor.policy.lasts_ms,
         expires_at: now.plus(lasts),
@@ -294,9 +311,15 @@ fn cut(
     Ok(LeaseRow::granted(lease, sealed))
 }
 
-fn prolong(grantor: &Grantor, held: LeaseRow, figures: &Figures, now: UtcMs) -> Result<LeaseRow, StoreError> {
+fn prolong(
+    grantor: &Grantor,
+    held: LeaseRow,
+    gateway: &DeviceId,
+    figures: &Figures,
+    now: UtcMs,
+) -> Result<LeaseRow, StoreError> {
     let renewed = renewed(&held.lease, &held.used, figures, &grantor.policy, now);
-    let lease = Lease { bundle: grantor.bundle.hash, ..renewed };
+    let lease = Lease { bundle: grantor.bundle.hash, device: Some(gateway.clone()), ..renewed };
     Ok(LeaseRow { sealed: sealed(grantor, &lease)?, lease, ..held })
 }
 
@@ -313,23 +336,6 @@ fn settle(tx: &mut Tx<'_>, book: &Book, decisions: &[DecisionId], now: UtcMs) ->
         }
     }
     settled.spendings.iter().filter_map(|n| decisions.get(*n)).try_for_each(|decision| tx.weighs_no_more(decision))
-}
-
-/// Adds back what the ERP has taken off its figures for orders that are still to leave. A customer on hold has no
-/// credit, whatever is added.
-fn add_own_orders(reader: &Reader<'_>, site: &SiteId, caps: Caps, figures: &mut Figures) -> Result<(), StoreError> {
-    if caps.orders_in_credit {
-        for (customer, minor) in figures.credit_minor.iter_mut().filter(|(_, minor)| **minor > CREDIT_OF_NOBODY) {
-            *minor = minor.saturating_add(counted::credit_held(reader, customer)?);
-        }
-    }
-    if caps.orders_in_stock {
-        for (product, units) in counted::stock_held(reader, site)? {
-            let free = figures.stock.entry(product).or_default();
-            *free = free.saturating_add(units);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ pub enum Record {
     OutboxTaken {
         /// The last number taken or rejected.
         through: u64,
-        /// Not let in.
+        /// Not let in, or damaged here and not told.
         rejected: Vec<Rejection>,
         /// Rows through here may be forgotten.
         kept_through: u64,

@@ -8,6 +8,7 @@
 use gatehouse_common::{
     fact::{Fact, FactKey, Report, Source},
     id::ActorName,
+    lease::{HeldLease, LeaseUse},
     reading::{Reading, ReadingValue},
     seal::Sealed,
     time::Moment,
@@ -28,10 +29,12 @@ pub const SYSTEMS: [&str; 5] = ["erp", "wms", "tms", "carrier", HUB];
 pub const DRILL_MAX_MS: u64 = 8 * 3_600_000;
 /// Shortest drill, in milliseconds.
 pub const DRILL_MIN_MS: u64 = 60_000;
-/// The key under which a lease is kept for the end of a drill.
-pub(super) const KEPT_LEASE: &str = "kept_lease";
+/// The key under which leases are kept for the end of a drill.
+pub const KEPT_LEASES: &str = "kept_lease";
 /// Most readings that are kept for the end of drills; then they end.
 const KEPT_MAX: usize = 5_000;
+/// Most leases that are kept for the end of drills; then they end. One that was let go of would never be closed.
+const KEPT_LEASES_MAX: usize = 32;
 
 /// A drill that is on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,6 +95,25 @@ pub(super) struct KeptLease {
     received: Moment,
 }
 
+impl KeptLease {
+    /// As it would be held.
+    pub(super) fn held(&self) -> Option<HeldLease> {
+        let (lease, received) = (self.sealed.peek().ok()?, self.received.clone());
+        Some(HeldLease { lease, received, used: LeaseUse::default(), left_before_boot: None })
+    }
+}
+
+/// What is stored under [`KEPT_LEASES`]; an older program kept one alone.
+pub(super) fn kept_leases_in(body: &str) -> serde_json::Result<Vec<KeptLease>> {
+    serde_json::from_str(body).or_else(|_| serde_json::from_str(body).map(|kept| vec![kept]))
+}
+
+/// The leases in what is stored under [`KEPT_LEASES`], as the hub signed them; none where it cannot be read.
+#[must_use]
+pub fn sealed_in(body: &str) -> Vec<Sealed> {
+    kept_leases_in(body).unwrap_or_default().into_iter().map(|kept| kept.sealed).collect()
+}
+
 fn word_of(source: Source) -> &'static str {
     match source {
         Source::Erp => "erp",
@@ -144,7 +166,7 @@ impl Core {
 
     /// Ends the drills whose time is over.
     pub(super) fn end_drills(&mut self, now: &Moment) {
-        let full = self.kept_readings.iter().nth(KEPT_MAX).is_some();
+        let full = self.kept_readings.iter().nth(KEPT_MAX).is_some() || self.kept_leases.len() >= KEPT_LEASES_MAX;
         let over = |(source, drill): (&String, &Option<Drill>)| {
             let goes_on = drill.as_ref().is_some_and(|drill| drill.left_ms(now).is_some());
             (!goes_on || full).then(|| source.clone())
@@ -169,11 +191,8 @@ impl Core {
                 self.out.records.push(Record::Fact(fact));
             }
         }
-        if source == HUB
-            && let Some(kept) = self.kept_lease.take()
-        {
-            self.out.records.push(Record::RuleGone { key: KEPT_LEASE.to_owned() });
-            self.take_lease(now, &kept.received, &kept.sealed);
+        if source == HUB {
+            self.take_kept_leases(now);
         }
         let readings: Vec<(String, Reading)> = self
             .kept_readings
@@ -186,6 +205,18 @@ impl Core {
             self.follow_reading(now, &reading);
         }
         self.feeds_changed(now, now.wall);
+    }
+
+    /// Takes the leases that came meanwhile, in their order: each closes the one before it, as without the drill, since
+    /// one that is not closed weighs at the hub for ever.
+    fn take_kept_leases(&mut self, now: &Moment) {
+        let kept = std::mem::take(&mut self.kept_leases);
+        if !kept.is_empty() {
+            self.out.records.push(Record::RuleGone { key: KEPT_LEASES.to_owned() });
+        }
+        for KeptLease { sealed, received } in &kept {
+            self.take_lease(now, received, sealed);
+        }
     }
 
     fn note_drill(&mut self, now: &Moment, source: &str, turn: DrillTurn, by: &str, reason: String) {
@@ -236,9 +267,11 @@ impl Core {
         if !self.is_drilled(HUB) {
             return false;
         }
-        let kept = KeptLease { sealed: sealed.clone(), received: now.clone() };
-        self.write_rule(KEPT_LEASE, &kept);
-        self.kept_lease = Some(kept);
+        // The feed may bring one again; it counts from when it first came.
+        if !self.kept_leases.iter().any(|kept| kept.sealed == *sealed) {
+            self.kept_leases.push(KeptLease { sealed: sealed.clone(), received: now.clone() });
+            self.write_rule(KEPT_LEASES, &self.kept_leases.clone());
+        }
         true
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_common::{
     id::LeaseId,
+    lease::HeldLease,
     time::{Moment, UtcMs},
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Core,
     decision::{Effect, Record},
+    drills::KeptLease,
 };
 
 /// The key under which the stamp is kept.
@@ -28,7 +30,7 @@ const FIX_CONFIRMS_MS: i64 = 5_000;
 pub struct Stamp {
     /// When.
     pub at: Moment,
-    /// Milliseconds left of each lease held; null while that could not be known.
+    /// Milliseconds left of each lease that is held or waits to be; null while that could not be known.
     pub lease_left_ms: BTreeMap<LeaseId, Option<u64>>,
 }
 
@@ -45,8 +47,11 @@ impl Core {
     /// What the commit of everything decided until `now` says of time.
     pub fn stamp(&mut self, now: &Moment) -> Option<Record> {
         let now = self.begin_at(now);
-        let left = self.lease.iter().map(|held| (held.lease.id.clone(), held.left_ms(&now).ok()));
-        self.stamps.last = Some(Stamp { lease_left_ms: left.collect(), at: now });
+        // The end of a drill may come with the next boot. Of a lease that waits with more time, that counts then.
+        let waits = self.kept_leases.last().and_then(KeptLease::held);
+        let left = |held: &HeldLease| (held.lease.id.clone(), held.left_ms(&now).ok());
+        let lease_left_ms = self.lease.iter().chain(&waits).map(left).collect();
+        self.stamps.last = Some(Stamp { lease_left_ms, at: now });
         super::rule(STAMP, &self.stamps)
     }
 
@@ -56,7 +61,9 @@ impl Core {
             self.stamps.before_boot = self.stamps.last.take();
         }
         if let (Some(held), Some(before)) = (&mut self.lease, &self.stamps.before_boot) {
-            let left = before.lease_left_ms.get(&held.lease.id).copied().flatten();
+            // What came in this boot, be it only more time, was not there at that commit.
+            let was_there = held.received.boot != now.boot;
+            let left = before.lease_left_ms.get(&held.lease.id).copied().flatten().filter(|_| was_there);
             held.left_before_boot = left.map(|left| (before.at.clone(), left));
         }
         self.believed(now)

@@ -58,9 +58,9 @@ pub enum Input {
         ledger: LedgerEpoch,
         /// The last number taken or rejected.
         through: u64,
-        /// Numbers that were not let in, with the reason.
+        /// Numbers that were not let in, or are damaged here and were not told, with the reason.
         rejected: Vec<Rejection>,
-        /// Those of them that are changes of documents, in the order of their numbers.
+        /// Those not let in that are changes of documents, in the order of their numbers.
         changes: Vec<RefusedChange>,
         /// The last number that the hub's newest backup covers; rows up to here may be forgotten.
         kept_through: u64,

@@ -32,6 +32,10 @@ impl Core {
             let why = format!("lease {} is for {}, not for this device", lease.id, lease.site);
             return self.refuse_item(now, "lease", why, sealed.body.as_bytes());
         }
+        if !lease.is_for(&self.profile.device) {
+            // It stands in the depot's feed for another gateway.
+            return;
+        }
         let is_held = self.lease.as_ref().is_some_and(|held| held.lease.id == lease.id);
         if self.lease.as_ref().is_some_and(|held| is_older(&lease, &held.lease)) {
             return;

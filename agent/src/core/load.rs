@@ -66,7 +66,7 @@ impl Core {
             drills: Table::new("drill"),
             kept_facts: Table::new("kept_fact"),
             kept_readings: Table::new("kept_reading"),
-            kept_lease: None,
+            kept_leases: Vec::new(),
             status_told: None,
             started: None,
             cursor: snapshot.cursor,
@@ -139,7 +139,7 @@ impl Core {
             refused::REWRITTEN => serde_json::from_str(body).map(|changes| self.rewritten = changes),
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
-            drills::KEPT_LEASE => serde_json::from_str(body).map(|kept| self.kept_lease = kept),
+            drills::KEPT_LEASES => drills::kept_leases_in(body).map(|kept| self.kept_leases = kept),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };

@@ -154,7 +154,8 @@ pub struct Core {
     drills: Table<Option<Drill>>,
     kept_facts: Table<Option<Fact>>,
     kept_readings: Table<Option<KeptNews>>,
-    kept_lease: Option<KeptLease>,
+    /// In the order in which they came.
+    kept_leases: Vec<KeptLease>,
     status_told: Option<Moment>,
     /// When the program last started.
     started: Option<Moment>,
@@ -235,7 +236,7 @@ impl Core {
             Input::Pushed { through, rejected, changes, kept_through, .. } => {
                 for rejection in &rejected {
                     let (number, reason) = (rejection.number, &rejection.reason);
-                    tracing::error!(outbox.n = number, reason, "the hub did not let in record {number}: {reason}");
+                    tracing::error!(outbox.n = number, reason, "record {number} is not at the hub: {reason}");
                 }
                 self.out.records.push(Record::OutboxTaken { through, rejected, kept_through });
                 changes.iter().for_each(|change| self.take_refused_change(now, change));

@@ -9,7 +9,7 @@ use gatehouse_common::{
     lease::LeaseUse,
     reading::ReadingValue,
     seal::Sealed,
-    sync::{Upward, message::DeviceStatus},
+    sync::{Upward, message::DeviceStatus, version::FRAME_MAX_BYTES},
     time::{Moment, UtcMs},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
@@ -19,7 +19,16 @@ use super::{
     Store, StoreError, chain, checksum, cursors, documents, drills, facts, forgotten, outbox, pages, quarantine,
     readings, rules,
 };
-use crate::core::{decision::Record, start::StoredLease};
+use crate::core::{
+    decision::Record,
+    drills::{KEPT_LEASES, sealed_in},
+    start::StoredLease,
+};
+
+/// Most leases that the hub takes at once.
+const TOLD_MAX: usize = 512;
+/// Most bytes of closed ones among them: all of them travel in one frame.
+const TOLD_CLOSED_BYTES: usize = FRAME_MAX_BYTES / 2;
 
 /// Says what the caller can do about what SQLite said.
 pub fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
@@ -195,11 +204,39 @@ fn use_lease(conn: &Connection, id: &LeaseId, used: &LeaseUse, closed: bool) -> 
         .map(|_| ())
 }
 
-/// The leases that are not closed, as the hub signed them, oldest first.
+/// The leases that must weigh at the hub should it have forgotten them, as it signed them: those that are not closed,
+/// oldest first, those that wait for the end of a drill, and of those whose closing waits to be told the newest, as
+/// many as the hub takes at once.
 pub fn sealed_leases(conn: &Connection) -> Result<Vec<Sealed>> {
-    conn.prepare_cached("SELECT body, signature FROM leases WHERE state = 'open' ORDER BY rowid")?
-        .query_map([], |row| Ok(Sealed { body: row.get(0)?, signature: row.get(1)? }))?
-        .collect()
+    let mut leases: Vec<Sealed> = conn
+        .prepare_cached("SELECT body, signature FROM leases WHERE state = 'open' ORDER BY rowid")?
+        .query_map([], sealed_of)?
+        .collect::<Result<_>>()?;
+    leases.extend(waiting_leases(conn)?);
+    let mut closed = conn.prepare_cached("SELECT body, signature FROM leases WHERE id = ?1 AND state = 'closed'")?;
+    let mut bytes = 0;
+    for id in outbox::closings(conn)? {
+        let Some(lease) = closed.query_row([id.as_str()], sealed_of).optional()? else { continue };
+        bytes += lease.body.len() + lease.signature.len();
+        if leases.len() >= TOLD_MAX || bytes > TOLD_CLOSED_BYTES {
+            break;
+        }
+        leases.push(lease);
+    }
+    Ok(leases)
+}
+
+fn sealed_of(row: &Row<'_>) -> Result<Sealed> {
+    Ok(Sealed { body: row.get(0)?, signature: row.get(1)? })
+}
+
+/// The leases that wait for the end of a drill, in the order in which they came.
+fn waiting_leases(conn: &Connection) -> Result<Vec<Sealed>> {
+    let kept: Option<String> = conn
+        .prepare_cached("SELECT body FROM rules WHERE key = ?1")?
+        .query_row([KEPT_LEASES], |row| row.get(0))
+        .optional()?;
+    Ok(kept.map_or_else(Vec::new, |body| sealed_in(&body)))
 }
 
 /// The leases that are not closed, oldest first.

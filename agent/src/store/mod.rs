@@ -53,7 +53,7 @@ pub use drills::DrillRow;
 pub use error::StoreError;
 pub use inputs::KeptInput;
 pub use ledger::kind_of;
-pub use outbox::Waiting;
+pub use outbox::{Outbox, Waiting};
 pub use quarantine::QuarantineRow;
 pub use reader::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, Reader, SourceAge, Status, Stored};
 pub use readings::{Before, KeptReading};

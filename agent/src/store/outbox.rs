@@ -1,16 +1,17 @@
 //! What the hub has to be told, in the order in which it happened.
 
+mod row;
+
 use gatehouse_common::{
+    decision::{DecisionKind, DecisionRecord},
     document::gate::change_hash,
-    id::DocumentId,
+    id::{DocumentId, LeaseId},
     sync::{Rejection, Upward},
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::{
-    checksum,
-    ledger::{int, uint},
-};
+use self::row::{Row, Says, sum_of};
+use super::ledger::{int, uint};
 use crate::core::input::RefusedChange;
 
 /// One record that waits to be pushed.
@@ -22,15 +23,34 @@ pub struct Waiting {
     pub says: Upward,
 }
 
+/// What waits to be pushed, as it can be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outbox {
+    /// The oldest records, in order.
+    pub waiting: Vec<Waiting>,
+    /// Which of them are damaged in the outbox, and are told as the store holds them elsewhere.
+    pub mended: Vec<u64>,
+    /// Numbers of damaged records among them that are held nowhere else: they are passed over.
+    pub lost: Vec<u64>,
+}
+
+/// The word for a record in the store.
+fn word_of(says: &Upward) -> &'static str {
+    match says {
+        Upward::Chunk { .. } => "chunk",
+        Upward::Decision(_) => "decision",
+        Upward::Fact(_) => "fact",
+        Upward::Status(_) => "status",
+    }
+}
+
 /// Puts a record at the end.
 pub fn put(conn: &Connection, says: &Upward) -> Result<()> {
-    let (kind, document): (&str, Option<DocumentId>) = match says {
-        Upward::Chunk { document, .. } => ("chunk", Some(*document)),
-        Upward::Decision(_) => ("decision", None),
-        Upward::Fact(_) => ("fact", None),
-        Upward::Status(_) => ("status", None),
+    let document = match says {
+        Upward::Chunk { document, .. } => Some(*document),
+        _ => None,
     };
-    put_as(conn, kind, document, says)
+    put_as(conn, word_of(says), document, says)
 }
 
 /// Puts tracks of a vehicle at the end: no newer status takes their place.
@@ -40,7 +60,7 @@ pub fn put_tracks(conn: &Connection, says: &Upward) -> Result<()> {
 
 fn put_as(conn: &Connection, kind: &str, document: Option<DocumentId>, says: &Upward) -> Result<()> {
     let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-    let sum = checksum::of(&[kind.as_bytes(), &body]);
+    let sum = sum_of(kind, &body);
     conn.prepare_cached("INSERT INTO outbox (kind, document, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![kind, document.map(|d| d.to_string()), body, sum])
         .map(|_| ())
@@ -58,7 +78,7 @@ pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_throu
         conn.prepare_cached("UPDATE outbox SET rejected = ?2 WHERE n = ?1")?
             .execute(params![int(rejection.number), rejection.reason])?;
     }
-    // A rejected record is kept for ever: a person must look at it.
+    // A rejected record is kept for ever, and so is one that is lost: a person must look at it.
     conn.prepare_cached("DELETE FROM outbox WHERE taken = 1 AND rejected IS NULL AND n <= ?1")?
         .execute([int(kept_through)])
         .map(|_| ())
@@ -122,20 +142,55 @@ pub fn again(conn: &Connection) -> Result<()> {
     conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1 AND rejected IS NULL")?.execute([]).map(|_| ())
 }
 
-/// The oldest that wait. In order: the hub applies one depot's changes as they happened.
-pub fn waiting(conn: &Connection, limit: u32) -> Result<Vec<Waiting>> {
-    conn.prepare_cached("SELECT n, body, kind, checksum FROM outbox WHERE taken = 0 ORDER BY n LIMIT ?1")?
-        .query_map([limit], |row| {
-            let (body, kind): (Vec<u8>, String) = (row.get(1)?, row.get(2)?);
-            if let Some(sum) = row.get::<_, Option<Vec<u8>>>(3)? {
-                let what = format!("record {} of the outbox", row.get::<_, i64>(0)?);
-                checksum::check(what, &[kind.as_bytes(), &body], &sum)?;
+/// The oldest that wait, `limit` of them beside those that are lost: a damaged row must not keep back the others.
+/// In order: the hub applies one depot's changes as they happened.
+pub fn waiting(conn: &Connection, limit: u32) -> Result<Outbox> {
+    let mut query =
+        conn.prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE taken = 0 ORDER BY n")?;
+    let mut rows = query.query([])?;
+    let mut outbox = Outbox::default();
+    while outbox.waiting.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
+        let row = Row::read(row)?;
+        let says = match row.says(conn)? {
+            Says::Whole(says) => says,
+            Says::Mended(says) => {
+                outbox.mended.push(row.n);
+                says
             }
-            let says = postcard::from_bytes(&body)
-                .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
-            Ok(Waiting { n: uint(row, 0)?, says })
-        })?
-        .collect()
+            Says::Lost => {
+                outbox.lost.push(row.n);
+                continue;
+            }
+        };
+        outbox.waiting.push(Waiting { n: row.n, says });
+    }
+    Ok(outbox)
+}
+
+/// The number of the oldest that waits, damaged or not.
+pub fn oldest(conn: &Connection) -> Result<Option<u64>> {
+    conn.prepare_cached("SELECT n FROM outbox WHERE taken = 0 ORDER BY n LIMIT 1")?
+        .query_row([], |row| uint(row, 0))
+        .optional()
+}
+
+/// Leases whose closing waits to be told, newest first.
+pub fn closings(conn: &Connection) -> Result<Vec<LeaseId>> {
+    let mut query = conn.prepare_cached(
+        "SELECT n, kind, document, body, checksum FROM outbox WHERE taken = 0 AND kind = 'decision' ORDER BY n DESC",
+    )?;
+    let mut rows = query.query([])?;
+    let mut leases = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Some(Upward::Decision(sealed)) = Row::read(row)?.says(conn)?.known()
+            && let Ok(DecisionRecord { kind: DecisionKind::LeaseClosed, lease, .. }) = sealed.peek()
+        {
+            leases.extend(lease.map(|charge| charge.lease));
+        }
+    }
+    Ok(leases)
 }
 
 /// How many wait.

@@ -42,16 +42,11 @@ impl Reader {
     pub fn totals(&self, counted: Releases) -> std::result::Result<Totals, StoreError> {
         let read = || -> Result<Totals> {
             let conn = self.conn();
-            let outbox_oldest = conn
-                .prepare_cached("SELECT n FROM outbox WHERE taken = 0 ORDER BY n LIMIT 1")?
-                .query_map([], |row| uint(row, 0))?
-                .next()
-                .transpose()?;
             Ok(Totals {
                 open_cases: open_cases(conn)?,
                 releases: releases(conn, counted)?,
                 outbox: outbox::count(conn)?,
-                outbox_oldest,
+                outbox_oldest: outbox::oldest(conn)?,
                 remembered: remembered(conn)?,
                 store_bytes: bytes_of(self.path(), ""),
                 wal_bytes: bytes_of(self.path(), "-wal"),

@@ -4,6 +4,7 @@
 //! with growing waits; nothing that happens here stops the agent.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,7 +14,7 @@ use gatehouse_common::{
     id::DeviceId,
     seal::{PrivateKey, PublicKey},
     sync::{
-        Cursor, DeviceSession, PullReply, PushReply,
+        Cursor, DeviceSession, PullReply, PushReply, Rejection,
         exchange::{PULL_PATH, PUSH_PATH},
         session::{BATCH_MAX, Pulled},
     },
@@ -21,7 +22,7 @@ use gatehouse_common::{
 };
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Backoff,
@@ -35,7 +36,7 @@ use crate::{
     config::HubConfig,
     core::input::{Input, Line as LineInput},
     driver::Handle,
-    store::{Reader, StoreError, Waiting},
+    store::{Outbox, Reader, StoreError},
     tasks::{Stop, TaskError},
 };
 
@@ -90,8 +91,8 @@ impl Looks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn outbox(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
-        self.reader().outbox(limit)
+    fn outbox(&self) -> Result<Outbox, StoreError> {
+        self.reader().outbox_as_read(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX))
     }
 
     pub(super) fn cursor(&self) -> Result<Cursor, StoreError> {
@@ -170,8 +171,11 @@ impl Sync {
         // The sender lives as long as this.
         let _ = stands.wait_for(|known| *known).await;
         self.session().push_failed();
+        let mut known_damage = BTreeSet::new();
         loop {
-            let waiting = store.outbox(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX))?;
+            let outbox = store.outbox()?;
+            tell_damage(&outbox, &mut known_damage);
+            let Outbox { waiting, lost, .. } = outbox;
             let push = self.session().next_push(waiting.into_iter().map(|w| (w.n, w.says)));
             let Some(push) = push else {
                 // The look now and then covers a hint that was given between the read and this wait.
@@ -198,8 +202,9 @@ impl Sync {
                                     "the hub did not let a record in: {}", rejection.reason
                                 );
                             }
-                            let PushReply { rejected, kept_through, .. } = reply;
+                            let PushReply { mut rejected, kept_through, .. } = reply;
                             let changes = store.reader().changes_among(&rejected)?;
+                            rejected.extend(passed_over(&lost, through));
                             self.driver
                                 .send(Input::Pushed { ledger, through, rejected, changes, kept_through })
                                 .await?;
@@ -227,7 +232,7 @@ impl Sync {
     /// Waits until what the hub took no longer waits, so that it is not sent twice.
     async fn outbox_moved(&self, store: &Looks, through: u64) -> Result<(), TaskError> {
         let started = tokio::time::Instant::now();
-        while store.outbox(1)?.first().is_some_and(|w| w.n <= through) && started.elapsed() < COMMIT_MAX {
+        while store.reader().outbox_oldest()?.is_some_and(|n| n <= through) && started.elapsed() < COMMIT_MAX {
             tokio::time::sleep(COMMIT_LOOK).await;
         }
         Ok(())
@@ -383,4 +388,21 @@ impl Sync {
             state.trouble = Some(trouble);
         });
     }
+}
+
+/// Says once of each damaged record what becomes of it.
+fn tell_damage(outbox: &Outbox, known: &mut BTreeSet<u64>) {
+    for n in outbox.mended.iter().filter(|n| known.insert(**n)) {
+        warn!(outbox.n = n, "record {n} of the outbox is damaged; the hub is told what the store holds elsewhere");
+    }
+    for n in outbox.lost.iter().filter(|n| known.insert(**n)) {
+        error!(outbox.n = n, "record {n} of the outbox is damaged and lost; the hub is told what follows on it");
+    }
+}
+
+/// Lost records that the hub has passed over: they stay, as what was not let in does, so that a person sees them.
+fn passed_over(lost: &[u64], through: u64) -> impl Iterator<Item = Rejection> {
+    let reason = "it is damaged in the store of the device and was not told";
+    let passed = lost.iter().copied().filter(move |n| *n <= through);
+    passed.map(move |number| Rejection { number, reason: reason.to_owned() })
 }

@@ -36,7 +36,7 @@ use super::{HubState, Sync};
 use crate::{
     clock::Clock,
     config::HubConfig,
-    core::{Core, Profile},
+    core::{Core, Profile, decision::Record},
     driver::{Driver, Handle},
     store::{Identity, Reader, Store},
     tasks::Stop,
@@ -172,6 +172,11 @@ impl Depot {
     }
 
     async fn with(expected: u8, hub: Hub) -> Self {
+        Self::over(expected, hub, |_| {}).await
+    }
+
+    /// With a store that is as `prepare` leaves it.
+    async fn over(expected: u8, hub: Hub, prepare: impl FnOnce(&mut Store)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let hub = Arc::new(hub);
         let router = Router::new()
@@ -192,7 +197,8 @@ impl Depot {
         let (key, clock) = (device_key(), Clock::system());
         let site = SiteId::new("D1").unwrap();
         let identity = Identity { device: device(), site: site.clone(), public_key: key.public() };
-        let opened = Store::open(&path, &identity).unwrap();
+        let mut opened = Store::open(&path, &identity).unwrap();
+        prepare(&mut opened);
         let profile = Profile {
             device: device(),
             site,
@@ -246,6 +252,21 @@ async fn what_waits_in_the_outbox_is_pushed_once() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let pushed = depot.hub.pushed.lock().unwrap().clone();
     assert!(pushed.windows(2).all(|w| w[0].0 < w[1].0), "{pushed:?}");
+}
+
+#[tokio::test]
+async fn a_record_of_the_outbox_that_is_damaged_is_passed_over_and_stays_where_people_see_it() {
+    let rotted = |store: &mut Store| {
+        // What is pushed in another life of the ledger would be told again.
+        let cursor = Record::Cursor(Cursor::start(LedgerEpoch(7)));
+        store.commit(&[cursor, Record::Tracks { at: UtcMs(1), position: None, tracks: Vec::new() }]).unwrap();
+        store.raw().execute("UPDATE outbox SET body = x'00'", []).unwrap();
+    };
+    let depot = Depot::over(9, Hub::new(0, 0), rotted).await;
+    depot.until("what follows is pushed", |d| !d.hub.pushed.lock().unwrap().is_empty()).await;
+    assert!(depot.hub.pushed.lock().unwrap().iter().all(|(n, _)| *n > 1));
+    let seen = |d: &Depot| Reader::open(&d.store.path().join("agent.db")).unwrap().status().unwrap();
+    depot.until("it counts as not let in", |d| seen(d).rejected == 1).await;
 }
 
 #[tokio::test]

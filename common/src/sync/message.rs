@@ -1,9 +1,17 @@
 //! What travels. Values with tags inside travel as their JSON text, so that a reader of another
 //! version can keep what it does not know; the envelope is postcard.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::cursor::{Cursor, Lane, LedgerEpoch};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
+
+use super::{
+    cursor::{Cursor, Lane, LedgerEpoch},
+    session::BATCH_MAX,
+};
 use crate::{
     decision::ChainHead,
     id::{DeviceId, DocumentId, DocumentKind, Hash32},
@@ -58,8 +66,33 @@ pub struct DeviceStatus {
 pub struct Push {
     /// Which life of the device's outbox the numbers count in.
     pub outbox_epoch: u64,
-    /// Records with their numbers, rising.
+    /// Records with their numbers, rising. More than [`BATCH_MAX`] are refused, and of these one more than that is read.
+    #[serde(deserialize_with = "little_more_than_a_batch")]
     pub records: Vec<(u64, Upward)>,
+}
+
+/// Keeps one record more than a push may have, so that it shows, and no others: some take thirty times their bytes in
+/// memory.
+fn little_more_than_a_batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, Upward)>, D::Error> {
+    struct Records;
+    impl<'de> Visitor<'de> for Records {
+        type Value = Vec<(u64, Upward)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("records with their numbers")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut records = Vec::new();
+            while let Some(record) = from.next_element()? {
+                if records.len() <= BATCH_MAX {
+                    records.push(record);
+                }
+            }
+            Ok(records)
+        }
+    }
+    from.deserialize_seq(Records)
 }
 
 /// How far the hub has taken the outbox. Sent only after the commit that it speaks of.

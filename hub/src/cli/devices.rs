@@ -73,6 +73,7 @@ pub(super) enum Devices {
     /// List a device with its key by hand, or give it another key or other scopes. It takes effect at its next exchange.
     ///
     /// It then signs its exchanges, and gets a certificate only by `adopt`. For new devices `invite` is the shorter way.
+    /// Invitations of this name that nobody has used end.
     Add {
         #[command(flatten)]
         database: Database,
@@ -85,7 +86,7 @@ pub(super) enum Devices {
         #[command(flatten)]
         scopes: Scopes,
     },
-    /// Take a device off the list and forget its key. One that was stolen is revoked instead.
+    /// Take a device off the list, forget its key and end its invitations. One that was stolen is revoked instead.
     Remove {
         #[command(flatten)]
         database: Database,

@@ -60,7 +60,9 @@ fn list(database: &str) -> anyhow::Result<()> {
             Some(since) => format!("  its depot stays away; waits for a person since {since}"),
             None => String::new(),
         };
-        say(&format!("{}  {}  {}  until {}{waits}", lease.id, lease.site, state.as_str(), lease.expires_at))?;
+        let whose =
+            lease.device.map_or_else(|| lease.site.to_string(), |gateway| format!("{} ({gateway})", lease.site));
+        say(&format!("{}  {whose}  {}  until {}{waits}", lease.id, state.as_str(), lease.expires_at))?;
     }
     for site in untold {
         say(&format!("{site} has not told since the restore which leases it holds: nobody gets a new one"))?;

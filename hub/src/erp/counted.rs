@@ -7,31 +7,44 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    id::{CustomerId, ProductId, SiteId},
+    id::{CustomerId, OrderId, ProductId, SiteId},
     order::{LineQuantity, Order, OrderStatus},
 };
 
 use crate::store::{Reader, ReconFilter, StoreError};
 
+/// An amount of each order.
+pub type ByOrder = BTreeMap<OrderId, i64>;
+/// Units of each order and product.
+pub type StockByOrder = BTreeMap<(OrderId, ProductId), i64>;
+
 /// The value of a customer's orders that have not been issued, in minor units.
 /// # Errors
 /// [`StoreError::Damaged`] if something of them cannot be read.
 pub fn credit_held(reader: &Reader<'_>, customer: &CustomerId) -> Result<i64, StoreError> {
-    let mut held: i64 = 0;
+    Ok(credit_by_order(reader, customer)?.into_values().fold(0, i64::saturating_add))
+}
+
+/// The value of each of a customer's orders as far as it has not been issued, in minor units.
+/// # Errors
+/// [`StoreError::Damaged`] if something of them cannot be read.
+pub fn credit_by_order(reader: &Reader<'_>, customer: &CustomerId) -> Result<ByOrder, StoreError> {
+    let mut held = ByOrder::new();
     for order in reader.orders_of_customer(customer)? {
-        held = held.saturating_add(order.value_minor(&not_issued(reader, &order)?));
+        let minor = order.value_minor(&not_issued(reader, &order)?);
+        held.insert(order.id, minor);
     }
     Ok(held)
 }
 
-/// Units per product of a depot's orders that have not been issued.
+/// Units per product of each of a depot's orders as far as they have not been issued.
 /// # Errors
 /// [`StoreError::Damaged`] if something of them cannot be read.
-pub fn stock_held(reader: &Reader<'_>, site: &SiteId) -> Result<BTreeMap<ProductId, i64>, StoreError> {
-    let mut held: BTreeMap<ProductId, i64> = BTreeMap::new();
+pub fn stock_by_order(reader: &Reader<'_>, site: &SiteId) -> Result<StockByOrder, StoreError> {
+    let mut held = StockByOrder::new();
     for order in reader.orders()?.iter().filter(|order| order.site == *site) {
         for line in not_issued(reader, order)? {
-            let sum = held.entry(line.product).or_default();
+            let sum = held.entry((order.id.clone(), line.product)).or_default();
             *sum = sum.saturating_add(i64::from(line.quantity));
         }
     }

@@ -36,6 +36,14 @@ pub struct Caps {
     pub orders_in_stock: bool,
 }
 
+impl Caps {
+    /// Whether confirmed orders are off any of its figures.
+    #[must_use]
+    pub fn counts_orders(self) -> bool {
+        self.orders_in_credit || self.orders_in_stock
+    }
+}
+
 /// Where a reader of changes has got to; the connector's own words, empty at first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,7 +3,7 @@
 //! In: a certificate whose signature was checked. Out: device, key and scopes. Nothing here decides whether they hold.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gatehouse_common::{seal::PublicKey, time::UtcMs};
+use gatehouse_common::{id::Hash32, seal::PublicKey, time::UtcMs};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
@@ -23,6 +23,12 @@ pub struct Peer {
     pub serial: String,
     /// The device with key and scopes, as the certificate names them.
     pub device: Device,
+    /// SHA-256 of the key of the device's line.
+    pub line_key: Hash32,
+    /// From when the certificate is good; whole seconds.
+    pub from: UtcMs,
+    /// Until when it is good; whole seconds.
+    pub until: UtcMs,
 }
 
 impl Peer {
@@ -38,7 +44,13 @@ impl Peer {
                 said.take(uri)?;
             }
         }
-        Ok(Self { serial: hex::encode(read.raw_serial()), device: said.whole()? })
+        Ok(Self {
+            serial: hex::encode(read.raw_serial()),
+            device: said.whole()?,
+            line_key: Hash32::of(read.public_key().raw),
+            from: at_second(read.validity().not_before.timestamp()),
+            until: at_second(read.validity().not_after.timestamp()),
+        })
     }
 }
 
@@ -96,7 +108,11 @@ pub(super) fn uris(device: &Device) -> Vec<String> {
 /// From when until when a certificate is good, and its key.
 pub(super) fn span_and_key(certificate: &CertificateDer<'_>) -> Option<(UtcMs, UtcMs, Vec<u8>)> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    let at = |seconds: i64| UtcMs(seconds.saturating_mul(1_000));
     let span = read.validity();
-    Some((at(span.not_before.timestamp()), at(span.not_after.timestamp()), read.public_key().raw.to_vec()))
+    let (from, until) = (at_second(span.not_before.timestamp()), at_second(span.not_after.timestamp()));
+    Some((from, until, read.public_key().raw.to_vec()))
+}
+
+fn at_second(seconds: i64) -> UtcMs {
+    UtcMs(seconds.saturating_mul(1_000))
 }

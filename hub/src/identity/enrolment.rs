@@ -1,7 +1,8 @@
 //! Decides who gets a certificate.
 //!
-//! In: a sealed question, in a transaction. Out: the certificate, or why there is none. Scopes come from the invitation
-//! or from the list of devices, never from the question. Everything can be asked again: the same key gets the same name.
+//! In: a sealed question, first in a look, then in a transaction. Out: the certificate, or why there is none. Scopes
+//! come from the invitation or from the list of devices, never from the question. Everything can be asked again: the
+//! same key gets the same name.
 
 use gatehouse_common::{
     id::{DeviceId, Hash32},
@@ -10,8 +11,15 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
-use super::{Authority, LineRequest, Peer};
+use super::{
+    Authority, LineRequest, Peer,
+    in_use::{is_forgotten, not_in_use, take_in},
+};
 use crate::store::{AuditEntry, Certificate, Device, Reader, StoreError, Tx};
+
+const HOUR_MS: i64 = 3_600_000;
+/// Most certificates that one device gets in an hour: answers are lost and scopes changed a few times, not without end.
+const CERTIFICATES_AN_HOUR: usize = 6;
 
 /// What the hub's configuration says of certificates.
 #[derive(Debug, Clone)]
@@ -37,23 +45,51 @@ pub struct Denied {
     pub why: String,
     /// Whose name was claimed.
     pub who: Option<DeviceId>,
+    /// Whether the claim is proved: by the key that is listed for the name, or by an invitation that was made for it.
+    pub is_proved: bool,
+    /// Seconds after which it can be asked again, where that helps.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Denied {
     fn new(status: u16, what: &'static str, who: &DeviceId, why: impl Into<String>) -> Self {
-        Self { status, what, why: why.into(), who: Some(who.clone()) }
+        Self { who: Some(who.clone()), ..Self::nobody(status, what, why) }
     }
+
+    /// Of a question that names nobody, or was not read so far.
+    pub(super) fn nobody(status: u16, what: &'static str, why: impl Into<String>) -> Self {
+        Self { status, what, why: why.into(), who: None, is_proved: false, retry_after_s: None }
+    }
+}
+
+/// Who may have a certificate, and for what.
+struct Admitted {
+    device: Device,
+    /// The invitation that is used for it; the list then says what that says.
+    uses: Option<Hash32>,
+    /// The key of its line.
+    request: LineRequest,
+    /// Asked again because the answer was lost: the same certificate, so that repeats leave no trail of them.
+    again: Option<Certificate>,
 }
 
 /// Reads a sealed question: whoever asks holds the key that it names.
 fn open(sealed: &Sealed, purpose: Purpose) -> Result<Ask, Denied> {
-    let denied = |why: String| Denied { status: 401, what: "unreadable", why, who: None };
+    let denied = |why: String| Denied::nobody(401, "unreadable", why);
     let claimed: Ask = sealed.peek().map_err(|e| denied(e.to_string()))?;
     let ask: Ask = sealed.open(&claimed.public_key).map_err(|e| denied(e.to_string()))?;
     if ask.purpose == purpose { Ok(ask) } else { Err(denied("it was signed for something else".to_owned())) }
 }
 
-/// Gives a device its first certificate, on an invitation or because its key was to be taken over.
+/// Whether [`enrol`] would give a certificate: a look, so that who is refused takes no turn from those who write.
+/// # Errors
+/// The store's own.
+pub fn may_enrol(r: &Reader<'_>, terms: &Terms, sealed: &Sealed, now: UtcMs) -> Result<Result<(), Denied>, StoreError> {
+    Ok(enrolling(r, terms, sealed, now)?.map(|_| ()))
+}
+
+/// Gives a device its first certificate, on an invitation or because its key was to be taken over. An invitation that
+/// the same key used before gives what is listed now, not what it said.
 /// # Errors
 /// The store's own.
 pub fn enrol(
@@ -63,33 +99,44 @@ pub fn enrol(
     sealed: &Sealed,
     now: UtcMs,
 ) -> Result<Result<Enrolled, Denied>, StoreError> {
+    let admitted = match enrolling(tx, terms, sealed, now)? {
+        Ok(admitted) => admitted,
+        Err(denied) => return Ok(Err(denied)),
+    };
+    if let Some(invitation) = &admitted.uses {
+        tx.use_invitation(invitation, &admitted.device.public_key, now)?;
+        tx.put_device(&admitted.device, now)?;
+    }
+    issue(tx, authority, terms, admitted, "device enrolled", now).map(Ok)
+}
+
+fn enrolling(
+    r: &Reader<'_>,
+    terms: &Terms,
+    sealed: &Sealed,
+    now: UtcMs,
+) -> Result<Result<Admitted, Denied>, StoreError> {
     let ask = match open(sealed, Purpose::Enrol) {
         Ok(ask) => ask,
         Err(denied) => return Ok(Err(denied)),
     };
-    let admitted = match &ask.secret {
-        Some(secret) => by_invitation(tx, &ask, &Hash32::of(secret.as_bytes()), now)?,
-        None => by_known_key(tx, &ask, now)?,
+    let found = match &ask.secret {
+        Some(secret) => by_invitation(r, &ask, Hash32::of(secret.as_bytes()), now)?,
+        None => by_known_key(r, &ask, now)?.map(|device| (device, None)),
     };
-    let device = match admitted {
-        Ok(device) => device,
-        Err(denied) => return Ok(Err(denied)),
+    let admitted = match found {
+        Ok((device, uses)) => admit(r, terms, &ask, device, uses, now)?,
+        Err(denied) => Err(denied),
     };
-    // Read only now: nobody who may not ask has bytes of theirs read as a certificate's.
-    let request = match LineRequest::read(&ask.request) {
-        Ok(request) => request,
-        Err(e) => return Ok(Err(Denied::new(400, "request", &ask.device, e.to_string()))),
-    };
-    if let Some(secret) = &ask.secret {
-        tx.use_invitation(&Hash32::of(secret.as_bytes()), &ask.public_key, now)?;
-    }
-    tx.put_device(&device, now)?;
-    issue(tx, authority, terms, &device, &request, "device enrolled", now).map(Ok)
+    with_proof(r, &ask, admitted)
 }
 
-fn by_invitation(r: &Reader<'_>, ask: &Ask, secret: &Hash32, now: UtcMs) -> Result<Result<Device, Denied>, StoreError> {
+/// Who is let in, and the invitation that is used for it.
+type Found = (Device, Option<Hash32>);
+
+fn by_invitation(r: &Reader<'_>, ask: &Ask, secret: Hash32, now: UtcMs) -> Result<Result<Found, Denied>, StoreError> {
     let who = &ask.device;
-    let Some(invited) = r.invited(secret)?.filter(|invited| invited.device == *who) else {
+    let Some(invited) = r.invited(&secret)?.filter(|invited| invited.device == *who) else {
         // One answer for no such secret and for another's, so that neither can be guessed.
         let why = "this invitation is not known for this device; make one with `gatehouse-hub device invite`";
         return Ok(Err(Denied::new(401, "unknown invitation", who, why)));
@@ -103,7 +150,17 @@ fn by_invitation(r: &Reader<'_>, ask: &Ask, secret: &Hash32, now: UtcMs) -> Resu
         let why = format!("this invitation was good until {}; make a new one", invited.until);
         return Ok(Err(Denied::new(403, "invitation too old", who, why)));
     }
-    Ok(no_other(r, ask)?.map(|()| invited.with(ask.public_key)))
+    if let Err(denied) = no_other(r, ask)? {
+        return Ok(Err(denied));
+    }
+    if invited.used_by.is_none() {
+        return Ok(Ok((invited.with(ask.public_key), Some(secret))));
+    }
+    // Since it was used, an administrator may have changed what the device may, or have taken it off the list.
+    Ok(r.device(who)?.map(|listed| (listed, None)).ok_or_else(|| {
+        let why = "this invitation was used, and the device was taken off the list since; make a new one";
+        Denied::new(403, "invitation used", who, why)
+    }))
 }
 
 fn by_known_key(r: &Reader<'_>, ask: &Ask, now: UtcMs) -> Result<Result<Device, Denied>, StoreError> {
@@ -138,6 +195,76 @@ fn no_other(r: &Reader<'_>, ask: &Ask) -> Result<Result<(), Denied>, StoreError>
     Ok(Ok(()))
 }
 
+/// Lets a device that may have a certificate have one: what it shows of its line must be right, and it must not have
+/// had too many.
+fn admit(
+    r: &Reader<'_>,
+    terms: &Terms,
+    ask: &Ask,
+    device: Device,
+    uses: Option<Hash32>,
+    now: UtcMs,
+) -> Result<Result<Admitted, Denied>, StoreError> {
+    // Read only now: nobody who may not ask has bytes of theirs read as a certificate's.
+    let request = match LineRequest::read(&ask.request) {
+        Ok(request) => request,
+        Err(e) => return Ok(Err(Denied::new(400, "request", &ask.device, e.to_string()))),
+    };
+    let given = r.certificates_of(&device.device)?;
+    let again = given.first().filter(|last| {
+        let is_good = last.superseded.is_none() && last.until.since(now) > terms.lasts_ms / 2;
+        is_good && last.line_key == request.key_hash() && says_the_same(last, &device)
+    });
+    if let (None, Some(seconds)) = (again, full_for_s(&given, now)) {
+        let why =
+            format!("this device had {CERTIFICATES_AN_HOUR} certificates within an hour; come back in {seconds} s");
+        let denied = Denied::new(429, "too many certificates", &ask.device, why);
+        return Ok(Err(Denied { retry_after_s: Some(seconds), ..denied }));
+    }
+    Ok(Ok(Admitted { again: again.cloned(), device, uses, request }))
+}
+
+/// Seconds until one of the certificates that were `given`, the newest first, makes room for another; none if there is.
+fn full_for_s(given: &[Certificate], now: UtcMs) -> Option<u64> {
+    // What is of the future was given before the clock was set back, and must not keep a device out until then.
+    let mut ages = given.iter().map(|given| now.since(given.from)).filter(|age| (0..HOUR_MS).contains(age));
+    let age = ages.nth(CERTIFICATES_AN_HOUR - 1)?;
+    u64::try_from(HOUR_MS - age).ok().map(|left_ms| left_ms.div_ceil(1_000))
+}
+
+/// What was decided; of a refusal also whether who asked is known to be whom it claims to be.
+fn with_proof(
+    r: &Reader<'_>,
+    ask: &Ask,
+    decided: Result<Admitted, Denied>,
+) -> Result<Result<Admitted, Denied>, StoreError> {
+    Ok(match decided {
+        Ok(admitted) => Ok(admitted),
+        Err(denied) => Err(Denied { is_proved: is_proved(r, ask)?, ..denied }),
+    })
+}
+
+fn is_proved(r: &Reader<'_>, ask: &Ask) -> Result<bool, StoreError> {
+    if r.key_of(&ask.device)?.is_some_and(|key| key == ask.public_key) {
+        return Ok(true);
+    }
+    let Some(secret) = &ask.secret else { return Ok(false) };
+    Ok(r.invited(&Hash32::of(secret.as_bytes()))?.is_some_and(|invited| invited.device == ask.device))
+}
+
+/// Whether [`renew`] would give a certificate: a look, so that who is refused takes no turn from those who write.
+/// # Errors
+/// The store's own.
+pub fn may_renew(
+    r: &Reader<'_>,
+    terms: &Terms,
+    sealed: &Sealed,
+    peer: Option<&Peer>,
+    now: UtcMs,
+) -> Result<Result<(), Denied>, StoreError> {
+    Ok(renewing(r, terms, sealed, peer, now)?.map(|_| ()))
+}
+
 /// Gives a device its next certificate, with the scopes that are listed for it now. `peer`: by which certificate the
 /// line was made; without one the last must have expired, and not too long ago.
 /// # Errors
@@ -150,25 +277,39 @@ pub fn renew(
     peer: Option<&Peer>,
     now: UtcMs,
 ) -> Result<Result<Enrolled, Denied>, StoreError> {
-    let ask = match open(sealed, Purpose::Renew) {
-        Ok(ask) => ask,
+    let admitted = match renewing(tx, terms, sealed, peer, now)? {
+        Ok(admitted) => admitted,
         Err(denied) => return Ok(Err(denied)),
     };
-    let device = match renewing(tx, &ask, terms, peer, now)? {
-        Ok(device) => device,
-        Err(denied) => return Ok(Err(denied)),
-    };
-    let request = match LineRequest::read(&ask.request) {
-        Ok(request) => request,
-        Err(e) => return Ok(Err(Denied::new(400, "request", &ask.device, e.to_string()))),
-    };
-    issue(tx, authority, terms, &device, &request, "certificate renewed", now).map(Ok)
+    if let Some(peer) = peer {
+        // One that a restore made the hub forget goes before the one that it makes now.
+        take_in(tx, peer, now)?;
+    }
+    issue(tx, authority, terms, admitted, "certificate renewed", now).map(Ok)
 }
 
 fn renewing(
     r: &Reader<'_>,
-    ask: &Ask,
     terms: &Terms,
+    sealed: &Sealed,
+    peer: Option<&Peer>,
+    now: UtcMs,
+) -> Result<Result<Admitted, Denied>, StoreError> {
+    let ask = match open(sealed, Purpose::Renew) {
+        Ok(ask) => ask,
+        Err(denied) => return Ok(Err(denied)),
+    };
+    let admitted = match renewable(r, terms, &ask, peer, now)? {
+        Ok(device) => admit(r, terms, &ask, device, None, now)?,
+        Err(denied) => Err(denied),
+    };
+    with_proof(r, &ask, admitted)
+}
+
+fn renewable(
+    r: &Reader<'_>,
+    terms: &Terms,
+    ask: &Ask,
     peer: Option<&Peer>,
     now: UtcMs,
 ) -> Result<Result<Device, Denied>, StoreError> {
@@ -184,8 +325,8 @@ fn renewing(
             return Ok(Err(Denied::new(403, "foreign certificate", who, "the certificate is another device's")));
         }
         return Ok(match not_in_use(r, &peer.serial)? {
-            None => Ok(device),
-            Some(why) => Err(Denied::new(403, "certificate not in use", who, why)),
+            Some(why) if !is_forgotten(r, peer, now)? => Err(Denied::new(403, "certificate not in use", who, why)),
+            _ => Ok(device),
         });
     }
     let Some(last) = r.certificates_of(who)?.into_iter().next() else {
@@ -207,52 +348,23 @@ fn renewing(
     Ok(Ok(device))
 }
 
-/// Why a certificate with this serial number counts no more; `None` if it does.
-pub(crate) fn not_in_use(r: &Reader<'_>, serial: &str) -> Result<Option<&'static str>, StoreError> {
-    Ok(match r.certificate(serial)? {
-        None => Some("this hub's list does not have the certificate; ask for an invitation under the same name"),
-        Some(Certificate { superseded: Some(_), .. }) => {
-            Some("a newer certificate of this device is in use; a copy that was restored asks for an invitation")
-        }
-        Some(_) => None,
-    })
-}
-
 fn issue(
     tx: &mut Tx<'_>,
     authority: &Authority,
     terms: &Terms,
-    device: &Device,
-    request: &LineRequest,
+    admitted: Admitted,
     action: &str,
     now: UtcMs,
 ) -> Result<Enrolled, StoreError> {
-    // Asked again because the answer was lost: the same certificate, so that repeats leave no trail of them.
-    let again = tx.certificates_of(&device.device)?.into_iter().next().filter(|last| {
-        let is_good = last.superseded.is_none() && last.until.since(now) > terms.lasts_ms / 2;
-        is_good && last.line_key == request.key_hash() && says_the_same(last, device)
-    });
+    let Admitted { device, request, again, .. } = admitted;
     let certificate = match again {
         Some(certificate) => certificate,
-        None => {
-            let made = authority
-                .certify(device, request, now, now.plus(terms.lasts_ms))
-                .map_err(|e| StoreError::Refused(e.to_string()))?;
-            tx.put_certificate(&made)?;
-            tx.audit(&AuditEntry {
-                at: now,
-                actor: device.device.to_string(),
-                action: action.to_owned(),
-                subject: device.device.to_string(),
-                detail: format!("certificate {} until {}, key {}", made.serial, made.until, device.public_key),
-            })?;
-            made
-        }
+        None => make(tx, authority, terms, &device, &request, action, now)?,
     };
     Ok(Enrolled {
-        device: device.device.clone(),
-        sites: device.sites.clone(),
-        vehicles: device.vehicles.clone(),
+        device: device.device,
+        sites: device.sites,
+        vehicles: device.vehicles,
         url: terms.url.clone(),
         hub: terms.hub,
         authority: authority.pem().to_owned(),
@@ -261,6 +373,30 @@ fn issue(
         until: certificate.until,
         grace_ms: terms.grace_ms,
     })
+}
+
+fn make(
+    tx: &mut Tx<'_>,
+    authority: &Authority,
+    terms: &Terms,
+    device: &Device,
+    request: &LineRequest,
+    action: &str,
+    now: UtcMs,
+) -> Result<Certificate, StoreError> {
+    let made = authority
+        .certify(device, request, now, now.plus(terms.lasts_ms))
+        .map_err(|e| StoreError::Refused(e.to_string()))?;
+    tx.put_certificate(&made)?;
+    tx.forget_certificates(&device.device, now.plus(-terms.grace_ms))?;
+    tx.audit(&AuditEntry {
+        at: now,
+        actor: device.device.to_string(),
+        action: action.to_owned(),
+        subject: device.device.to_string(),
+        detail: format!("certificate {} until {}, key {}", made.serial, made.until, device.public_key),
+    })?;
+    Ok(made)
 }
 
 fn says_the_same(certificate: &Certificate, device: &Device) -> bool {

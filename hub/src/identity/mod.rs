@@ -4,14 +4,16 @@
 //! name, key and scopes; and who is to be cut off. What a device asks for never widens what it gets.
 
 mod authority;
+mod budget;
 mod claims;
 mod enrolment;
+mod in_use;
 mod revocations;
 mod routes;
 
 pub use authority::{Authority, AuthorityError, LineRequest, RequestError};
 pub use claims::{ClaimsError, Peer};
-pub(crate) use enrolment::not_in_use;
-pub use enrolment::{Denied, Terms, enrol, renew};
+pub use enrolment::{Denied, Terms, enrol, may_enrol, may_renew, renew};
+pub(crate) use in_use::{counts, not_in_use, take_in};
 pub use revocations::{Revocations, Watcher};
 pub use routes::{Enrolment, router};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     decision::DecisionKind,
     dispatch::{DispatchState, DispatchView},
-    id::{DecisionId, DocumentId, OrderId, SiteId},
+    id::{DecisionId, DeviceId, DocumentId, OrderId, SiteId},
     lease::LeaseUse,
     order::{LineQuantity, Order, OrderStatus},
 };
@@ -19,12 +19,15 @@ use crate::{
     store::{Reader, StoreError},
 };
 
-/// The lease that a depot holds, as far as the hub knows: the newest that it has not closed. A depot whose store
-/// was restored has set aside those of before; they count all the same.
-pub(super) fn held(reader: &Reader<'_>, site: &SiteId) -> Result<Option<LeaseRow>, StoreError> {
-    let restored = reader.epoch_begun_at(site)?;
-    let is_held =
-        |row: &LeaseRow| row.state == LeaseState::Outstanding && restored.is_none_or(|at| row.lease.granted_at > at);
+/// The lease that a gateway of a depot holds, as far as the hub knows: the newest of its own that it has not closed. One
+/// whose store was restored has set aside those of before; they count all the same, and so do those of other gateways.
+pub(super) fn held(reader: &Reader<'_>, site: &SiteId, gateway: &DeviceId) -> Result<Option<LeaseRow>, StoreError> {
+    let restored = reader.epoch_begun_at(gateway)?;
+    let is_held = |row: &LeaseRow| {
+        row.state == LeaseState::Outstanding
+            && row.lease.is_for(gateway)
+            && restored.is_none_or(|at| row.lease.granted_at > at)
+    };
     Ok(reader.leases_of(site)?.into_iter().rev().find(is_held))
 }
 

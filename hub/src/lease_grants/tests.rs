@@ -26,12 +26,22 @@ struct Figured {
     /// Whether confirmed orders are off its figures already.
     counts_orders: bool,
     away: bool,
+    /// While it answers, a device shows that the store is an older copy.
+    restores: Option<Store>,
     asked: Mutex<u32>,
 }
 
 impl Figured {
     fn new(credit_minor: i64, stock: i64) -> Self {
-        Self { credit_minor, on_hold: false, stock, counts_orders: false, away: false, asked: Mutex::new(0) }
+        Self {
+            credit_minor,
+            on_hold: false,
+            stock,
+            counts_orders: false,
+            away: false,
+            restores: None,
+            asked: Mutex::new(0),
+        }
     }
 }
 
@@ -64,6 +74,9 @@ impl Connector for Figured {
 
     async fn stock(&self, _: &SiteId) -> Result<BTreeMap<ProductId, i64>, ErpError> {
         *self.asked.lock().unwrap() += 1;
+        if let Some(store) = &self.restores {
+            store.write(|tx| tx.begin_ledger_epoch(UtcMs(5)).map(drop)).await.unwrap();
+        }
         if self.away {
             return Err(ErpError::Transient { detail: "refused".into(), retry_after: None });
         }
@@ -107,8 +120,34 @@ impl Hub {
         self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();
     }
 
+    /// The ERP has a smaller quantity of an order.
+    fn cut(&self, id: &str, quantity: u32) {
+        let (id, now) = (id.parse().unwrap(), self.clock.wall());
+        let change = move |tx: &mut Tx<'_>| {
+            let mut order = tx.order(&id)?.unwrap();
+            (order.version, order.lines[0].quantity) = (order.version + 1, quantity);
+            tx.put_order(&order, now).map(drop)
+        };
+        self.store.write_now(change).unwrap();
+    }
+
+    /// The orders were read, by a read that begins so long after now.
+    fn orders_are_read_after(&self, ms: i64) {
+        let at = self.clock.wall().plus(ms);
+        self.store.write_now(move |tx| tx.set_cursor("erp.read_at", &at.0.to_string())).unwrap();
+    }
+
     async fn look(&self, erp: &Figured, site: &str) -> Result<Option<LeaseId>, GrantError> {
-        look_after(&self.store, erp, &self.clock, &self.grantor, &site.parse().unwrap()).await
+        self.look_for(erp, site, &format!("gw-{site}")).await
+    }
+
+    /// What one look does for a gateway.
+    async fn look_for(&self, erp: &Figured, site: &str, gateway: &str) -> Result<Option<LeaseId>, GrantError> {
+        let (site, gateway) = (site.parse().unwrap(), gateway.parse().unwrap());
+        match ask_erp(&self.store, erp, &self.clock, &self.grantor, (&site, &gateway)).await? {
+            Some(asked) => grant_by(&self.store, &self.clock, &self.grantor, asked).await,
+            None => Ok(None),
+        }
     }
 
     fn lease(&self, id: &LeaseId) -> Lease {
@@ -187,14 +226,34 @@ async fn an_order_that_the_erp_has_taken_off_its_figures_does_not_count_against_
     // 400 of 1000 are free beside an order of 600; 10 of 70 units beside its 60.
     let hub = Hub::new();
     hub.order("O1", "D1", 60);
+    hub.orders_are_read_after(WEEK);
     let taken_off = Figured { counts_orders: true, ..Figured::new(400, 10) };
     let lease = hub.lease(&hub.look(&taken_off, "D1").await.unwrap().unwrap());
     assert_eq!(credit(&lease), 450, "half of 1000 less a tenth");
     assert_eq!(lease.stock[&"P1".parse().unwrap()], 50, "four fifths of 70 less a tenth");
     let hub = Hub::new();
     hub.order("O1", "D1", 60);
+    hub.orders_are_read_after(WEEK);
     let held = Figured { counts_orders: true, on_hold: true, ..Figured::new(400, 10) };
     assert_eq!(credit(&hub.lease(&hub.look(&held, "D1").await.unwrap().unwrap())), 0);
+}
+
+#[tokio::test]
+async fn of_an_order_that_changed_while_the_erp_was_asked_no_more_is_put_back_than_was_known_before_and_after() {
+    let (hub, erp) = (Hub::new(), Figured { counts_orders: true, ..Figured::new(400, 1_000) });
+    let holder = ("D1".parse().unwrap(), "gw-1".parse().unwrap());
+    let ask = || ask_erp(&hub.store, &erp, &hub.clock, &hub.grantor, (&holder.0, &holder.1));
+    hub.order("O1", "D1", 60);
+    let asked = ask().await.unwrap().unwrap();
+    hub.orders_are_read_after(-1_000);
+    let granted = grant_by(&hub.store, &hub.clock, &hub.grantor, asked).await.unwrap();
+    assert_eq!(granted, None, "whether O1 was cancelled at the ERP before it answered is not read yet");
+    let asked = ask().await.unwrap().unwrap();
+    hub.cut("O1", 10);
+    hub.order("O2", "D1", 60);
+    hub.orders_are_read_after(WEEK);
+    let granted = grant_by(&hub.store, &hub.clock, &hub.grantor, asked).await.unwrap().unwrap();
+    assert_eq!(credit(&hub.lease(&granted)), 225, "half of 400 and 100 less a tenth");
 }
 
 #[tokio::test]
@@ -203,6 +262,36 @@ async fn nothing_is_lent_on_a_customer_who_is_on_hold() {
     hub.order("O1", "D1", 30);
     let id = hub.look(&erp, "D1").await.unwrap().unwrap();
     assert_eq!(credit(&hub.lease(&id)), 0);
+}
+
+#[tokio::test]
+async fn two_gateways_of_one_depot_get_a_lease_each_out_of_one_figure() {
+    let (hub, erp) = (Hub::new(), Figured::new(1_000, 1_000));
+    hub.order("O1", "D1", 90);
+    let look = async |gateway: &str| hub.look_for(&erp, "D1", gateway).await.unwrap();
+    let one = hub.lease(&look("gw-1").await.unwrap());
+    assert_eq!(look("gw-1").await, None);
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    let two = hub.lease(&look("gw-2").await.expect("what gw-1 holds is not its own"));
+    assert_eq!((one.device, two.device.clone()), (Some("gw-1".parse().unwrap()), Some("gw-2".parse().unwrap())));
+    assert!(one.credit_minor.values().sum::<i64>() + credit(&two) <= 900, "of 1000 less a tenth");
+}
+
+#[tokio::test]
+async fn nothing_is_lent_by_figures_that_were_read_before_the_ledger_began_another_life() {
+    let hub = Hub::new();
+    hub.order("O1", "D1", 30);
+    let device = Device {
+        device: "gw-9".parse::<DeviceId>().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: PrivateKey::from_seed([2; 32]).public(),
+        sites: vec!["D9".parse().unwrap()],
+        vehicles: Vec::new(),
+    };
+    hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
+    let erp = Figured { restores: Some(hub.store.clone()), ..Figured::new(100_000, 1_000) };
+    assert_eq!(hub.look(&erp, "D1").await.unwrap(), None, "D9 has not told its leases");
+    assert!(hub.store.read_now(|r| r.leases()).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -225,7 +314,7 @@ fn a_depot_that_was_not_heard_lately_waits_until_it_is_back() {
     };
     let name = device.device.clone();
     hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
-    let connected = |now: i64| hub.store.read_now(|r| connected_sites(r, UtcMs(now))).unwrap().len();
+    let connected = |now: i64| hub.store.read_now(|r| connected_gateways(r, UtcMs(now))).unwrap().len();
     assert_eq!(connected(0), 0, "never heard");
     hub.store.write_now(move |tx| tx.device_seen(&name, None, UtcMs(1_000))).unwrap();
     assert_eq!((connected(2_000), connected(2_000 + HEARD_WITHIN_MS)), (1, 0));

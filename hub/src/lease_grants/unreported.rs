@@ -71,7 +71,7 @@ pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, 
     if !tx.sites_with_untold_leases()?.contains(site) {
         return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
     }
-    tx.leases_are_told(site)?;
+    tx.leases_are_answered_for(site)?;
     tx.audit(&AuditEntry {
         at: now,
         actor: by.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    decision::{DecisionKind, DecisionRecord},
+    decision::{DecisionKind, DecisionRecord, LeaseCharge},
     id::OrderId,
     time::UtcMs,
 };
@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::{
     clock::Clock,
     core::{
-        leases::LeaseState,
+        leases::{LeaseRow, LeaseState, covers},
         reconcile::{Outcome, ReconItem},
     },
     store::{Reader, Store, StoreError, Tx},
@@ -58,36 +58,199 @@ fn take_batch(tx: &mut Tx<'_>, now: UtcMs) -> Result<BTreeSet<OrderId>, StoreErr
             item.outcome = Some(Outcome::Matched);
             item.closed = Some(now);
         }
-        charge_lease(tx, record, now)?;
+        if !charge_lease(tx, record, now)? {
+            // Nothing is set aside for it: it weighs by itself.
+            item.charge = None;
+        }
         tx.put_recon_item(&item)?;
     }
     tx.set_cursor(CURSOR, &last.to_string())?;
     Ok(orders)
 }
 
-fn charge_lease(tx: &mut Tx<'_>, record: &DecisionRecord, now: UtcMs) -> Result<(), StoreError> {
-    let Some(charge) = &record.lease else { return Ok(()) };
+/// Charges a decision to its lease. False if the lease is not its gateway's.
+fn charge_lease(tx: &mut Tx<'_>, record: &DecisionRecord, now: UtcMs) -> Result<bool, StoreError> {
+    let Some(charge) = &record.lease else { return Ok(true) };
     let Some(mut row) = tx.lease(&charge.lease)? else {
         warn!(decision = %record.id, lease = %charge.lease, "decision {} names a lease that was never granted", record.id);
-        return Ok(());
+        return Ok(true);
     };
-    // A statement speaks of its own depot's lease and of no other.
-    if row.lease.site != record.site {
-        warn!(decision = %record.id, lease = %charge.lease, "decision {} names another depot's lease", record.id);
-        return Ok(());
+    if row.lease.site != record.site || !row.lease.is_for(&record.device) {
+        warn!(decision = %record.id, lease = %charge.lease, "decision {} names another's lease", record.id);
+        return Ok(false);
     }
-    if record.kind == DecisionKind::LeaseClosed {
-        // A gateway that took another's place reads that one's lease from the feed and knows nothing of its use.
-        if !row.used.is_nothing() && !tx.has_charged(&record.device, &charge.lease)? {
-            warn!(decision = %record.id, lease = %charge.lease,
-                "lease {} was used by another device than the one that closes it: it stays as it is", charge.lease);
+    match record.kind {
+        DecisionKind::LeaseClosed => close(tx, row, record, charge, now)?,
+        _ if row.state == LeaseState::Outstanding => {
+            row.used.add(&charge.used);
+            tx.put_lease(&row, now)?;
+        }
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// A gateway states what it used of a lease.
+fn close(
+    tx: &mut Tx<'_>,
+    row: LeaseRow,
+    record: &DecisionRecord,
+    charge: &LeaseCharge,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    if row.state == LeaseState::Settled {
+        if covers(&row.used, &charge.used) {
+            // It was written off, and the ERP's figures hold all that is stated now.
             return Ok(());
         }
-        row.state = LeaseState::Closed;
-        row.used = charge.used.clone();
-        row.closed_at = Some(now);
-    } else if row.state == LeaseState::Outstanding {
-        row.used.add(&charge.used);
+        tx.weighs_again(&charge.lease)?;
     }
-    tx.put_lease(&row, now)
+    // One of before leases were for one gateway: who took another's place reads that one's lease from the feed and knows
+    // nothing of its use.
+    if !row.used.is_nothing() && !tx.has_charged(&record.device, &charge.lease)? {
+        warn!(decision = %record.id, lease = %charge.lease,
+            "lease {} was used by another device than the one that closes it: it stays as it is", charge.lease);
+        return Ok(());
+    }
+    tx.put_lease(&LeaseRow { state: LeaseState::Closed, used: charge.used.clone(), closed_at: Some(now), ..row }, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gatehouse_common::{
+        decision::{DecidedBy, Mode},
+        dispatch,
+        id::{DecisionId, DeviceId, Hash32},
+        lease::{Lease, LeaseUse},
+        seal::{PrivateKey, Sealed},
+        time::{BootId, Moment},
+    };
+
+    use super::*;
+
+    struct Hub {
+        store: Store,
+        _directory: tempfile::TempDir,
+    }
+
+    /// What `value` minor units of the customer's credit use.
+    fn using(value_minor: i64) -> LeaseUse {
+        let credit_minor = BTreeMap::from([("C1".parse().unwrap(), value_minor)]);
+        LeaseUse { value_minor, credit_minor, ..LeaseUse::default() }
+    }
+
+    impl Hub {
+        /// A hub that has granted D1 a lease of 100, for gw-1 or for whoever takes it.
+        fn new(device: Option<&str>) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+            let lease = Lease {
+                id: "L1".parse().unwrap(),
+                site: "D1".parse().unwrap(),
+                device: device.map(|d| d.parse().unwrap()),
+                granted_at: UtcMs(1),
+                lasts_ms: 50,
+                expires_at: UtcMs(51),
+                value_ceiling_minor: 100,
+                credit_minor: using(100).credit_minor,
+                stock: BTreeMap::new(),
+                age_limit_ms: BTreeMap::new(),
+                bundle: Hash32::ZERO,
+                erp_read_at: UtcMs(1),
+            };
+            let sealed = Sealed::new(&lease, &PrivateKey::from_seed([1; 32])).unwrap();
+            store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(1))).unwrap();
+            Self { store, _directory: directory }
+        }
+
+        /// A device decided something under the lease, and the hub takes that in.
+        fn decided(&self, device: &str, position: u64, kind: DecisionKind, used: LeaseUse) {
+            let device: DeviceId = device.parse().unwrap();
+            let boot = BootId("b".into());
+            let record = DecisionRecord {
+                v: 1,
+                id: DecisionId::of(&device, 1, position),
+                device,
+                site: "D1".parse().unwrap(),
+                epoch: 1,
+                position,
+                previous: Hash32::ZERO,
+                kind,
+                mode: (kind == DecisionKind::Release).then_some(Mode::Normal),
+                dispatch: (kind == DecisionKind::Release)
+                    .then(|| dispatch::document_id(&"O1".parse().unwrap(), &"D1".parse().unwrap(), 1)),
+                order: None,
+                load: Vec::new(),
+                gates: Vec::new(),
+                bundle: Hash32::ZERO,
+                lease: Some(LeaseCharge { lease: "L1".parse().unwrap(), used }),
+                by: DecidedBy::Rule { rule: "r".into() },
+                reason: "r".into(),
+                at: Moment { wall: UtcMs(9), uncertainty_ms: 0, boot, boottime_ms: 9, trusted: true },
+                begins: None,
+                drills: Vec::new(),
+            };
+            let sealed = Sealed::new(&record, &PrivateKey::from_seed([2; 32])).unwrap();
+            self.store
+                .write_now(move |tx| {
+                    tx.put_decision(&record, &sealed, UtcMs(9))?;
+                    take_batch(tx, UtcMs(9)).map(drop)
+                })
+                .unwrap();
+        }
+
+        fn lease(&self) -> (LeaseState, i64) {
+            let row = self.store.read_now(|r| r.lease(&"L1".parse().unwrap())).unwrap().unwrap();
+            (row.state, row.used.value_minor)
+        }
+
+        fn weigh(&self) -> usize {
+            let items = self.store.read_now(|r| r.recon_items_that_weigh()).unwrap();
+            items.iter().filter(|item| item.dispatch.is_some()).count()
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_took_anothers_place_neither_uses_nor_closes_the_others_lease() {
+        let hub = Hub::new(Some("gw-1"));
+        hub.decided("gw-2", 1, DecisionKind::LeaseClosed, LeaseUse::default());
+        assert_eq!(hub.lease(), (LeaseState::Outstanding, 0), "its slice stays set aside for gw-1");
+        hub.decided("gw-2", 2, DecisionKind::Release, using(60));
+        assert_eq!(hub.lease(), (LeaseState::Outstanding, 0));
+        let items = hub.store.read_now(|r| r.recon_items_that_weigh()).unwrap();
+        let release = items.iter().find(|item| item.dispatch.is_some()).unwrap();
+        assert_eq!(release.charge, None, "nothing is set aside for it");
+        hub.decided("gw-1", 1, DecisionKind::Release, using(40));
+        hub.decided("gw-1", 2, DecisionKind::LeaseClosed, using(40));
+        assert_eq!(hub.lease(), (LeaseState::Closed, 40));
+        // The control: one that is for nobody by name is closed by whoever takes it.
+        let hub = Hub::new(None);
+        hub.decided("gw-2", 1, DecisionKind::LeaseClosed, LeaseUse::default());
+        assert_eq!(hub.lease(), (LeaseState::Closed, 0));
+    }
+
+    #[test]
+    fn what_is_stated_of_a_settled_lease_weighs_again_only_if_it_is_more_than_was_known() {
+        let settled = |used: LeaseUse| {
+            let hub = Hub::new(Some("gw-1"));
+            hub.decided("gw-1", 1, DecisionKind::Release, using(60));
+            hub.store
+                .write_now(move |tx| {
+                    let row = tx.lease(&"L1".parse().unwrap())?.unwrap();
+                    tx.put_lease(&LeaseRow { state: LeaseState::Settled, used, ..row }, UtcMs(60))?;
+                    tx.weighs_no_more(&DecisionId::of(&"gw-1".parse().unwrap(), 1, 1))
+                })
+                .unwrap();
+            assert_eq!(hub.weigh(), 0);
+            hub
+        };
+        let hub = settled(using(60));
+        hub.decided("gw-1", 2, DecisionKind::LeaseClosed, using(60));
+        assert_eq!((hub.lease(), hub.weigh()), ((LeaseState::Settled, 60), 0));
+        let hub = settled(using(60));
+        hub.decided("gw-1", 2, DecisionKind::LeaseClosed, using(80));
+        assert_eq!((hub.lease(), hub.weigh()), ((LeaseState::Closed, 80), 1));
+    }
 }

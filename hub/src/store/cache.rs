@@ -5,7 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gatehouse_common::{document::Document, id::DocumentId, time::Hlc};
+use gatehouse_common::{
+    document::Document,
+    id::{DocumentId, DocumentKind},
+    time::Hlc,
+};
 
 /// Bytes that the documents in hand may take in memory, as they are estimated.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -13,6 +17,7 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 const EMPTY: usize = 14 * 1024;
 
 struct InHand {
+    kind: DocumentKind,
     document: Document,
     used: u64,
     bytes: usize,
@@ -53,16 +58,16 @@ impl DocumentCache {
         }
     }
 
-    /// Takes a document out, if it is in hand.
-    pub(crate) fn take(&mut self, id: &DocumentId) -> Option<Document> {
+    /// Takes a document out, if it is in hand, with what it was put in as.
+    pub(crate) fn take(&mut self, id: &DocumentId) -> Option<(DocumentKind, Document)> {
         let taken = self.documents.remove(id)?;
         self.by_use.remove(&taken.used);
         self.bytes -= taken.bytes;
-        Some(taken.document)
+        Some((taken.kind, taken.document))
     }
 
     /// Puts a document that the running closure changed into hand.
-    pub(crate) fn put(&mut self, id: &DocumentId, document: Document) {
+    pub(crate) fn put(&mut self, id: &DocumentId, kind: DocumentKind, document: Document) {
         self.take(id);
         self.touched.push(*id);
         self.uses += 1;
@@ -70,7 +75,7 @@ impl DocumentCache {
         let bytes = EMPTY + document.save().len() * 5 / 2;
         self.bytes += bytes;
         self.by_use.insert(self.uses, *id);
-        self.documents.insert(*id, InHand { document, used: self.uses, bytes });
+        self.documents.insert(*id, InHand { kind, document, used: self.uses, bytes });
     }
 
     /// Nothing that a closure did which is undone stays in hand.
@@ -96,8 +101,6 @@ impl DocumentCache {
 
 #[cfg(test)]
 mod tests {
-    use gatehouse_common::id::DocumentKind;
-
     use super::*;
 
     fn id(n: u32) -> DocumentId {
@@ -105,7 +108,7 @@ mod tests {
     }
 
     fn put(cache: &mut DocumentCache, n: u32) {
-        cache.put(&id(n), Document::new().unwrap());
+        cache.put(&id(n), DocumentKind::Case, Document::new().unwrap());
         cache.trim();
     }
 
@@ -113,8 +116,8 @@ mod tests {
     fn what_was_used_longest_ago_goes_first_and_no_more_than_has_to() {
         let mut cache = DocumentCache::of(4 * (EMPTY + 1_024));
         (0..4).for_each(|n| put(&mut cache, n));
-        let first = cache.take(&id(0)).unwrap();
-        cache.put(&id(0), first);
+        let (kind, first) = cache.take(&id(0)).unwrap();
+        cache.put(&id(0), kind, first);
         cache.trim();
         put(&mut cache, 4);
         let there: Vec<bool> = (0..5).map(|n| cache.documents.contains_key(&id(n))).collect();
@@ -128,7 +131,7 @@ mod tests {
     fn what_is_undone_is_not_in_hand() {
         let mut cache = DocumentCache::of(usize::MAX);
         put(&mut cache, 1);
-        cache.put(&id(2), Document::new().unwrap());
+        cache.put(&id(2), DocumentKind::Case, Document::new().unwrap());
         cache.forget_touched();
         assert!(cache.take(&id(2)).is_none());
         assert!(cache.take(&id(1)).is_some());

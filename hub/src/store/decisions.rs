@@ -1,11 +1,13 @@
 //! Decisions as their devices signed them.
 
 use gatehouse_common::{
-    decision::{ChainHead, DecisionKind, DecisionRecord},
-    id::{DecisionId, DeviceId, DocumentId, Hash32, LeaseId, OrderId, SiteId},
+    decision::{ChainHead, DecisionKind, DecisionRecord, LeaseCharge},
+    id::{DecisionId, DeviceId, DocumentId, Hash32, LeaseId, OrderId},
+    lease::LeaseUse,
     seal::Sealed,
     time::UtcMs,
 };
+use serde::Deserialize;
 
 use super::{
     Reader, StoreChange, StoreError, Tx,
@@ -74,6 +76,12 @@ fn kind_word(kind: DecisionKind) -> &'static str {
     }
 }
 
+/// What of a decision says what it used.
+#[derive(Deserialize)]
+struct Charging {
+    lease: Option<LeaseCharge>,
+}
+
 impl Reader<'_> {
     fn decisions_where(&self, condition: &str, values: &[Value]) -> Result<Vec<StoredDecision>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM decisions WHERE {condition}");
@@ -140,13 +148,26 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn has_charged(&self, device: &DeviceId, lease: &LeaseId) -> Result<bool, StoreError> {
+        Ok(!self.charges(device, lease, "<>")?.is_empty())
+    }
+
+    /// What a device stated that it used of a lease, if it has.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a decision cannot be read.
+    pub(crate) fn statement_of(&self, device: &DeviceId, lease: &LeaseId) -> Result<Option<LeaseUse>, StoreError> {
+        Ok(self.charges(device, lease, "=")?.pop().map(|charge| charge.used))
+    }
+
+    /// What decisions of a device charge to a lease: those that close it, or those that do not.
+    fn charges(&self, device: &DeviceId, lease: &LeaseId, closing: &str) -> Result<Vec<LeaseCharge>, StoreError> {
         // No two engines look into JSON in the same way: whatever names the lease is read.
-        let naming = self.sql.query(
-            "SELECT body FROM decisions WHERE device = ?1 AND kind <> 'lease_closed' AND body LIKE ?2",
-            params![device.as_str(), format!("%{lease}%")],
-            |r| row::json::<serde_json::Value>("decisions", device.as_str(), &r.get::<String>("body")?),
-        )?;
-        Ok(naming.iter().any(|body| body.pointer("/lease/lease").and_then(|l| l.as_str()) == Some(lease.as_str())))
+        let sql = format!(
+            "SELECT body FROM decisions WHERE device = ?1 AND kind {closing} 'lease_closed' AND body LIKE ?2 ORDER BY n"
+        );
+        let naming = self.sql.query(&sql, params![device.as_str(), format!("%{lease}%")], |r| {
+            row::json::<Charging>("decisions", device.as_str(), &r.get::<String>("body")?)
+        })?;
+        Ok(naming.into_iter().filter_map(|said| said.lease).filter(|charge| charge.lease == *lease).collect())
     }
 
     /// Second records for places that were taken, of one device, in the order they came in.
@@ -162,13 +183,13 @@ impl Reader<'_> {
         })
     }
 
-    /// When a gateway of a depot last began a new epoch, by the hub's clock: what it held before is forgotten.
+    /// When a gateway last began a new epoch, by the hub's clock: what it held before is forgotten.
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn epoch_begun_at(&self, site: &SiteId) -> Result<Option<UtcMs>, StoreError> {
+    pub fn epoch_begun_at(&self, gateway: &DeviceId) -> Result<Option<UtcMs>, StoreError> {
         let at: Option<i64> = self.sql.one(
-            "SELECT max(received_ms) FROM decisions WHERE site = ?1 AND kind = 'epoch_begun'",
-            params![site.as_str()],
+            "SELECT max(received_ms) FROM decisions WHERE device = ?1 AND kind = 'epoch_begun'",
+            params![gateway.as_str()],
             |r| r.get(0),
         )?;
         Ok(at.map(UtcMs))

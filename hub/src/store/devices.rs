@@ -96,6 +96,9 @@ struct Stored {
     status: Option<String>,
 }
 
+/// Lives of its outbox that are known of one device: each restore of its store begins one.
+pub(crate) const LIVES_MAX: usize = 32;
+
 const COLUMNS: &str = "device, kind, public_key, sites, vehicles, seen_ms, status";
 
 impl Stored {
@@ -134,6 +137,18 @@ impl Reader<'_> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE device = ?1 AND revoked_ms IS NULL");
         let stored = self.sql.optional(&sql, params![device.as_str()], Stored::read)?;
         Ok(stored.map(Stored::open).transpose()?.map(|state| state.device))
+    }
+
+    /// The key that is listed for a name, also if it was revoked.
+    /// # Errors
+    /// [`StoreError::Damaged`] if it cannot be read.
+    pub fn key_of(&self, device: &DeviceId) -> Result<Option<PublicKey>, StoreError> {
+        let found: Option<String> =
+            self.sql.optional("SELECT public_key FROM devices WHERE device = ?1", params![device.as_str()], |r| {
+                r.get("public_key")
+            })?;
+        let key = |text: String| PublicKey::parse(&text).map_err(|e| row::damaged("devices", device, e));
+        found.map(key).transpose()
     }
 
     /// Every device that may speak, by name.
@@ -218,7 +233,8 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     /// Adds a device, or gives the one of this name another key and other scopes. One that gets a scope more
-    /// has passed what that scope's feed said before: it starts again.
+    /// has passed what that scope's feed said before: it starts again. Invitations of this name that nobody has used
+    /// end.
     /// # Errors
     /// [`StoreError::Refused`] if it has no depot, a vehicle unit has no vehicle, or it was revoked.
     pub fn put_device(&mut self, device: &Device, now: UtcMs) -> Result<(), StoreError> {
@@ -249,6 +265,12 @@ impl Tx<'_> {
                 begins_again,
             ],
         )?;
+        // Each says which scopes it gives: those of before must not come back over what is listed from now on. It ended
+        // a moment ago, since who asks in this very moment comes late.
+        self.sql.execute(
+            "UPDATE invitations SET until_ms = ?2 WHERE device = ?1 AND until_ms > ?2 AND used_by IS NULL",
+            params![device.device.as_str(), now.0.saturating_sub(1)],
+        )?;
         self.changed(StoreChange::Device(device.device.clone()));
         Ok(())
     }
@@ -259,8 +281,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a device off the list: from the next exchange on it is unknown. What it said stays.
-    /// Returns whether it was there.
+    /// Takes a device off the list: from the next exchange on it is unknown. What it said stays. Every invitation of
+    /// this name ends, used or not. Returns whether it was there.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn remove_device(&mut self, device: &DeviceId, now: UtcMs) -> Result<bool, StoreError> {
@@ -268,11 +290,28 @@ impl Tx<'_> {
         let removed = self
             .sql
             .execute("DELETE FROM devices WHERE device = ?1 AND revoked_ms IS NULL", params![device.as_str()])?;
+        // Whoever has one must not bring the device back.
+        self.sql.execute(
+            "UPDATE invitations SET until_ms = ?2 WHERE device = ?1 AND until_ms > ?2",
+            params![device.as_str(), now.0.saturating_sub(1)],
+        )?;
         if removed > 0 {
             self.cut(device, now)?;
         }
         self.changed(StoreChange::Device(device.clone()));
         Ok(removed > 0)
+    }
+
+    /// Forgets the certificates of a device that ended before `before` and had been superseded: nobody asks for them
+    /// any more. The newest is never one of them.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn forget_certificates(&mut self, device: &DeviceId, before: UtcMs) -> Result<(), StoreError> {
+        self.sql.execute(
+            "DELETE FROM certificates WHERE device = ?1 AND superseded_ms IS NOT NULL AND until_ms < ?2",
+            params![device.as_str(), before.0],
+        )?;
+        Ok(())
     }
 
     /// The device spoke.
@@ -301,6 +340,34 @@ impl Tx<'_> {
              ON CONFLICT (device, outbox_epoch) DO UPDATE SET taken_through =
                CASE WHEN outboxes.taken_through < ?3 THEN ?3 ELSE outboxes.taken_through END",
             params![device.as_str(), outbox_epoch.to_string(), row::to_sql(taken)],
+        )?;
+        Ok(())
+    }
+
+    /// Lives of an outbox that ended long ago are forgotten: a device counts its lives up, so one that comes again of those
+    /// is none of its own.
+    pub(crate) fn forget_old_lives(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        let mut lives = self.outbox_epochs(device)?;
+        lives.sort_unstable();
+        let old = lives.len().saturating_sub(LIVES_MAX);
+        for life in &lives[..old] {
+            let key = params![device.as_str(), life.to_string()];
+            self.sql.execute("DELETE FROM outboxes WHERE device = ?1 AND outbox_epoch = ?2", key)?;
+            self.sql.execute("DELETE FROM rejections WHERE device = ?1 AND outbox_epoch = ?2", key)?;
+        }
+        Ok(())
+    }
+
+    /// Refusals that the device need not be told again: it has forgotten what was refused.
+    pub(crate) fn forget_rejections(
+        &mut self,
+        device: &DeviceId,
+        outbox_epoch: u64,
+        through: u64,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "DELETE FROM rejections WHERE device = ?1 AND outbox_epoch = ?2 AND number <= ?3",
+            params![device.as_str(), outbox_epoch.to_string(), row::to_sql(through)],
         )?;
         Ok(())
     }

@@ -42,14 +42,25 @@ pub struct FeedRow {
     pub weight: usize,
 }
 
+/// A stretch of a lane of a feed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stretch {
+    /// What can be read of it, in order of position.
+    pub rows: Vec<FeedRow>,
+    /// The last position that was looked at, whether its row could be read or not; none if there is no row.
+    pub last: Option<u64>,
+    /// Whether the lane has no more rows behind it.
+    pub is_end: bool,
+}
+
 impl Reader<'_> {
     /// Rows of `lane` after `after` for a device with `scopes`, in order of position, at most `limit`. One that is
-    /// damaged is told to the log and left out.
+    /// damaged is told to the log and left out: it must not keep a depot from all others, nor end the lane before it ends.
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn feed(&self, scopes: &[Scope], lane: Lane, after: u64, limit: usize) -> Result<Vec<FeedRow>, StoreError> {
+    pub fn feed(&self, scopes: &[Scope], lane: Lane, after: u64, limit: usize) -> Result<Stretch, StoreError> {
         if scopes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Stretch { is_end: true, ..Stretch::default() });
         }
         let marks: Vec<String> = (0..scopes.len()).map(|n| format!("?{}", n + 4)).collect();
         let marks = marks.join(", ");
@@ -67,24 +78,21 @@ impl Reader<'_> {
             let places: (i64, i64) = (r.get("ledger_position")?, r.get("feed_position")?);
             Ok::<_, StoreError>((places, r.get::<String>("origin")?, Stored::read(r)?))
         })?;
-        let mut found = Vec::new();
+        let last = rows.last().map(|((_, position), ..)| row::from_sql(*position));
+        let mut found = Stretch { rows: Vec::new(), last, is_end: rows.len() < limit };
         for ((ledger, position), origin, stored) in rows {
             let weight = stored.body.len() + 48;
-            let says = match stored.open(ledger) {
-                Ok(says) => says,
+            let read = stored.open(ledger).and_then(|says| Ok((says, sender(&origin)?)));
+            let (says, origin) = match read {
+                Ok(read) => read,
                 Err(damaged @ StoreError::Damaged { .. }) => {
-                    // One row that rotted must not keep a depot from all others.
                     error!(position = ledger, error = %damaged, "a row is left out of the feed: {damaged}");
                     continue;
                 }
                 Err(e) => return Err(e),
             };
-            found.push(FeedRow {
-                item: FeedItem { lane, position: row::from_sql(position), says },
-                origin: if origin.is_empty() { None } else { Some(row::parse("ledger", &origin)?) },
-                ledger: row::from_sql(ledger),
-                weight,
-            });
+            let item = FeedItem { lane, position: row::from_sql(position), says };
+            found.rows.push(FeedRow { item, origin, ledger: row::from_sql(ledger), weight });
         }
         Ok(found)
     }
@@ -94,6 +102,10 @@ impl Reader<'_> {
         let through = row::to_sql(self.refill_through(&device.device)?);
         Ok(self.sql.one(OWN_AFTER, params![device.device.as_str(), through], |r| r.get(0))?)
     }
+}
+
+fn sender(origin: &str) -> Result<Option<DeviceId>, StoreError> {
+    if origin.is_empty() { Ok(None) } else { row::parse("ledger", origin).map(Some) }
 }
 
 impl Tx<'_> {

@@ -86,12 +86,6 @@ pub(super) struct Placed {
     pub(super) hash: String,
 }
 
-impl Placed {
-    pub(super) fn chunk(place: u64, document: &DocumentId, hash: &Hash32) -> Self {
-        Self { place, document: document.to_string(), hash: hash.to_string() }
-    }
-}
-
 impl Provenance<'_> {
     pub(super) const OWN: Self = Self { origin: None, inspected: None, subject: "" };
 }

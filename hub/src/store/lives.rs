@@ -69,7 +69,13 @@ fn gap(device: &DeviceId) -> String {
     format!("outbox.gap/{device}")
 }
 
-fn told(site: &SiteId) -> String {
+/// Where it stands in which life a gateway told the leases of a depot.
+fn told(site: &SiteId, gateway: &DeviceId) -> String {
+    format!("lease.told/{site}/{gateway}")
+}
+
+/// Where it stands in which life a person answered for a depot that does not come back.
+fn answered_for(site: &SiteId) -> String {
     format!("lease.told/{site}")
 }
 
@@ -82,8 +88,8 @@ impl Reader<'_> {
         text.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()
     }
 
-    /// Depots that have not told since the restore which leases they hold: what they may spend nobody knows, so nothing
-    /// is lent to anyone. Empty in a life that no restore began.
+    /// Depots with a gateway that has not told since the restore which leases it holds: what it may spend nobody knows, so
+    /// nothing is lent to anyone. Empty in a life that no restore began.
     /// # Errors
     /// [`StoreError::Damaged`] if a row is.
     pub fn sites_with_untold_leases(&self) -> Result<BTreeSet<SiteId>, StoreError> {
@@ -94,7 +100,8 @@ impl Reader<'_> {
         let mut untold = BTreeSet::new();
         for state in self.devices()?.into_iter().filter(|state| state.device.kind == DeviceKind::Gateway) {
             for site in state.device.sites {
-                if self.cursor(&told(&site))?.as_ref() != Some(&life) {
+                let is_of_this_life = |name: &str| Ok::<_, StoreError>(self.cursor(name)?.as_ref() == Some(&life));
+                if !is_of_this_life(&told(&site, &state.device.device))? && !is_of_this_life(&answered_for(&site))? {
                     untold.insert(site);
                 }
             }
@@ -206,10 +213,16 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// The depots of a device have told which leases they hold.
-    pub(crate) fn leases_are_told(&mut self, site: &SiteId) -> Result<(), StoreError> {
+    /// A gateway has told which leases of a depot it holds.
+    pub(crate) fn leases_are_told(&mut self, site: &SiteId, gateway: &DeviceId) -> Result<(), StoreError> {
         let life = self.ledger_epoch()?.to_string();
-        self.set_cursor(&told(site), &life)
+        self.set_cursor(&told(site, gateway), &life)
+    }
+
+    /// A person answers for it that no gateway of a depot holds leases which are not told.
+    pub(crate) fn leases_are_answered_for(&mut self, site: &SiteId) -> Result<(), StoreError> {
+        let life = self.ledger_epoch()?.to_string();
+        self.set_cursor(&answered_for(site), &life)
     }
 
     /// Marks what there is now, once a day, so that devices can forget it one day though no backup is made.

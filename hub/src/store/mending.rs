@@ -78,7 +78,8 @@ impl Tx<'_> {
         })
     }
 
-    /// What the store still has of a row of the ledger: a change in its document's snapshot, an order as it is served.
+    /// What the store still has of a row of the ledger: a change in its document's snapshot, an order as it is served, a
+    /// lease as it stands.
     fn mend_from_here(&mut self, position: &str, now: UtcMs) -> Result<bool, StoreError> {
         let row: Option<(String, String, String, String)> = self.sql.optional(
             "SELECT kind, document, hash, subject FROM ledger WHERE position = ?1",
@@ -92,12 +93,32 @@ impl Tx<'_> {
             let Some(bytes) = self.in_snapshot(&document, &hash)? else { return Ok(false) };
             return self.mend_chunk(&document, &bytes, now);
         }
-        let Some(order) = subject.strip_prefix("order/").filter(|_| kind == "order") else { return Ok(false) };
-        let body: Option<String> =
-            self.sql.optional("SELECT body FROM orders WHERE order_id = ?1", params![order], |r| r.get(0))?;
-        let Some(body) = body.filter(|body| Downward::Order(body.clone()).hash() == hash) else { return Ok(false) };
-        self.rewrite(number(position), "order", "", "", body.as_bytes(), now)?;
+        let Some(body) = self.served(&kind, &subject, &hash)? else { return Ok(false) };
+        self.rewrite(number(position), &kind, "", "", &body, now)?;
+        self.feed_again(number(position), &[])?;
         Ok(true)
+    }
+
+    /// The body of an item that replaces older ones, from where it is served, if it has this hash.
+    fn served(&self, kind: &str, subject: &str, hash: &Hash32) -> Result<Option<Vec<u8>>, StoreError> {
+        let of = |prefix: &str| subject.strip_prefix(prefix).map(ToOwned::to_owned);
+        Ok(match kind {
+            "order" => {
+                let Some(order) = of("order/") else { return Ok(None) };
+                let sql = "SELECT body FROM orders WHERE order_id = ?1";
+                let body: Option<String> = self.sql.optional(sql, params![order], |r| r.get(0))?;
+                body.filter(|body| Downward::Order(body.clone()).hash() == *hash).map(String::into_bytes)
+            }
+            "lease" => {
+                let Some(lease) = of("lease/") else { return Ok(None) };
+                let sql = "SELECT body, signature FROM leases WHERE id = ?1";
+                let sealed = self.sql.optional(sql, params![lease], |r| {
+                    Ok::<_, StoreError>(Sealed { body: r.get("body")?, signature: r.get("signature")? })
+                })?;
+                sealed.filter(|sealed| sealed.hash() == *hash).map(|sealed| serde_json::to_vec(&sealed)).transpose()?
+            }
+            _ => None,
+        })
     }
 
     fn in_snapshot(&self, document: &DocumentId, hash: &Hash32) -> Result<Option<Vec<u8>>, StoreError> {
@@ -127,7 +148,8 @@ impl Tx<'_> {
             self.sql.optional("SELECT kind FROM documents WHERE document = ?1", params![name], |r| r.get(0))?;
         let Some(kind) = kind.filter(|kind| documents::kind_of(kind).is_ok()) else { return Ok(false) };
         self.rewrite(place, "chunk", &name, &kind, bytes, now)?;
-        self.feed_again(place, document, &hash)?;
+        let scopes = self.scopes_of(document)?;
+        self.feed_again(place, &scopes)?;
         // What was refused meanwhile, because the document could not be read, may come again.
         self.sql.execute("DELETE FROM quarantine WHERE document = ?1 AND reason = ?2", params![name, UNREADABLE])?;
         self.document_changed(document)?;
@@ -151,22 +173,31 @@ impl Tx<'_> {
         self.is_whole("ledger", &place.to_string(), now)
     }
 
-    /// Readers have passed the row while it was left out: it comes once more, behind where they stand.
-    fn feed_again(&mut self, place: i64, document: &DocumentId, hash: &Hash32) -> Result<(), StoreError> {
-        let mut to: Vec<(Scope, Lane)> =
-            self.sql.query("SELECT scope, lane FROM feed WHERE item = ?1", params![place], |r| {
-                let lane = usize::try_from(r.get::<i64>("lane")?).ok().and_then(Lane::from_index);
-                Ok::<_, StoreError>((row::parse("feed", &r.get::<String>("scope")?)?, lane.unwrap_or(Lane::Documents)))
-            })?;
+    /// Readers have passed the row while it was left out: it comes once more, behind where they stand, to whoever had it
+    /// and to `scopes`.
+    fn feed_again(&mut self, place: i64, scopes: &[Scope]) -> Result<(), StoreError> {
+        let sql = "SELECT scope, lane, subject FROM feed WHERE item = ?1 ORDER BY position";
+        let mut to: Vec<(Scope, Lane, String)> = self.sql.query(sql, params![place], |r| {
+            let lane = usize::try_from(r.get::<i64>("lane")?).ok().and_then(Lane::from_index);
+            let scope = row::parse("feed", &r.get::<String>("scope")?)?;
+            Ok::<_, StoreError>((scope, lane.unwrap_or(Lane::Documents), r.get("subject")?))
+        })?;
         self.sql.execute("DELETE FROM feed WHERE item = ?1", params![place])?;
-        for scope in self.scopes_of(document)? {
-            if to.iter().all(|(known, _)| *known != scope) {
-                to.push((scope, Lane::Documents));
+        for scope in scopes {
+            if to.iter().all(|(known, ..)| known != scope) {
+                to.push((scope.clone(), Lane::Documents, String::new()));
             }
         }
-        let item = Placed::chunk(row::from_sql(place), document, hash);
-        for (scope, lane) in to {
-            self.feed_row(&scope, lane, &item, "")?;
+        let item = self.sql.optional("SELECT document, hash FROM ledger WHERE position = ?1", params![place], |r| {
+            Ok::<_, StoreError>(Placed {
+                place: row::from_sql(place),
+                document: r.get("document")?,
+                hash: r.get("hash")?,
+            })
+        })?;
+        let Some(item) = item else { return Ok(()) };
+        for (scope, lane, subject) in to {
+            self.feed_row(&scope, lane, &item, &subject)?;
         }
         Ok(())
     }

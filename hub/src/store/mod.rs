@@ -66,7 +66,7 @@ pub use devices::{Device, DeviceKind, DeviceState};
 pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
 pub use edi::{EdiFile, EdiWord};
 pub use exchanges::{RefusedCount, Run};
-pub use feeds::FeedRow;
+pub use feeds::{FeedRow, Stretch};
 pub use identities::{Certificate, Invited, Revoked};
 pub use location::Location;
 pub use quarantine::Quarantined;
@@ -195,6 +195,9 @@ pub enum StoreChange {
     /// Something came from a partner, or is to go to one.
     Partner,
 }
+
+/// How long a write is held that finds too many waiting, before it is offered again.
+const FULL: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// The store. Copies share it.
 #[derive(Clone)]
@@ -336,10 +339,16 @@ impl Store {
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.shared.writer.submit(work, move |result| {
+        let job = writer::Writer::job(work, move |result| {
             // The caller may have gone away; its work is committed all the same.
             let _ = sender.send(result);
-        })?;
+        });
+        let mut back = self.shared.writer.offer(job)?;
+        while let Some(job) = back {
+            // The threads that serve everyone must not stand still while the store does.
+            tokio::time::sleep(FULL).await;
+            back = self.shared.writer.offer(job)?;
+        }
         receiver.await.map_err(|_| StoreError::Stopped)?
     }
 
@@ -352,9 +361,9 @@ impl Store {
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.shared.writer.submit(work, move |result| {
+        self.shared.writer.submit(writer::Writer::job(work, move |result| {
             let _ = sender.send(result);
-        })?;
+        }))?;
         receiver.recv().map_err(|_| StoreError::Stopped)?
     }
 

@@ -14,13 +14,20 @@ fn subject(order: &OrderId) -> String {
 }
 
 impl Reader<'_> {
-    /// The newest version of an order.
+    /// The newest version of an order. As it is served it is derived: where that rotted, the ledger has it too, and who
+    /// asks need not wait for the scrub.
     /// # Errors
-    /// [`StoreError::Damaged`] if it cannot be read.
+    /// [`StoreError::Damaged`] if neither can be read.
     pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
         let body: Option<String> =
             self.sql.optional("SELECT body FROM orders WHERE order_id = ?1", params![order.as_str()], |r| r.get(0))?;
-        body.map(|text| row::json("orders", order.as_str(), &text)).transpose()
+        let Some(body) = body else { return Ok(None) };
+        row::json("orders", order.as_str(), &body).map(Some).or_else(|damaged| {
+            match self.newest_of_subject(&subject(order))? {
+                Some(newest) => row::json("ledger", order.as_str(), &newest).map(Some),
+                None => Err(damaged),
+            }
+        })
     }
 
     /// A version of an order, as a decision may have seen it.

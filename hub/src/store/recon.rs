@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
-    id::{DecisionId, OrderId},
+    id::{DecisionId, LeaseId, OrderId},
     time::UtcMs,
 };
 use serde::Serialize;
@@ -192,6 +192,14 @@ impl Tx<'_> {
             ],
         )?;
         self.changed(StoreChange::Recon(item.decision.clone()));
+        Ok(())
+    }
+
+    /// Releases that were charged to a lease weigh again: more of it was used than was known when they left the book.
+    pub(crate) fn weighs_again(&mut self, lease: &LeaseId) -> Result<(), StoreError> {
+        // Seldom: a depot that was written off comes back and states more than it had told.
+        let named = format!("%\"lease\":\"{lease}\"%");
+        self.sql.execute("UPDATE recon_items SET weighs = 1 WHERE weighs = 0 AND body LIKE ?1", params![named])?;
         Ok(())
     }
 

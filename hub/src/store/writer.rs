@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -35,11 +35,11 @@ const TURN_WITHIN: Duration = Duration::from_secs(15);
 const TURN_AGAIN: Duration = Duration::from_millis(250);
 
 /// What became of a commit.
-type Commit = Result<(), (bool, String)>;
+pub(super) type Commit = Result<(), (bool, String)>;
 /// Answers a caller once the commit's fate is known.
-type Answer = Box<dyn FnOnce(&Commit) + Send>;
+pub(super) type Answer = Box<dyn FnOnce(&Commit) + Send>;
 /// A caller's work, or without a transaction only its answer. False: it is to be undone.
-type Job = Box<dyn FnOnce(Option<&mut Tx<'_>>) -> (bool, Answer) + Send>;
+pub(super) type Job = Box<dyn FnOnce(Option<&mut Tx<'_>>) -> (bool, Answer) + Send>;
 
 pub(super) struct Writer {
     jobs: SyncSender<Job>,
@@ -70,19 +70,13 @@ impl Writer {
         Ok(Self { jobs, state })
     }
 
-    pub(super) fn submit<T, F>(
-        &self,
-        work: F,
-        answer: impl FnOnce(Result<T, StoreError>) + Send + 'static,
-    ) -> Result<(), StoreError>
+    /// What the thread is to do: `work`, and after its commit `answer`.
+    pub(super) fn job<T, F>(work: F, answer: impl FnOnce(Result<T, StoreError>) + Send + 'static) -> Job
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        if self.is_broken() {
-            return Err(StoreError::Stopped);
-        }
-        let job: Job = Box::new(move |tx| {
+        Box::new(move |tx| {
             let not_written = |commit: &Commit| match commit {
                 Ok(()) | Err((true, _)) => StoreError::Stopped,
                 Err((false, why)) => StoreError::NotWritten(why.clone()),
@@ -99,8 +93,27 @@ impl Writer {
                 None => Box::new(move |commit| answer(Err(not_written(commit)))),
             };
             (false, answer)
-        });
+        })
+    }
+
+    /// Gives the thread a job, and blocks while too many wait.
+    pub(super) fn submit(&self, job: Job) -> Result<(), StoreError> {
+        if self.is_broken() {
+            return Err(StoreError::Stopped);
+        }
         self.jobs.send(job).map_err(|_| StoreError::Stopped)
+    }
+
+    /// Gives the thread a job, or gives it back while too many wait. For callers who must not block.
+    pub(super) fn offer(&self, job: Job) -> Result<Option<Job>, StoreError> {
+        if self.is_broken() {
+            return Err(StoreError::Stopped);
+        }
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(job)) => Ok(Some(job)),
+            Err(TrySendError::Disconnected(_)) => Err(StoreError::Stopped),
+        }
     }
 
     pub(super) fn is_broken(&self) -> bool {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    identity::{Peer, Revocations, not_in_use},
+    identity::{Peer, Revocations, counts, not_in_use, take_in},
     listen::Caller,
     store::{AuditEntry, Device, Run, Store, StoreError},
 };
@@ -153,7 +153,9 @@ impl Gate {
         unused: Option<&'static str>,
         now: UtcMs,
     ) -> Result<(), Wrong> {
-        if let Some(why) = unused {
+        if let Some(why) = unused
+            && !self.takes_in(peer, now).await?
+        {
             return Err(wrong("certificate not in use", Refusal::Forbidden(why.to_owned())));
         }
         if device.public_key != peer.device.public_key {
@@ -174,6 +176,18 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Whether a certificate that is not listed is one that a restore made the hub forget; it is listed then.
+    async fn takes_in(&self, peer: &Peer, now: UtcMs) -> Result<bool, Wrong> {
+        let later = |e| -> Wrong { (Refusal::Later(e), None) };
+        let shown = peer.clone();
+        // A look first: who is refused takes no turn from those who write.
+        if !self.store.read(move |r| counts(r, &shown, now)).await.map_err(later)? {
+            return Ok(false);
+        }
+        let shown = peer.clone();
+        self.store.write(move |tx| take_in(tx, &shown, now)).await.map_err(later)
     }
 
     async fn take_nonce(&self, claim: &Claim, now: UtcMs) -> Result<(), Wrong> {

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -39,7 +39,7 @@ use super::{
     crowd::Crowd,
     news::News,
     pull,
-    push::handle_push,
+    push::{self, Taken},
     refusal::Refusal,
     repair::{self, handle_repair},
     signed::{Claim, sign_reply},
@@ -58,11 +58,15 @@ const WAIT_MAX_MS: u32 = 60_000;
 const HEARD_STEP_MS: i64 = 10_000;
 
 /// Records of a push that are written at once: whoever comes meanwhile waits for these, not for the whole push.
-const SLICE: usize = 96;
+const PART: usize = 96;
 
 /// Records of a push that are written first, and then as long as anything of it was refused: harm takes longer to look
 /// at, and is written down as well.
 const PROBE: usize = 8;
+
+/// A push that is in hand for so long, in real time, is answered with what of it is taken by then: a device gives up
+/// after 20 s and would send all of it again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
 /// who sends nothing else is to be told to come back before others notice.
@@ -169,50 +173,60 @@ impl Shared {
     }
 
     async fn push(&self, device: &Device, body: Bytes) -> Result<PushReply, Refusal> {
+        let begun = Instant::now();
+        let _alone = self.crowd.alone(&device.device).map_err(Refusal::Crowded)?;
+        // As long as it waits, it waits packed.
+        let mut place = self.crowd.place_for_bytes(body.len()).await.map_err(Refusal::Crowded)?;
         let push: Push = read(body)?;
         if push.records.len() > BATCH_MAX {
             // Each record may cost more than its bytes: the writer serves everyone.
-            let why = format!("push has {} records; {BATCH_MAX} is the most", push.records.len());
-            return Err(Refusal::BadFrame(why));
+            return Err(Refusal::BadFrame(format!("push has more than {BATCH_MAX} records")));
         }
-        let mut place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        if place.is_none() {
+            place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
+        }
         let (epoch, mut left) = (push.outbox_epoch, push.records.into_iter());
-        let mut reply = self.push_slice(device, epoch, left.by_ref().take(PROBE).collect()).await?;
-        let (mut refused, mut waited) = (reply.rejected.len(), Duration::ZERO);
-        while left.len() > 0 {
-            let size = if reply.rejected.is_empty() { SLICE } else { PROBE };
+        let mut taken = self.push_part(device, epoch, left.by_ref().take(PROBE).collect()).await?;
+        let mut reply = taken.reply;
+        let (mut refused, mut waited) = (taken.refused, Duration::ZERO);
+        // What was sent back is told again from there, and nothing behind it may be taken before.
+        while left.len() > 0 && taken.goes_on && begun.elapsed() < ANSWER_WITHIN {
+            let size = if refused == 0 { PART } else { PROBE };
             if size == PROBE {
                 // So small a part needs no place, and others are not to wait for one meanwhile.
                 place = None;
             }
-            waited += wait_for(refused, waited).await;
-            let further = self.push_slice(device, epoch, left.by_ref().take(size).collect()).await?;
-            refused = further.rejected.len();
-            reply.rejected.extend(further.rejected);
-            (reply.taken_through, reply.kept_through) = (further.taken_through, further.kept_through);
+            waited += wait_for(taken.refused, waited).await;
+            taken = self.push_part(device, epoch, left.by_ref().take(size).collect()).await?;
+            refused += taken.refused;
+            if !taken.goes_on {
+                break;
+            }
+            reply.rejected.extend(taken.reply.rejected);
+            (reply.taken_through, reply.kept_through) = (taken.reply.taken_through, taken.reply.kept_through);
         }
         drop(place);
-        self.gate.pay(device, reply.rejected.len() * REFUSED_BYTES);
-        wait_for(refused, waited).await;
+        self.gate.pay(device, refused * REFUSED_BYTES);
+        wait_for(taken.refused, waited).await;
         Ok(reply)
     }
 
     /// A part of a push, committed. If a later part fails, the device sends all again, and this changes nothing then.
-    async fn push_slice(
+    async fn push_part(
         &self,
         device: &Device,
         outbox_epoch: u64,
         records: Vec<(u64, Upward)>,
-    ) -> Result<PushReply, Refusal> {
+    ) -> Result<Taken, Refusal> {
         let push = Push { outbox_epoch, records };
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
-        self.store.write(move |tx| handle_push(tx, &key, &name, &push, &now)).await.map_err(Refusal::Later)
+        self.store.write(move |tx| push::take(tx, &key, &name, &push, &now)).await.map_err(Refusal::of)
     }
 
     async fn standing(&self, device: &Device, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
         let asked: Stand = read(body)?;
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.wall());
-        self.store.read(move |r| standing::standing(r, &key, &name, &asked, now)).await.map_err(Refusal::Later)
+        self.store.read(move |r| standing::standing(r, &key, &name, &asked, now)).await.map_err(Refusal::of)
     }
 
     async fn repair(&self, device: &Device, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
@@ -221,7 +235,7 @@ impl Shared {
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
         let (store, work) = (self.store.clone(), move |store: &Store| handle_repair(store, &key, &name, asked, &now));
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.map_err(|_| Refusal::Later(StoreError::Stopped))?.map_err(Refusal::Later)
+        done.map_err(|_| Refusal::Later(StoreError::Stopped))?.map_err(Refusal::of)
     }
 
     /// A depot where nothing happens has nothing to push, and yet it is there.
@@ -257,7 +271,7 @@ impl Shared {
             let reply = tokio::task::spawn_blocking(move || pull::answer(&store, &name, &pull, attest.as_ref()))
                 .await
                 .map_err(|_| Refusal::Later(StoreError::Stopped))?
-                .map_err(Refusal::Later)?;
+                .map_err(Refusal::of)?;
             if asked.recalls_only || asked.wait_ms == 0 || pull::has_news(&reply) {
                 return Ok(reply);
             }

@@ -107,19 +107,21 @@ fn page(reader: &Reader<'_>, device: &Device, pull: &Pull) -> Result<Result<HubP
     let mut seen = BTreeSet::new();
     for (lane, mut after) in HubPage::lanes(pull) {
         loop {
-            let rows = reader.feed(&scopes, lane, after, READ)?;
-            let (last, full) = (rows.last().map(|r| r.item.position), rows.len() < READ);
-            for row in rows {
+            let stretch = reader.feed(&scopes, lane, after, READ)?;
+            for row in stretch.rows {
                 if is_own(&row, &device.device, refill_through) || !seen.insert(row.ledger) {
                     page.skip(lane, row.item.position);
                 } else if !page.offer(row.item, row.weight) {
                     return Ok(Ok(page));
                 }
             }
-            match last {
-                Some(last) if !full => after = last,
-                _ => break,
+            let Some(last) = stretch.last else { break };
+            // What cannot be read is passed over; made whole, it comes again behind.
+            page.skip(lane, last);
+            if stretch.is_end {
+                break;
             }
+            after = last;
         }
     }
     Ok(Ok(page))

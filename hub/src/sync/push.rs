@@ -16,7 +16,18 @@ use gatehouse_common::{
 use tracing::warn;
 
 use super::{gate, standing};
-use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, quarantine::Refused};
+use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, devices::LIVES_MAX, quarantine::Refused};
+
+/// What became of a push, or of a part of one.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// What the device is answered.
+    pub(super) reply: PushReply,
+    /// How many records were refused now; those that were refused before are in the answer alone.
+    pub(super) refused: usize,
+    /// Whether what comes behind it may be taken: else it was sent back, and the rest with it.
+    pub(super) goes_on: bool,
+}
 
 /// Takes `push` of `device` in the transaction `tx`. The answer may be sent once that is committed.
 /// `key` is the hub's, for the receipts of chains.
@@ -29,15 +40,33 @@ pub fn handle_push(
     push: &Push,
     now: &Moment,
 ) -> Result<PushReply, StoreError> {
+    take(tx, key, device, push, now).map(|taken| taken.reply)
+}
+
+/// [`handle_push`], and what the next part of the same push has to know.
+pub(super) fn take(
+    tx: &mut Tx<'_>,
+    key: &PrivateKey,
+    device: &DeviceId,
+    push: &Push,
+    now: &Moment,
+) -> Result<Taken, StoreError> {
     let known = tx.device(device)?;
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
     let mut taking = Taking { device: &device, key, now, heads: BTreeMap::new(), status: None };
+    let lives = tx.outbox_epochs(&device.device)?;
+    let is_new = !lives.contains(&push.outbox_epoch);
+    if is_new && lives.len() >= LIVES_MAX && lives.iter().all(|life| *life > push.outbox_epoch) {
+        let why = format!("life {} of the outbox of {} ended long ago", push.outbox_epoch, device.device);
+        return Err(StoreError::Refused(why));
+    }
     let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
     let first = push.records.first().map_or(0, |(number, _)| *number);
     let passes_over = first > taken + 1;
     if !tx.has_begun(&device.device)? || (passes_over && tx.waits_for_gap(&device.device, taken)?) {
         let through = first.saturating_sub(1).min(taken);
-        return Ok(PushReply { taken_through: through, rejected: Vec::new(), kept_through: 0 });
+        let reply = PushReply { taken_through: through, rejected: Vec::new(), kept_through: 0 };
+        return Ok(Taken { reply, refused: 0, goes_on: false });
     }
     let mut fresh = Vec::new();
     for (number, record) in &push.records {
@@ -49,12 +78,17 @@ pub fn handle_push(
         fresh.push((*number, record));
         taken = *number;
     }
-    for Rejection { number, reason } in taking.take(tx, &fresh)? {
+    let refusals = taking.take(tx, &fresh)?;
+    let refused = refusals.len();
+    for Rejection { number, reason } in refusals {
         warn!(device.id = %device.device, number, reason, "record {number} of {} was not let in: {reason}", device.device);
         tx.keep_rejection(&device.device, push.outbox_epoch, &Rejection { number, reason })?;
     }
     let Taking { heads, status, .. } = taking;
     tx.set_taken_through(&device.device, push.outbox_epoch, taken)?;
+    if is_new {
+        tx.forget_old_lives(&device.device)?;
+    }
     tx.device_seen(&device.device, status.as_deref(), now.wall)?;
     for (site, head) in heads.into_values() {
         tx.set_chain(&head)?;
@@ -67,9 +101,13 @@ pub fn handle_push(
     };
     tx.mark_day(now.wall)?;
     let kept = tx.kept(&device.device, push.outbox_epoch, now.wall)?;
+    if refused > 0 {
+        tx.forget_rejections(&device.device, push.outbox_epoch, kept.outbox)?;
+    }
     // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
-    Ok(PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) })
+    let reply = PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) };
+    Ok(Taken { reply, refused, goes_on: true })
 }
 
 /// Receipts a chain: a tail that is cut off later shows against it.
@@ -104,15 +142,30 @@ impl Taking<'_> {
             rejected.extend(outcome.err().map(|reason| Rejection { number, reason }));
         };
         for (number, record) in records {
-            let Upward::Chunk { document, kind, .. } = record else {
-                note(*number, self.take_one(tx, record)?);
-                continue;
-            };
-            let of_document = &of_documents[&(*document, *kind)];
-            if of_document.last().is_some_and(|(last, _)| last == number) {
-                let chunks: Vec<&[u8]> = of_document.iter().map(|(_, bytes)| *bytes).collect();
-                let outcomes = self.chunks(tx, document, *kind, &chunks)?;
-                of_document.iter().zip(outcomes).for_each(|((number, _), outcome)| note(*number, outcome));
+            match record {
+                Upward::Chunk { document, kind, .. } => {
+                    let of_document = &of_documents[&(*document, *kind)];
+                    if of_document.last().is_some_and(|(last, _)| last == number) {
+                        let chunks: Vec<&[u8]> = of_document.iter().map(|(_, bytes)| *bytes).collect();
+                        let outcomes = self.chunks(tx, document, *kind, &chunks)?;
+                        of_document.iter().zip(outcomes).for_each(|((number, _), outcome)| note(*number, outcome));
+                    }
+                }
+                Upward::Decision(sealed) => {
+                    let outcome = self.decision(tx, sealed)?;
+                    note(*number, self.keep_refused(tx, "decision", outcome, sealed.body.as_bytes())?);
+                }
+                Upward::Fact(json) => {
+                    let outcome = self.fact(tx, json)?;
+                    note(*number, self.keep_refused(tx, "fact", outcome, json.as_bytes())?);
+                }
+                Upward::Status(json) => {
+                    let outcome = match serde_json::from_str::<DeviceStatus>(json) {
+                        Ok(status) => self.status(tx, json, status)?,
+                        Err(e) => Err(format!("status cannot be read: {e}")),
+                    };
+                    note(*number, self.keep_refused(tx, "status", outcome, json.as_bytes())?);
+                }
             }
         }
         Ok(rejected)
@@ -127,32 +180,6 @@ impl Taking<'_> {
     ) -> Result<Vec<Result<(), String>>, StoreError> {
         let (device, standing, now) = (self.device, gate::Standing::Own, self.now.wall);
         gate::chunks(tx, &gate::Sent { device, document, kind, standing, now }, chunks)
-    }
-
-    fn take_one(&mut self, tx: &mut Tx<'_>, record: &Upward) -> Result<Result<(), String>, StoreError> {
-        match record {
-            Upward::Chunk { document, kind, bytes } => {
-                self.chunks(tx, document, *kind, &[bytes]).map(|outcomes| outcomes.into_iter().collect())
-            }
-            Upward::Decision(sealed) => {
-                let outcome = self.decision(tx, sealed)?;
-                self.keep_refused(tx, "decision", &outcome, sealed.body.as_bytes())?;
-                Ok(outcome)
-            }
-            Upward::Fact(json) => {
-                let outcome = self.fact(tx, json)?;
-                self.keep_refused(tx, "fact", &outcome, json.as_bytes())?;
-                Ok(outcome)
-            }
-            Upward::Status(json) => {
-                let outcome = match serde_json::from_str::<DeviceStatus>(json) {
-                    Ok(status) => self.status(tx, json, status)?,
-                    Err(e) => Err(format!("status cannot be read: {e}")),
-                };
-                self.keep_refused(tx, "status", &outcome, json.as_bytes())?;
-                Ok(outcome)
-            }
-        }
     }
 
     /// Keeps how the device is, and where its vehicle was apart from it.
@@ -177,17 +204,20 @@ impl Taking<'_> {
         Ok(Ok(()))
     }
 
+    /// Keeps what was refused; gives the outcome back.
     fn keep_refused(
         &self,
         tx: &mut Tx<'_>,
         what: &str,
-        outcome: &Result<(), String>,
+        outcome: Result<(), String>,
         bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        let Err(reason) = outcome else { return Ok(()) };
-        let origin = &self.device.device;
-        let refused = Refused { origin, what, document: None, hash: Hash32::of(bytes), reason, bytes };
-        tx.quarantine_put(&refused, self.now.wall)
+    ) -> Result<Result<(), String>, StoreError> {
+        if let Err(reason) = &outcome {
+            let origin = &self.device.device;
+            let refused = Refused { origin, what, document: None, hash: Hash32::of(bytes), reason, bytes };
+            tx.quarantine_put(&refused, self.now.wall)?;
+        }
+        Ok(outcome)
     }
 
     /// What was taken before may be what is damaged here.
@@ -267,7 +297,11 @@ impl Taking<'_> {
         {
             return Ok(Err("fact about an order of another depot".to_owned()));
         }
-        tx.put_device_fact(&report, &self.device.device, self.now)?;
-        Ok(Ok(()))
+        match tx.put_device_fact(&report, &self.device.device, self.now) {
+            Ok(_) => Ok(Ok(())),
+            // One record that is refused must not keep back what else is told.
+            Err(StoreError::Refused(why)) => Ok(Err(why)),
+            Err(e) => Err(e),
+        }
     }
 }

@@ -38,6 +38,14 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// What the store's error means for who asked: what it refuses it will refuse again, and it says why.
+    pub(super) fn of(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(why) => Self::Forbidden(why),
+            other => Self::Later(other),
+        }
+    }
+
     /// Whether the claimed device itself is known to have sent it.
     pub(super) fn is_proved(&self) -> bool {
         matches!(self, Self::Repeated(_) | Self::Conflict(_) | Self::Busy(_) | Self::Renew(_))

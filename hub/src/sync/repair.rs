@@ -25,7 +25,7 @@ use super::{
     pull::Attest,
 };
 use crate::{
-    core::leases::LeaseRow,
+    core::leases::{LeaseRow, LeaseState},
     store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
 };
 
@@ -35,8 +35,8 @@ const OVER_MS: i64 = 7 * 24 * 3_600_000;
 const SCAN_MAX: usize = 4_000;
 /// Documents that differ in one answer.
 const DIFFER_MAX: usize = 500;
-/// Leases that a depot can hold at once, with room to spare.
-const LEASES_MAX: usize = 32;
+/// Leases that a depot can name at once: the one it holds, and those of which its statement may be forgotten here.
+const LEASES_MAX: usize = 512;
 
 /// Whether a question is within its bounds.
 /// # Errors
@@ -143,7 +143,7 @@ fn take_leases(
     }
     for sealed in leases {
         let lease = match sealed.open::<Lease>(&key.public()) {
-            Ok(lease) if device.sites.contains(&lease.site) => lease,
+            Ok(lease) if device.sites.contains(&lease.site) && lease.is_for(&device.device) => lease,
             _ => {
                 warn!(device.id = %device.device, "{} names a lease that this hub did not grant it", device.device);
                 continue;
@@ -154,11 +154,20 @@ fn take_leases(
             Some(known) if known.lease.expires_at >= lease.expires_at => continue,
             // It got more time, which is forgotten.
             Some(known) => LeaseRow { lease, sealed, ..known },
-            None => LeaseRow::granted(lease, sealed),
+            // Its use may have been told before it: the outbox is told beside this.
+            None => match tx.statement_of(&device.device, &lease.id)? {
+                Some(used) => LeaseRow {
+                    state: LeaseState::Closed,
+                    used,
+                    closed_at: Some(now),
+                    ..LeaseRow::granted(lease, sealed)
+                },
+                None => LeaseRow::granted(lease, sealed),
+            },
         };
         tx.put_lease(&row, now)?;
     }
-    device.sites.iter().try_for_each(|site| tx.leases_are_told(site))?;
+    device.sites.iter().try_for_each(|site| tx.leases_are_told(site, &device.device))?;
     Ok(Repaired::Noted)
 }
 

@@ -95,6 +95,7 @@ pub fn lease(id: &str, bundle: Hash32, now: UtcMs) -> Lease {
     Lease {
         id: name(id),
         site: name("D1"),
+        device: None,
         granted_at: now,
         lasts_ms: lasts_ms.unsigned_abs(),
         expires_at: now.plus(lasts_ms),

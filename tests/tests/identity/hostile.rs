@@ -235,6 +235,42 @@ async fn a_device_that_asks_too_much_is_told_when_to_come_back_and_others_are_se
 }
 
 #[tokio::test]
+async fn strangers_under_ever_new_names_make_one_count_and_keep_no_device_from_renewing() {
+    let hub = Hub::start("").await;
+    let mut device = hub.let_in("gw-1", "D1").await;
+    let stranger = async |n: usize| Unit::new(&format!("gw-{n}")).enrol(&hub, None).await.map(|_| ());
+    for n in 1..30 {
+        assert!(refused(&stranger(n).await, 401), "{n}");
+    }
+    let (by, url) = (client(&hub, None, true), format!("{}{ENROL_PATH}", hub.url()));
+    let answer = by.post(url).json(&Unit::new("gw-30").asks(Purpose::Enrol, None)).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "2"));
+    // It comes from the same address, and shows a certificate.
+    device.renew(&hub, true).await.unwrap();
+    assert!(hub.audited("somebody", "unknown key").await && hub.audited("somebody", "too many questions").await);
+    let kept = rusqlite::Connection::open(hub.directory.path().join("hub.db")).unwrap();
+    let count = |sql: &str| kept.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM refusals WHERE who <> 'somebody'"), 0);
+    assert_eq!(count("SELECT count(*) FROM audit WHERE action = 'refused: unknown key'"), 1);
+    hub.pass(MINUTE_MS);
+    assert!(refused(&stranger(31).await, 401));
+}
+
+#[tokio::test]
+async fn a_refusal_counts_under_a_name_only_where_its_key_was_shown() {
+    let hub = Hub::start("").await;
+    let mut device = Unit::new("gw-1");
+    hub.list(&device, &["D1"]);
+    let stranger = device.with_another_key().enrol(&hub, None).await.map(|_| ());
+    assert!(refused(&stranger, 401));
+    assert!(hub.audited("somebody", "unknown key").await);
+    let own = device.enrol(&hub, None).await.map(|_| ());
+    assert!(refused(&own, 403));
+    let counted = hub.store.read_now(|r| r.refusals_of("gw-1")).unwrap();
+    assert_eq!(counted.iter().map(|count| count.what.as_str()).collect::<Vec<_>>(), ["not adopted"]);
+}
+
+#[tokio::test]
 async fn signatures_alone_are_taken_only_where_the_configuration_says_so() {
     for (more, expected) in [("", 403), ("without_certificate = true", 200)] {
         let hub = Hub::start(&format!("{more}\n[tls]\nplain_on_loopback = true")).await;

@@ -43,6 +43,36 @@ async fn an_invitation_is_for_its_device_for_its_time_and_not_for_a_name_that_ha
 }
 
 #[tokio::test]
+async fn an_invitation_that_was_used_gives_what_is_listed_now_and_nothing_once_the_device_is_taken_off() {
+    let hub = Hub::start("").await;
+    let (secret, mut device) = (hub.invite("gw-1", "D1"), Unit::new("gw-1"));
+    device.enrol(&hub, Some(secret.clone())).await.unwrap();
+    hub.list(&device, &["D2"]);
+    let again = device.enrol(&hub, Some(secret.clone())).await.unwrap();
+    assert_eq!((again.sites.len(), again.sites[0].as_str()), (1, "D2"));
+    let listed = hub.store.read_now(|r| r.device(&device.device)).unwrap().unwrap();
+    assert_eq!((listed.sites.len(), listed.sites[0].as_str()), (1, "D2"), "the list says what it said");
+    device.speaks(&hub).await.unwrap();
+    hub.remove("gw-1");
+    assert!(matches!(device.enrol(&hub, Some(secret)).await, Err(No::Status(403, _))));
+    assert!(!hub.is_listed("gw-1"));
+}
+
+#[tokio::test]
+async fn what_is_done_with_a_device_by_hand_ends_the_open_invitations_of_its_name() {
+    let hub = Hub::start("").await;
+    let (open, other) = (hub.invite("gw-1", "D1"), hub.invite("gw-2", "D1"));
+    let mut device = Unit::new("gw-1");
+    hub.list(&device, &["D2"]);
+    assert!(matches!(device.enrol(&hub, Some(open)).await, Err(No::Status(403, _))));
+    let open = hub.invite("gw-1", "D1");
+    hub.remove("gw-1");
+    assert!(matches!(device.enrol(&hub, Some(open)).await, Err(No::Status(403, _))));
+    assert!(!hub.is_listed("gw-1"));
+    Unit::new("gw-2").enrol(&hub, Some(other)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_certificate_is_renewed_by_itself_with_another_key_and_the_one_before_counts_no_more() {
     let hub = Hub::start("").await;
     let mut device = hub.let_in("gw-1", "D1").await;
@@ -71,6 +101,78 @@ async fn a_device_that_was_away_renews_within_the_grace_and_after_it_needs_an_in
     let secret = hub.invite("gw-2", "D1");
     late.enrol(&hub, Some(secret)).await.unwrap();
     late.speaks(&hub).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_renewed_after_the_backup_speaks_with_a_restored_hub_and_its_copy_of_before_does_not() {
+    let hub = Hub::start("").await;
+    let (mut one, mut two) = (hub.let_in("gw-1", "D1").await, hub.let_in("gw-2", "D1").await);
+    let before = one.clone();
+    hub.pass(20 * DAY_MS);
+    one.renew(&hub, true).await.unwrap();
+    two.renew(&hub, true).await.unwrap();
+    hub.pass(MINUTE_MS);
+    hub.is_restored_without_the_newest_of(&[&one, &two]);
+    one.speaks(&hub).await.unwrap();
+    one.speaks(&hub).await.unwrap();
+    assert!(matches!(before.speaks(&hub).await, Err(No::Status(403, _))));
+    // What another does first with such a certificate is to renew it.
+    two.renew(&hub, true).await.unwrap();
+    two.speaks(&hub).await.unwrap();
+    for name in ["gw-1", "gw-2"] {
+        let audit = hub.store.read_now(|r| r.audit_of(name, 100)).unwrap();
+        assert_eq!(audit.iter().filter(|entry| entry.action == "certificate taken in").count(), 1, "{audit:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_a_restored_hub_has_forgotten_gives_no_depot_that_is_not_listed() {
+    let hub = Hub::start("").await;
+    let mut device = hub.let_in("gw-1", "D1").await;
+    hub.pass(MINUTE_MS);
+    hub.list(&device, &["D1", "D2"]);
+    device.renew(&hub, true).await.unwrap();
+    // The backup is of before that.
+    hub.list(&device, &["D1"]);
+    hub.pass(MINUTE_MS);
+    hub.is_restored_without_the_newest_of(&[&device]);
+    let refused = device.speaks(&hub).await;
+    assert!(matches!(&refused, Err(No::Status(403, why)) if why.contains("renew-certificate")), "{refused:?}");
+    let said = device.renew(&hub, true).await.unwrap();
+    assert_eq!((said.sites.len(), said.sites[0].as_str()), (1, "D1"));
+    device.speaks(&hub).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_wants_certificates_without_end_gets_a_handful_in_an_hour() {
+    let hub = Hub::start("").await;
+    let mut device = hub.let_in("gw-1", "D1").await;
+    for _ in 0..5 {
+        hub.pass(1_000);
+        device.renew(&hub, true).await.unwrap();
+    }
+    hub.pass(1_000);
+    let refused = device.renew(&hub, true).await;
+    assert!(matches!(&refused, Err(No::Status(429, why)) if why.contains("come back in")), "{refused:?}");
+    assert!(hub.audited("gw-1", "too many certificates").await);
+    hub.pass(60 * MINUTE_MS);
+    device.renew(&hub, true).await.unwrap();
+    device.speaks(&hub).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_counts_no_more_is_forgotten_once_its_grace_is_over() {
+    let hub = Hub::start("grace_days = 60").await;
+    let begun = hub.clock.wall();
+    let mut device = hub.let_in("gw-1", "D1").await;
+    for _ in 0..5 {
+        hub.pass(20 * DAY_MS);
+        device.renew(&hub, true).await.unwrap();
+        device.speaks(&hub).await.unwrap();
+    }
+    // The first was good until day 30, and this is day 100; the second was until day 50.
+    let kept = hub.store.read_now(|r| r.certificates_of(&device.device)).unwrap();
+    assert_eq!((kept.len(), kept[4].from.since(begun)), (5, 20 * DAY_MS));
 }
 
 #[tokio::test]

@@ -120,6 +120,25 @@ impl Hub {
         devices::add(&self.store, listed, "test", self.clock.wall()).unwrap();
     }
 
+    /// The store is one that was restored, of before the newest certificate of each of `devices`.
+    fn is_restored_without_the_newest_of(&self, devices: &[&Unit]) {
+        let kept = rusqlite::Connection::open(self.directory.path().join("hub.db")).unwrap();
+        for device in devices {
+            let newest = self.store.read_now(|r| r.certificates_of(&device.device)).unwrap().remove(0);
+            assert_eq!(kept.execute("DELETE FROM certificates WHERE serial = ?1", [newest.serial]).unwrap(), 1);
+        }
+        let now = self.clock.wall();
+        self.store.write_now(move |tx| tx.begin_ledger_epoch(now)).unwrap();
+    }
+
+    fn remove(&self, device: &str) {
+        devices::remove(&self.store, &device.parse().unwrap(), "test", self.clock.wall()).unwrap();
+    }
+
+    fn is_listed(&self, device: &str) -> bool {
+        self.store.read_now(|r| r.device(&device.parse().unwrap())).unwrap().is_some()
+    }
+
     fn revoke(&self, device: &str) {
         let (device, now) = (device.parse().unwrap(), self.clock.wall());
         assert!(self.store.write_now(move |tx| tx.revoke_device(&device, "stolen", now)).unwrap());

@@ -106,6 +106,41 @@ fn a_lease_goes_on_from_the_last_commit_of_the_boot_before_though_its_clock_was_
 }
 
 #[test]
+fn a_lease_that_got_more_time_after_a_reboot_has_it_and_its_stamp_counts_after_the_next() {
+    const MINUTE: u64 = 60_000;
+    both(|depot| {
+        let first = depot.wall();
+        depot.online().lease_for("L1", 100, 30 * MINUTE).wait_minutes(20).reboot(BootId("second".into()));
+        depot.clock_confirmed();
+        depot.online().wait_minutes(1).order("O1", 10);
+        assert_eq!(depot.lease_left_ms(), [Some(9 * MINUTE)]);
+        depot.lease_with("L1", 100, 60 * MINUTE, |lease| lease.granted_at = first).wait_minutes(30).order("O2", 10);
+        assert_eq!(depot.lease_left_ms(), [Some(30 * MINUTE)], "what was left before the reboot was left of less");
+        // By the wall clock alone 45 minutes would be left.
+        depot.clock_set(-20).order("O3", 10).reboot(BootId("third".into()));
+        depot.clock_confirmed();
+        depot.wait_minutes(5).order("O4", 10);
+        assert_eq!(depot.lease_left_ms(), [Some(25 * MINUTE)]);
+    });
+}
+
+#[test]
+fn a_lease_that_is_held_over_two_reboots_goes_on_from_the_last_commit_before_the_second() {
+    both(|depot| {
+        // What was left can be known by stamps alone.
+        depot.clock_in_doubt();
+        depot.online().lease_for("L1", 100, 3_600_000).wait_minutes(10);
+        depot.clock_confirmed();
+        depot.wait_minutes(5).order("O1", 10).reboot(BootId("second".into()));
+        depot.clock_confirmed();
+        depot.wait_minutes(20).order("O2", 10).reboot(BootId("third".into()));
+        depot.clock_confirmed();
+        depot.wait_minutes(5).order("O3", 10);
+        assert_eq!(depot.lease_left_ms(), [Some(20 * 60_000)]);
+    });
+}
+
+#[test]
 fn a_clock_that_was_set_back_over_a_reboot_gives_no_time_back_though_somebody_confirms_it() {
     both(|depot| {
         depot.online().lease_for("L1", 100, 3_600_000).prepared("O1", 10).wait_minutes(50).order("O2", 10);

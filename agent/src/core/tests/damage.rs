@@ -8,7 +8,7 @@ use crate::{
     core::input::{Act, Input, Line, Unreadable},
     store::{ScrubPlace, StoreError},
 };
-use gatehouse_common::{dispatch::document_id, id::Hash32, reading::ScanStep};
+use gatehouse_common::{dispatch::document_id, id::Hash32, reading::ScanStep, sync::Upward};
 
 /// Every table of ground with what of its rows is ever served.
 const GROUND: [(&str, &[&str]); 11] = [
@@ -128,4 +128,39 @@ fn a_flipped_bit_in_ground_is_found_or_without_effect_and_sqlite_alone_misses_mo
     println!("{flips} flips: {found} found, {} served, SQLite alone misses {sqlite_missed}", missed.len());
     assert_eq!(missed, Vec::<String>::new());
     assert!(sqlite_missed > 300, "the control found {} of {flips}", flips - sqlite_missed);
+}
+
+/// Flips a bit in a row of the outbox.
+fn rots(depot: &Depot, n: u64, column: &str) {
+    let (conn, n) = (depot.store.raw(), i64::try_from(n).unwrap());
+    let read = format!("SELECT {column} FROM outbox WHERE n = ?1");
+    let mut bytes: Vec<u8> = conn.query_row(&read, [n], |row| row.get(0)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    conn.execute(&format!("UPDATE outbox SET {column} = ?1 WHERE n = ?2"), (bytes, n)).unwrap();
+}
+
+#[test]
+fn a_damaged_record_of_the_outbox_is_told_as_ground_holds_it_or_left_out_and_keeps_nothing_back() {
+    let depot = lived();
+    let whole = depot.look().outbox(1_000).unwrap();
+    let is_in_ground = |says: &Upward| matches!(says, Upward::Chunk { .. } | Upward::Decision(_));
+    let has = |what: fn(&Upward) -> bool| whole.iter().any(|record| what(&record.says));
+    assert!(has(|says| matches!(says, Upward::Chunk { .. })) && has(|says| matches!(says, Upward::Decision(_))));
+    assert!(has(|says| matches!(says, Upward::Status(_))), "and one that is in no other place");
+    for record in &whole {
+        for column in ["body", "checksum"] {
+            depot.store.raw().execute_batch("BEGIN").unwrap();
+            rots(&depot, record.n, column);
+            let read = depot.look().outbox_as_read(1_000).unwrap();
+            if is_in_ground(&record.says) {
+                assert_eq!((&read.waiting, read.mended, read.lost), (&whole, vec![record.n], vec![]), "{column}");
+            } else {
+                let others: Vec<_> = whole.iter().filter(|other| other.n != record.n).cloned().collect();
+                assert_eq!((read.waiting, read.mended, read.lost), (others, vec![], vec![record.n]), "{column}");
+            }
+            assert_eq!(depot.look().outbox_oldest().unwrap(), Some(whole[0].n));
+            depot.store.raw().execute_batch("ROLLBACK").unwrap();
+        }
+    }
 }

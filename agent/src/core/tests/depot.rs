@@ -379,6 +379,7 @@ impl Depot {
         let mut lease = Lease {
             id: id.parse().unwrap(),
             site: "D1".parse().unwrap(),
+            device: None,
             granted_at: self.now.wall,
             lasts_ms,
             expires_at: self.now.wall.plus(i64::try_from(lasts_ms).unwrap()),
@@ -397,6 +398,12 @@ impl Depot {
     pub fn told_lease(&self, id: &str) -> Downward {
         let leases = self.store.snapshot().unwrap().leases;
         Downward::Lease(leases.into_iter().find(|l| l.id.as_str() == id).unwrap().sealed)
+    }
+
+    /// The leases that a hub which was put back is told of.
+    pub fn leases_to_tell(&self) -> Vec<String> {
+        let leases = self.look().sealed_leases().unwrap();
+        leases.iter().map(|sealed| sealed.peek::<Lease>().unwrap().id.as_str().to_owned()).collect()
     }
 
     pub fn wall(&self) -> UtcMs {
@@ -651,6 +658,11 @@ impl Depot {
     pub fn stamps(&self) -> Stamps {
         let rules = self.store.snapshot().unwrap().rules;
         serde_json::from_str(&rules.into_iter().find(|(key, _)| key == "stamp").unwrap().1).unwrap()
+    }
+
+    /// Milliseconds left of each lease as of the last commit.
+    pub fn lease_left_ms(&self) -> Vec<Option<u64>> {
+        self.stamps().last.unwrap().lease_left_ms.into_values().collect()
     }
 
     pub fn moment(&self) -> Moment {

@@ -1,10 +1,10 @@
 //! A source is pretended to be gone.
 
-use gatehouse_common::{dispatch::Says, reading::ScanStep, sync::Downward};
+use gatehouse_common::{decision::DecisionKind, dispatch::Says, reading::ScanStep, sync::Downward, time::BootId};
 
 use super::depot::{Depot, both, time};
 use crate::core::{
-    decision::TapRefused,
+    decision::{Record, TapRefused},
     input::{Act, Line},
 };
 
@@ -12,6 +12,21 @@ impl Depot {
     fn drill(&mut self, source: &str, minutes: u64) -> &mut Self {
         self.tap("supervisor", drill(source, minutes)).unwrap();
         self
+    }
+
+    fn ends_drill(&mut self, source: &str) {
+        self.tap("supervisor", Act::StopDrill { source: source.into() }).unwrap();
+    }
+
+    fn held_lease(&self) -> String {
+        self.look().status().unwrap().lease.unwrap().lease.id.as_str().to_owned()
+    }
+
+    /// The leases that were closed, and whether anything was used of each.
+    fn closed_leases(&self) -> Vec<(String, bool)> {
+        let closed = self.decisions().into_iter().filter(|record| record.kind == DecisionKind::LeaseClosed);
+        let charges = closed.map(|record| record.lease.unwrap());
+        charges.map(|charge| (charge.lease.as_str().to_owned(), !charge.used.is_nothing())).collect()
     }
 
     fn turns(&self) -> Vec<String> {
@@ -82,6 +97,66 @@ fn a_depot_without_its_hub_releases_under_the_lease_and_obeys_every_hold_and_rec
         assert_eq!((held(depot).lease.id.as_str(), held(depot).received.wall), ("L2", came));
         assert_eq!(depot.turns()[1], "hub stopped ann");
     });
+}
+
+#[test]
+fn of_the_leases_that_came_in_a_drill_the_last_is_held_and_those_passed_over_are_closed_unused() {
+    both(|depot| {
+        depot.released("O1", 10).drill("hub", 60);
+        for lease in ["L2", "L3", "L4"] {
+            depot.wait_minutes(1).lease(lease, 100);
+        }
+        assert_eq!((depot.held_lease().as_str(), depot.closed_leases()), ("L1", vec![]));
+        assert_eq!(depot.leases_to_tell(), ["L1", "L2", "L3", "L4"], "a hub that forgot them has to know");
+        depot.ends_drill("hub");
+        let closed = [("L1", true), ("L2", false), ("L3", false)].map(|(lease, used)| (lease.to_owned(), used));
+        assert_eq!((depot.held_lease().as_str(), depot.closed_leases()), ("L4", closed.to_vec()));
+    });
+}
+
+#[test]
+fn more_time_that_came_in_a_drill_closes_nothing_and_is_there_after_a_reboot() {
+    const MINUTE: u64 = 60_000;
+    both(|depot| {
+        let first = depot.wall();
+        depot.online().lease_for("L1", 100, 30 * MINUTE).drill("hub", 60).wait_minutes(10);
+        depot.lease_with("L1", 100, 60 * MINUTE, |lease| lease.granted_at = first).wait_minutes(5);
+        depot.reboot(BootId("second".into()));
+        depot.clock_confirmed();
+        depot.wait_minutes(1);
+        assert_eq!((depot.lease_left_ms(), depot.closed_leases()), (vec![Some(54 * MINUTE)], vec![]));
+    });
+}
+
+#[test]
+fn a_drill_ends_before_it_keeps_more_leases_than_it_may() {
+    let mut depot = Depot::new(false, None);
+    depot.online().lease("L1", 100).drill("hub", 60);
+    for n in 2..=32 {
+        depot.wait_minutes(1).lease(&format!("L{n}"), 100);
+    }
+    depot.wait_minutes(1);
+    assert_eq!((depot.held_lease().as_str(), depot.closed_leases().len()), ("L1", 0));
+    depot.lease("L33", 100).wait_minutes(1);
+    assert_eq!((depot.held_lease().as_str(), depot.closed_leases().len()), ("L33", 32));
+    assert_eq!(depot.turns()[1], "hub ended rule drill");
+}
+
+#[test]
+fn a_lease_that_an_older_program_kept_for_the_end_of_a_drill_is_taken() {
+    let mut depot = Depot::new(false, None);
+    depot.online().lease("L1", 100).drill("hub", 60).wait_minutes(1).lease("L2", 100);
+    let rules = depot.store.snapshot().unwrap().rules;
+    let (key, kept) = rules.into_iter().find(|(key, _)| key == "kept_lease").unwrap();
+    // It kept one alone, not a list of them.
+    let body = kept.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap().to_owned();
+    depot.store.commit(&[Record::Rule { key, body }]).unwrap();
+    depot.restart();
+    assert_eq!(depot.leases_to_tell(), ["L1", "L2"]);
+    depot.ends_drill("hub");
+    assert_eq!((depot.held_lease().as_str(), depot.closed_leases()), ("L2", vec![("L1".to_owned(), false)]));
+    depot.restart();
+    assert_eq!(depot.leases_to_tell(), ["L2", "L1"], "it waits for nothing any more");
 }
 
 #[test]

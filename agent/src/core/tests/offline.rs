@@ -1,9 +1,14 @@
 //! Cut off from the hub: what the lease allows, and no more.
 
-use gatehouse_common::{decision::DecisionKind, reading::ScanStep, time::BootId};
+use gatehouse_common::{
+    decision::DecisionKind,
+    reading::ScanStep,
+    sync::{Cursor, LedgerEpoch},
+    time::BootId,
+};
 
 use super::{Depot, both};
-use crate::core::input::Line;
+use crate::core::input::{Input, Line};
 
 #[test]
 fn cut_off_a_dispatch_is_released_under_the_lease_in_mode_offline() {
@@ -68,6 +73,23 @@ fn a_new_lease_closes_the_old_one_with_a_statement_of_its_use() {
 }
 
 #[test]
+fn a_hub_that_was_put_back_is_told_of_the_closed_leases_whose_closing_it_may_have_forgotten() {
+    both(|depot| {
+        depot.released("O1", 10).wait_minutes(5).lease("L2", 50);
+        assert_eq!(depot.leases_to_tell(), ["L2", "L1"], "the closing of L1 waits");
+        depot.hub_hears();
+        assert_eq!(depot.leases_to_tell(), ["L2"], "it was told in this life of the ledger");
+        depot.give(Input::StartAgain { cursor: Cursor::start(LedgerEpoch(7)) });
+        assert_eq!(depot.leases_to_tell(), ["L2", "L1"], "it is told again");
+        let through = depot.look().outbox_last().unwrap();
+        let (ledger, rejected, changes) = (LedgerEpoch(7), Vec::new(), Vec::new());
+        depot.give(Input::Pushed { ledger, through, rejected, changes, kept_through: through });
+        depot.give(Input::StartAgain { cursor: Cursor::start(LedgerEpoch(8)) });
+        assert_eq!(depot.leases_to_tell(), ["L2"], "a backup of the hub's holds it");
+    });
+}
+
+#[test]
 fn an_expired_lease_is_closed_by_itself() {
     both(|depot| {
         depot.online().lease_for("L1", 100, 20 * 60_000).wait_minutes(21);
@@ -97,6 +119,19 @@ fn a_lease_that_gets_more_time_goes_on_with_what_was_used_of_it() {
         assert_eq!((closed.kind, closed.lease.unwrap().used.value_minor), (DecisionKind::LeaseClosed, 10_000));
         depot.online().lease_with("L1", 15, HALF_AN_HOUR, |lease| lease.granted_at = first);
         assert!(depot.look().status().unwrap().lease.is_none(), "what is closed stays closed");
+    });
+}
+
+#[test]
+fn a_lease_for_another_gateway_of_the_depot_is_neither_taken_nor_closed() {
+    both(|depot| {
+        depot.online();
+        depot.lease_with("L9", 50, 3_600_000, |lease| lease.device = Some("gw-9".parse().unwrap()));
+        depot.wait_minutes(90);
+        assert!(depot.decided().is_empty(), "it has nothing to state of it");
+        assert!(depot.look().status().unwrap().lease.is_none());
+        depot.lease_with("L2", 50, 3_600_000, |lease| lease.device = Some("gw-1".parse().unwrap()));
+        assert_eq!(depot.look().status().unwrap().lease.unwrap().lease.id.as_str(), "L2");
     });
 }
 

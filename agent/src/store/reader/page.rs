@@ -113,7 +113,7 @@ pub struct Status {
     pub counters: BTreeMap<String, u64>,
     /// Records that wait to be told to the hub.
     pub outbox: u64,
-    /// Records that the hub did not let in.
+    /// Records that the hub did not let in, or that are damaged here and were not told.
     pub rejected: u64,
     /// Every source with its age.
     pub sources: Vec<SourceAge>,

@@ -13,7 +13,7 @@ use gatehouse_common::{
 use super::Reader;
 use crate::{
     core::input::RefusedChange,
-    store::{StoreError, Waiting, cursors, documents, ledger, outbox, pages},
+    store::{Outbox, StoreError, Waiting, cursors, documents, ledger, outbox, pages},
 };
 
 impl Local for Reader {
@@ -41,11 +41,25 @@ impl Local for Reader {
 }
 
 impl Reader {
-    /// The oldest records that wait to be pushed, in order.
+    /// The oldest records that wait to be pushed, in order, without those that are lost.
     /// # Errors
     /// [`StoreError`].
     pub fn outbox(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        Ok(self.outbox_as_read(limit)?.waiting)
+    }
+
+    /// The oldest records that wait to be pushed, in order, and which are damaged.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_as_read(&self, limit: u32) -> Result<Outbox, StoreError> {
         self.ask(|conn| outbox::waiting(conn, limit))
+    }
+
+    /// The number of the oldest record that waits to be pushed.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_oldest(&self) -> Result<Option<u64>, StoreError> {
+        self.ask(outbox::oldest)
     }
 
     /// The changes of documents among records that the hub did not let in.
@@ -80,7 +94,8 @@ impl Reader {
         self.ask(pages::count)
     }
 
-    /// Leases that are not closed, as the hub signed them.
+    /// Leases that must weigh at the hub should it have forgotten them, as it signed them: those that are not closed,
+    /// those that wait for the end of a drill, and those whose closing waits to be told.
     /// # Errors
     /// [`StoreError`].
     pub fn sealed_leases(&self) -> Result<Vec<Sealed>, StoreError> {

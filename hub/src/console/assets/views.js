@@ -223,7 +223,7 @@ export function leaseTable(leases) {
     const { lease, used } = row;
     const parts = (mine, all) => Object.entries(mine).map(([name, n]) => `${name}: ${n} of ${all[name] ?? 0}`).join("; ") || "none";
     const waits = row.state === "outstanding" && isKnown(row.asked_at);
-    return [lease.id, lease.site, waits ? make("span", "wait", "ran out unreported; waits for a person") : words(row.state), `${used.value_minor} of ${lease.value_ceiling_minor}`, parts(used.credit_minor, lease.credit_minor), parts(used.stock, lease.stock), age(lease.granted_at), clockTime(lease.expires_at)];
+    return [lease.id, lease.device ? `${lease.site} (${lease.device})` : lease.site, waits ? make("span", "wait", "ran out unreported; waits for a person") : words(row.state), `${used.value_minor} of ${lease.value_ceiling_minor}`, parts(used.credit_minor, lease.credit_minor), parts(used.stock, lease.stock), age(lease.granted_at), clockTime(lease.expires_at)];
   }));
 }
 

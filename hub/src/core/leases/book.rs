@@ -168,7 +168,8 @@ impl Book {
 }
 
 /// Whether of everything that is limited by amount `known` is at least `stated`.
-fn covers(known: &LeaseUse, stated: &LeaseUse) -> bool {
+#[must_use]
+pub fn covers(known: &LeaseUse, stated: &LeaseUse) -> bool {
     let credit = stated.credit_minor.iter().all(|(c, minor)| known.credit_minor.get(c).copied().unwrap_or(0) >= *minor);
     let stock = stated.stock.iter().all(|(p, units)| known.stock.get(p).copied().unwrap_or(0) >= *units);
     credit && stock

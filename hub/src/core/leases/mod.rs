@@ -15,7 +15,7 @@ use gatehouse_common::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use book::{Book, Committed, Loan, Pool, Settled, Spending};
+pub use book::{Book, Committed, Loan, Pool, Settled, Spending, covers};
 pub use cut::{Due, Figures, LeasePolicy, available, due, needs, renewed, slices, still_fits};
 
 /// Where a lease stands at the hub.

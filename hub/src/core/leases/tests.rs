@@ -35,6 +35,7 @@ fn lease(n: u64, site: &str, minor: i64, now: UtcMs) -> Lease {
     Lease {
         id: LeaseId::new(format!("L{n}")).unwrap(),
         site: SiteId::new(site).unwrap(),
+        device: None,
         granted_at: now,
         lasts_ms: 50,
         expires_at: now.plus(50),

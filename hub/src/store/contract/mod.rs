@@ -102,7 +102,7 @@ fn publish(tx: &mut Tx<'_>, text: &str) -> Result<bool, StoreError> {
 
 /// What the depot reads after `after`, with positions.
 fn feed(store: &Store, after: u64) -> Vec<(u64, Downward)> {
-    let rows = store.read_now(|r| r.feed(&[d1()], Lane::Rest, after, 10_000)).unwrap();
+    let rows = store.read_now(|r| r.feed(&[d1()], Lane::Rest, after, 10_000)).unwrap().rows;
     rows.into_iter().map(|row| (row.item.position, row.item.says)).collect()
 }
 

@@ -9,7 +9,7 @@ on_both!(
 );
 
 fn rows(store: &Store) -> usize {
-    store.read_now(|r| r.feed(&[d1()], Lane::Documents, 0, 100)).unwrap().len()
+    store.read_now(|r| r.feed(&[d1()], Lane::Documents, 0, 100)).unwrap().rows.len()
 }
 
 fn what_everybody_has_read_goes_out_of_the_feed_and_nothing_else_does(ground: &Ground) {

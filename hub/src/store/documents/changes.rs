@@ -66,23 +66,27 @@ impl Reader<'_> {
 
 impl Tx<'_> {
     fn take_document(&mut self, id: &DocumentId, kind: DocumentKind) -> Result<Result<Document, String>, StoreError> {
-        if let Some(document) = self.cache.take(id) {
-            // The id is a hash over the kind too, so an honest writer never has one id for both.
-            return Ok(Ok(document));
-        }
-        self.cache.loads += 1;
-        Ok(match self.whole(id)? {
+        let in_hand = self.cache.take(id);
+        let known = match in_hand {
+            Some(known) => Some(known),
+            None => {
+                self.cache.loads += 1;
+                self.whole(id)?.map(|(known, document, _)| (known, document))
+            }
+        };
+        Ok(match known {
             None => Ok(Document::new()?),
             // A kind holds once the document is one; before, its first chunks only claimed it.
-            Some((known, document, _)) if known == kind || project(known, &document).document_id().is_none() => {
+            Some((known, document)) if known == kind || project(known, &document).document_id().is_none() => {
                 Ok(document)
             }
-            Some((known, ..)) => Err(format!("this document is a {}", known.as_str())),
+            // The id is a hash over the kind too, so an honest writer never has one id for both.
+            Some((known, _)) => Err(format!("this document is a {}", known.as_str())),
         })
     }
 
-    fn return_document(&mut self, id: &DocumentId, document: Document) {
-        self.cache.put(id, document);
+    fn return_document(&mut self, id: &DocumentId, kind: DocumentKind, document: Document) {
+        self.cache.put(id, kind, document);
     }
 
     /// Tries a device's chunks on their document, logs them and feeds them. `allows` says whether the document as
@@ -139,7 +143,7 @@ impl Tx<'_> {
             self.mark_waiting(id, has_waiting, now)?;
         }
         self.feed_document(id, &projection, Lane::Documents, &placed, had_waiting)?;
-        self.return_document(id, document);
+        self.return_document(id, kind, document);
         Ok(Ok(()))
     }
 
@@ -204,7 +208,7 @@ impl Tx<'_> {
                 self.hurry_document(&scope, id)?;
             }
         }
-        self.return_document(id, document);
+        self.return_document(id, kind, document);
         Ok(keys)
     }
 

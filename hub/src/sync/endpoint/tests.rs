@@ -146,3 +146,40 @@ async fn who_sends_what_is_refused_waits_for_the_answer() {
     assert_eq!(refused_wait(BATCH_MAX + 1, Duration::ZERO), REFUSED_WAIT_MAX);
     assert_eq!(refused_wait(PROBE, REFUSED_WAIT_MAX - REFUSED_WAIT), REFUSED_WAIT, "no longer in all");
 }
+
+#[tokio::test]
+async fn a_long_push_behind_a_gap_is_sent_back_as_one_and_so_three_times() {
+    let at = Listening::start().await;
+    let device: DeviceId = "gw-1".parse().unwrap();
+    let name = device.clone();
+    at.store
+        .write_now(move |tx| {
+            tx.begin_ledger_epoch(UtcMs(5))?;
+            tx.has_begun_in_it(&name)
+        })
+        .unwrap();
+    let status = r#"{"at":1,"readings":0,"duplicates":0,"quarantined":0,"outbox":0,"version":"1","position":null}"#;
+    // Several parts, of which the first is 8 records long.
+    let records: Vec<_> = (10..=500).map(|n| (n, Upward::Status(status.to_owned()))).collect();
+    let body = encode(&Push { outbox_epoch: 1, records }).unwrap();
+    for time in 1..=4 {
+        let signed = headers(&at.key, PUSH_PATH, at.clock.wall(), &format!("nonce-000{time}"), &body);
+        let answer = ask(at.address, PUSH_PATH, &signed, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let through = decode::<PushReply>(&answer.body).unwrap().taken_through;
+        assert_eq!(through, if time < 4 { 0 } else { 500 }, "time {time}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_push_with_more_records_than_one_may_have_none_is_taken() {
+    let at = Listening::start().await;
+    let records = (1..=100_000).map(|n| (n, Upward::Status(String::new()))).collect();
+    let body = encode(&Push { outbox_epoch: 1, records }).unwrap();
+    let read: Push = decode(&body).unwrap();
+    assert_eq!(read.records.len(), BATCH_MAX + 1, "no more is kept in memory");
+    let signed = headers(&at.key, PUSH_PATH, at.clock.wall(), "nonce-0001", &body);
+    let answer = ask(at.address, PUSH_PATH, &signed, &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.head);
+    assert!(String::from_utf8_lossy(&answer.body).contains("more than 500 records"));
+}

@@ -178,3 +178,80 @@ fn order() -> Order {
         dangerous_goods: false,
     }
 }
+
+#[test]
+fn a_row_that_cannot_be_read_does_not_end_its_lane_nor_keep_a_depot_from_what_is_behind() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    let notes = 600;
+    hub.store
+        .write_now(move |tx| {
+            for n in 0..notes {
+                let says = Downward::Sources(n.to_string());
+                tx.publish(&Scope::Site("D1".parse().unwrap()), Lane::Rest, &says, UtcMs(1))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(hub.sql("UPDATE ledger SET body = x'00' WHERE position = 3"), 1);
+    assert_eq!(hub.sql("UPDATE ledger SET origin = 'no name' WHERE position = 5"), 1);
+    // As many in a row as are read at once.
+    assert_eq!(hub.sql("UPDATE ledger SET body = x'00' WHERE position > 256 AND position <= 512"), 256);
+    let mut had = 0;
+    loop {
+        let asked = Pull { cursor: depot.cursor, wait_ms: 0, recalls_only: false };
+        let PullReply::Page { items, cursor, more } = pull::answer(&hub.store, &depot.device, &asked, None).unwrap()
+        else {
+            panic!()
+        };
+        (had, depot.cursor) = (had + items.len(), cursor);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(had, notes - 258);
+    let all = hub.store.read_now(|r| r.feed(&[Scope::Site("D1".parse().unwrap())], Lane::Rest, 0, 256)).unwrap();
+    assert_eq!((all.rows.len(), all.last, all.is_end), (254, Some(256), false));
+}
+
+#[test]
+fn an_order_and_a_lease_that_rotted_are_made_whole_and_told_to_those_who_had_passed_them() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    let order = order();
+    let sealed = Sealed::new(&"lease", &hub_key()).unwrap();
+    let lease = Downward::Lease(sealed.clone());
+    hub.store
+        .write_now(move |tx| {
+            tx.put_order(&order, UtcMs(1))?;
+            tx.publish_newest(&Scope::Site("D1".parse().unwrap()), Lane::Orders, &lease, "lease/L1", UtcMs(1)).map(drop)
+        })
+        .unwrap();
+    let connection = rusqlite::Connection::open(&hub.path).unwrap();
+    connection
+        .execute(
+            "INSERT INTO leases (id, site, body, signature, state, used, granted_ms, expires_ms)
+             VALUES ('L1', 'D1', ?1, ?2, 'outstanding', '{}', 1, 2)",
+            (&sealed.body, &sealed.signature),
+        )
+        .unwrap();
+    assert_eq!(hub.sql("UPDATE ledger SET body = x'00' WHERE kind IN ('order', 'lease')"), 2);
+    assert!(hub.pull(&mut depot).is_empty(), "neither can be read");
+    hub.store.scrub_now(UtcMs(50)).unwrap();
+    assert_eq!(hub.damaged(), []);
+    let kinds: Vec<bool> = hub.pull(&mut depot).iter().map(|i| matches!(i.says, Downward::Lease(_))).collect();
+    assert_eq!(kinds, [false, true], "they come once more");
+    assert!(hub.pull(&mut depot).is_empty());
+}
+
+#[test]
+fn an_order_whose_served_copy_rotted_is_read_from_the_ledger_until_it_is_whole() {
+    let hub = Hub::new();
+    let order = order();
+    let put = order.clone();
+    hub.store.write_now(move |tx| tx.put_order(&put, UtcMs(1)).map(drop)).unwrap();
+    assert_eq!(hub.sql("UPDATE orders SET body = '{'"), 1);
+    assert_eq!(hub.store.read_now(|r| r.order(&"O1".parse().unwrap())).unwrap(), Some(order));
+    assert_eq!(hub.sql("UPDATE ledger SET body = x'00'"), 1);
+    assert!(hub.store.read_now(|r| r.order(&"O1".parse().unwrap())).is_err(), "then nobody has it");
+}

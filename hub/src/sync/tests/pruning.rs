@@ -37,7 +37,7 @@ impl Hub {
 
     fn rows_of_documents(&self, depot: &Depot) -> usize {
         let scope = Scope::Site(depot.site.clone());
-        self.store.read_now(|r| r.feed(&[scope], Lane::Documents, 0, 1_000)).unwrap().len()
+        self.store.read_now(|r| r.feed(&[scope], Lane::Documents, 0, 1_000)).unwrap().rows.len()
     }
 
     fn heads_of(&self, depot: &Depot) -> Vec<Hash32> {

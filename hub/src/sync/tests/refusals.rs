@@ -71,6 +71,23 @@ fn where_a_vehicle_was_is_kept_once_with_what_was_left_out_and_a_gateway_tells_n
 }
 
 #[test]
+fn nobody_makes_a_case_of_a_dispatch_that_the_writer_has_in_hand_with_a_change_whose_past_is_missing() {
+    let hub = Hub::new();
+    let (mut depot, mut other, mut third) =
+        (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8), hub.gateway("gw-3", "D3", 9));
+    depot.plan();
+    assert!(depot.push(&hub).rejected.is_empty());
+    other.document.apply_own(&third.say(Says::Ready)).unwrap();
+    other.say(Says::Ready);
+    let Some((_, Upward::Chunk { document, kind, .. })) = other.outbox.first_mut() else { panic!() };
+    (*document, *kind) = (depot.id(), DocumentKind::Case);
+    let refused = other.push(&hub).rejected;
+    assert_eq!(refused.first().map(|r| r.reason.as_str()), Some("this document is a dispatch"));
+    let of_order = hub.store.read_now(|r| r.dispatches_of_order(&"O1".parse().unwrap())).unwrap();
+    assert_eq!(of_order.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [depot.id()]);
+}
+
+#[test]
 fn nobody_makes_a_case_under_the_id_of_a_dispatch_that_another_depot_will_plan() {
     let hub = Hub::new();
     let mut depot = hub.gateway("gw-1", "D1", 7);
@@ -159,4 +176,25 @@ fn a_row_that_rotted_is_left_out_and_the_depot_gets_all_others() {
     assert_eq!(rotted, 1);
     let after = hub.pull(&mut depot).len();
     assert!(after > 0 && after < before, "{after} of {before}");
+}
+
+#[test]
+fn of_the_lives_of_an_outbox_only_the_newest_are_known_and_one_that_ended_long_ago_does_not_come_again() {
+    let hub = Hub::new();
+    let depot = hub.gateway("gw-1", "D1", 7);
+    let push = |life: u64| {
+        let (device, records) = (depot.device.clone(), vec![(1, Upward::Status("none".to_owned()))]);
+        let push = Push { outbox_epoch: life, records };
+        hub.store.write_now(move |tx| handle_push(tx, &hub_key(), &device, &push, &at(2_000)))
+    };
+    let known = || hub.store.read_now(|r| r.outbox_epochs(&depot.device)).unwrap();
+    let most = u64::try_from(crate::store::devices::LIVES_MAX).unwrap();
+    for life in 1..=most + 5 {
+        assert_eq!(push(life).unwrap().taken_through, 1);
+    }
+    let mut lives = known();
+    lives.sort_unstable();
+    assert_eq!(lives, (6..=most + 5).collect::<Vec<_>>());
+    assert!(matches!(push(5), Err(crate::store::StoreError::Refused(_))));
+    assert_eq!(push(6).unwrap().rejected.len(), 1, "with what of it was refused");
 }

@@ -179,6 +179,7 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
         let lease = Lease {
             id: id.parse().unwrap(),
             site: site.parse().unwrap(),
+            device: None,
             granted_at: UtcMs(1),
             lasts_ms: 50,
             expires_at: UtcMs(end),
@@ -201,6 +202,11 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     let known = hub.store.read_now(|r| r.leases()).unwrap();
     let known: Vec<(&str, LeaseState)> = known.iter().map(|row| (row.lease.id.as_str(), row.state)).collect();
     assert_eq!(known, [("L1", LeaseState::Outstanding)], "its own, as this hub signed it");
+    assert_eq!(untold(), 1);
+    // A second gateway of its depot may hold one of its own.
+    let second = hub.gateway("gw-3", "D1", 9);
+    assert_eq!(untold(), 2);
+    hub.asked(&second, Repair::Leases(Vec::new()));
     assert_eq!(untold(), 1);
     // Its time as well is what the depot was last granted.
     let end = || hub.store.read_now(|r| r.lease(&"L1".parse().unwrap())).unwrap().unwrap().lease.expires_at;

@@ -1,0 +1,178 @@
+//! What the ERP says may be spent, with what it has taken off its figures for our own orders put back.
+//!
+//! In: the ERP's answers, and our orders as they were known before it was asked and after. Out: the figures that a lease is
+//! cut from. An order is put back only as far as it was known both times: one that the ERP confirmed, cut or cancelled in
+//! between may or may not be off the figure, and what is not put back is only not lent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatehouse_common::{
+    id::{CustomerId, DeviceId, SiteId},
+    time::UtcMs,
+};
+
+use super::GrantError;
+use crate::{
+    clock::Clock,
+    core::leases::Figures,
+    erp::{Caps, Connector, ErpError, counted, poll},
+    store::{Reader, Store, StoreError},
+};
+
+/// The figure of a customer on whom nothing may be lent, whatever else is counted.
+const CREDIT_OF_NOBODY: i64 = i64::MIN;
+
+/// How far the clocks of two replicas may be apart, in milliseconds: one reads the figures, another posts what left.
+const APART_MS: i64 = 10_000;
+
+/// Longest wait for a read of the orders that began after the figures were read, and between two looks for one, in
+/// milliseconds of the hub's clock.
+const ORDERS_WITHIN_MS: u64 = 30_000;
+const ORDERS_LOOK_MS: u64 = 250;
+
+/// What the ERP said for one gateway of a depot.
+pub(super) struct Asked {
+    pub(super) site: SiteId,
+    pub(super) gateway: DeviceId,
+    figures: Figures,
+    caps: Caps,
+    /// Our orders, as they were known before it was asked.
+    before: OwnOrders,
+    /// When all of it was said.
+    at: UtcMs,
+}
+
+/// Amounts that the ERP may have taken off its figures for orders that are still to leave, order by order.
+#[derive(Debug, Default)]
+struct OwnOrders {
+    credit_minor: BTreeMap<CustomerId, counted::ByOrder>,
+    stock: counted::StockByOrder,
+}
+
+impl Asked {
+    /// Asks the ERP what a gateway of a depot may be lent for these customers.
+    pub(super) async fn of(
+        store: &Store,
+        connector: &dyn Connector,
+        clock: &Clock,
+        (site, gateway): (&SiteId, &DeviceId),
+        customers: BTreeSet<CustomerId>,
+    ) -> Result<Self, GrantError> {
+        let (caps, of) = (connector.caps(), (site.clone(), customers.clone()));
+        let before = store.read(move |r| OwnOrders::known(r, &of.0, &of.1, caps)).await?;
+        let apart = if store.is_shared() { APART_MS } else { 0 };
+        let read_at = clock.wall().plus(-apart);
+        let mut credit_minor = BTreeMap::new();
+        for customer in customers {
+            let minor = credit_of(connector, &customer).await?;
+            credit_minor.insert(customer, minor);
+        }
+        let stock = connector.stock(site).await?;
+        let figures = Figures { read_at, credit_minor, stock };
+        let at = clock.wall().plus(apart);
+        Ok(Self { site: site.clone(), gateway: gateway.clone(), figures, caps, before, at })
+    }
+
+    /// Whether its figures have our orders taken off.
+    pub(super) fn counts_orders(&self) -> bool {
+        self.caps.counts_orders()
+    }
+
+    /// How long ago the ERP was asked, in milliseconds.
+    pub(super) fn age_ms(&self, now: UtcMs) -> i64 {
+        now.since(self.figures.read_at)
+    }
+
+    /// Waits until the orders were read by a read that began after the ERP had said all, if that matters; not for ever.
+    pub(super) async fn orders_are_read(&self, store: &Store, clock: &Clock) -> Result<(), StoreError> {
+        let mut left = if self.counts_orders() { ORDERS_WITHIN_MS } else { 0 };
+        while left > 0 {
+            match store.read(self.is_read()).await {
+                Ok(true) => break,
+                Err(e @ StoreError::Stopped) => return Err(e),
+                // If it cannot be read, nothing is granted by it: that is asked again there.
+                Ok(false) | Err(_) => clock.sleep(ORDERS_LOOK_MS).await,
+            }
+            left -= ORDERS_LOOK_MS;
+        }
+        Ok(())
+    }
+
+    fn is_read(&self) -> impl FnOnce(&Reader<'_>) -> Result<bool, StoreError> + Send + 'static + use<> {
+        let at = self.at;
+        move |reader| Ok(poll::read_at(reader)?.is_some_and(|read| read > at))
+    }
+
+    /// The figures, with our own orders put back; none if these may have changed unread.
+    pub(super) fn figures(self, reader: &Reader<'_>) -> Result<Option<Figures>, StoreError> {
+        if self.counts_orders() && !self.is_read()(reader)? {
+            return Ok(None);
+        }
+        let mut figures = self.figures;
+        let customers = figures.credit_minor.keys().cloned().collect();
+        let now = OwnOrders::known(reader, &self.site, &customers, self.caps)?;
+        self.before.also_in(&now).put_back(&mut figures);
+        Ok(Some(figures))
+    }
+}
+
+impl OwnOrders {
+    fn known(
+        reader: &Reader<'_>,
+        site: &SiteId,
+        customers: &BTreeSet<CustomerId>,
+        caps: Caps,
+    ) -> Result<Self, StoreError> {
+        let mut known = Self::default();
+        for customer in customers.iter().filter(|_| caps.orders_in_credit) {
+            known.credit_minor.insert(customer.clone(), counted::credit_by_order(reader, customer)?);
+        }
+        if caps.orders_in_stock {
+            known.stock = counted::stock_by_order(reader, site)?;
+        }
+        Ok(known)
+    }
+
+    /// Of each order the less of both.
+    fn also_in(self, other: &Self) -> Self {
+        let of = |customer: &CustomerId| other.credit_minor.get(customer);
+        let credit_minor = self.credit_minor.into_iter();
+        Self {
+            credit_minor: credit_minor.filter_map(|(c, orders)| Some((c.clone(), less(orders, of(&c)?)))).collect(),
+            stock: less(self.stock, &other.stock),
+        }
+    }
+
+    /// A customer on hold has no credit, whatever is put back.
+    fn put_back(self, figures: &mut Figures) {
+        for (customer, orders) in self.credit_minor {
+            let figure = figures.credit_minor.get_mut(&customer).filter(|minor| **minor > CREDIT_OF_NOBODY);
+            if let Some(minor) = figure {
+                *minor = orders.into_values().fold(*minor, i64::saturating_add);
+            }
+        }
+        for ((_, product), units) in self.stock {
+            let free = figures.stock.entry(product).or_default();
+            *free = free.saturating_add(units);
+        }
+    }
+}
+
+/// What is in both, and of that the less.
+fn less<K: Ord>(one: BTreeMap<K, i64>, other: &BTreeMap<K, i64>) -> BTreeMap<K, i64> {
+    let both = one.into_iter().filter_map(|(key, amount)| {
+        let also = *other.get(&key)?;
+        Some((key, amount.min(also)))
+    });
+    both.collect()
+}
+
+async fn credit_of(connector: &dyn Connector, customer: &CustomerId) -> Result<i64, ErpError> {
+    match connector.customer(customer).await {
+        Ok(customer) if customer.on_hold => Ok(CREDIT_OF_NOBODY),
+        Ok(customer) => Ok(customer.headroom_minor()),
+        // Nobody vouches for it, so nothing is lent on it.
+        Err(ErpError::NotFound { .. }) => Ok(CREDIT_OF_NOBODY),
+        Err(error) => Err(error),
+    }
+}
