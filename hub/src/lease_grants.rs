@@ -15,6 +15,7 @@ use gatehouse_common::{
     id::{CustomerId, DecisionId, DeviceId, LeaseId, SiteId},
     lease::{Lease, LeaseUse},
     seal::{PrivateKey, Sealed},
+    sync::LedgerEpoch,
     time::UtcMs,
 };
 use tracing::{info, warn};
@@ -43,10 +44,6 @@ const EVERY_MS: u64 = 15_000;
 /// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
 const HEARD_WITHIN_MS: i64 = 600_000;
 
-/// For how long figures are gathered before leases are granted by them, in milliseconds, where each grant waits for a read
-/// of the orders: one read is then waited for by many.
-const GATHER_MS: i64 = 60_000;
-
 /// By what leases are granted.
 #[derive(Clone)]
 pub struct Grantor {
@@ -71,6 +68,20 @@ pub enum GrantError {
     /// The store did not take the lease.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No lease could be granted in time by what the ERP said.
+    #[error(
+        "the ERP's figures were too old before a lease could be granted by them; it answers, or is read, too seldom"
+    )]
+    TooOld,
+}
+
+/// What a look leaves to the next.
+#[derive(Default)]
+pub struct Looks {
+    /// Gateways whose trouble was told already.
+    told: BTreeSet<(SiteId, DeviceId)>,
+    /// What the ERP said that cannot be granted by yet.
+    asked: Vec<Asked>,
 }
 
 /// Looks after every depot's lease until told to stop.
@@ -83,9 +94,9 @@ pub async fn run(
     grantor: Grantor,
     mut stop: Stop,
 ) -> Result<(), TaskError> {
-    let mut told = BTreeSet::new();
+    let mut looks = Looks::default();
     while !stop.is_stopped() {
-        once(&store, connector.as_ref(), &clock, &grantor, &mut told).await?;
+        once(&store, connector.as_ref(), &clock, &grantor, &mut looks).await?;
         tokio::select! {
             () = clock.sleep(EVERY_MS) => {}
             () = stop.stopped() => break,
@@ -94,7 +105,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Looks after every depot that was heard lately, once. `told` holds the depots whose trouble was told already.
+/// Looks after every gateway that was heard lately, once.
 /// # Errors
 /// Only if the store is stopped.
 pub async fn once(
@@ -102,71 +113,69 @@ pub async fn once(
     connector: &dyn Connector,
     clock: &Clock,
     grantor: &Grantor,
-    told: &mut BTreeSet<SiteId>,
+    looks: &mut Looks,
 ) -> Result<(), StoreError> {
     let now = clock.wall();
     ask_people(store, grantor.unreported_after_ms, now).await?;
-    if let Some(untold) = nothing_can_be_lent(store).await? {
-        if told.insert(untold.clone()) {
-            warn!(site = %untold, "after the restore depot {untold} has not told its leases; until then, or until they \
-                   are written off, nobody gets a new lease");
+    let read = store.read(move |r| Ok((life_that_lends(r)?, connected_gateways(r, now)?))).await;
+    let (life, gateways) = match read {
+        Ok((Ok(life), gateways)) => (life, gateways),
+        Ok((Err(untold), _)) => {
+            if looks.told.insert(untold.clone()) {
+                let (site, gateway) = untold;
+                warn!(site = %site, device.id = %gateway, "after the restore {gateway} of depot {site} has not told its leases; \
+                       until then, or until they are written off, nobody gets a new lease");
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    let gateways = match store.read(move |r| connected_gateways(r, now)).await {
-        Ok(gateways) => gateways,
         Err(e @ StoreError::Stopped) => return Err(e),
         Err(error) => {
             warn!(%error, "depots cannot be read; no lease is granted");
-            BTreeSet::new()
+            return Ok(());
         }
     };
-    let mut gathered: Vec<Asked> = Vec::new();
     for holder in gateways {
-        let asked = ask_erp(store, connector, clock, grantor, (&holder.0, &holder.1)).await;
-        gathered.extend(heard(told, &holder.0, asked)?.flatten());
-        if gathered.first().is_some_and(|oldest| !oldest.counts_orders() || oldest.age_ms(clock.wall()) > GATHER_MS) {
-            grant_all(store, clock, grantor, &mut gathered, told).await?;
+        if !looks.asked.iter().any(|asked| asked.holder == holder) {
+            match ask_erp(store, connector, clock, grantor, life, &holder).await {
+                Ok(asked) => looks.asked.extend(asked),
+                Err(error) => looks.failed(&holder, error)?,
+            }
         }
-    }
-    grant_all(store, clock, grantor, &mut gathered, told).await
-}
-
-async fn grant_all(
-    store: &Store,
-    clock: &Clock,
-    grantor: &Grantor,
-    gathered: &mut Vec<Asked>,
-    told: &mut BTreeSet<SiteId>,
-) -> Result<(), StoreError> {
-    if let Some(newest) = gathered.last() {
-        newest.orders_are_read(store, clock).await?;
-    }
-    for asked in gathered.drain(..) {
-        let site = asked.site.clone();
-        heard(told, &site, grant_by(store, clock, grantor, asked).await)?;
+        looks.grant_what_can_be(store, clock, grantor).await?;
     }
     Ok(())
 }
 
-/// What came of it, if anything; trouble is told once per depot, since the next look is seconds away.
-fn heard<T>(
-    told: &mut BTreeSet<SiteId>,
-    site: &SiteId,
-    outcome: Result<T, GrantError>,
-) -> Result<Option<T>, StoreError> {
-    match outcome {
-        Ok(done) => {
-            told.remove(site);
-            return Ok(Some(done));
+impl Looks {
+    /// Grants by what the ERP said, as far as the orders behind it are read; what is too old is let go of.
+    async fn grant_what_can_be(&mut self, store: &Store, clock: &Clock, grantor: &Grantor) -> Result<(), StoreError> {
+        for asked in std::mem::take(&mut self.asked) {
+            let holder = asked.holder.clone();
+            match grant_by(store, clock, grantor, asked).await {
+                Ok(Given::Done(granted)) => {
+                    self.told.remove(&holder);
+                    if let Some(lease) = granted {
+                        info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
+                    }
+                }
+                Ok(Given::Waits(asked)) => self.asked.push(asked),
+                Err(error) => self.failed(&holder, error)?,
+            }
         }
-        Err(GrantError::Store(e @ StoreError::Stopped)) => return Err(e),
-        Err(error) if told.insert(site.clone()) => {
-            warn!(site = %site, %error, "depot {site} gets no new lease for now: {error}");
-        }
-        Err(_) => {}
+        Ok(())
     }
-    Ok(None)
+
+    /// Trouble is told once per gateway: the next look is seconds away.
+    fn failed(&mut self, holder: &(SiteId, DeviceId), error: GrantError) -> Result<(), StoreError> {
+        if let GrantError::Store(e @ StoreError::Stopped) = error {
+            return Err(e);
+        }
+        if self.told.insert(holder.clone()) {
+            let (site, gateway) = holder;
+            warn!(site = %site, device.id = %gateway, %error, "{gateway} of depot {site} gets no new lease for now: {error}");
+        }
+        Ok(())
+    }
 }
 
 /// Puts leases to a person whose depots stay away.
@@ -189,17 +198,13 @@ async fn ask_people(store: &Store, after_ms: i64, now: UtcMs) -> Result<(), Stor
     Ok(())
 }
 
-/// A depot that may hold leases which this store has forgotten: what they set aside of which customer nobody knows.
-/// [`grant`] asks again before it writes; here nobody asks the ERP in vain.
-async fn nothing_can_be_lent(store: &Store) -> Result<Option<SiteId>, StoreError> {
-    match store.read(|r| r.sites_with_untold_leases()).await {
-        Ok(untold) => Ok(untold.into_iter().next()),
-        Err(e @ StoreError::Stopped) => Err(e),
-        Err(error) => {
-            warn!(%error, "it cannot be read which leases were told");
-            Ok(None)
-        }
-    }
+/// The life of the ledger, or a gateway that may hold leases which this store has forgotten: what they set aside of which
+/// customer nobody knows.
+fn life_that_lends(reader: &Reader<'_>) -> Result<Result<LedgerEpoch, (SiteId, DeviceId)>, StoreError> {
+    Ok(match reader.untold_leases()?.pop_first() {
+        Some(untold) => Err(untold),
+        None => Ok(reader.ledger_epoch()?),
+    })
 }
 
 /// Gateways that were heard lately, each with the depots it is for.
@@ -216,10 +221,11 @@ async fn ask_erp(
     connector: &dyn Connector,
     clock: &Clock,
     grantor: &Grantor,
-    holder: (&SiteId, &DeviceId),
+    life: LedgerEpoch,
+    holder: &(SiteId, DeviceId),
 ) -> Result<Option<Asked>, GrantError> {
     let now = clock.wall();
-    let (site, gateway, renew_after_ms) = (holder.0.clone(), holder.1.clone(), grantor.renew_after_ms);
+    let ((site, gateway), renew_after_ms) = (holder.clone(), grantor.renew_after_ms);
     let customers: Option<BTreeSet<CustomerId>> = store
         .read(move |r| {
             let (needed, held) = (needed_at(r, &site)?, held(r, &site, &gateway)?);
@@ -232,22 +238,30 @@ async fn ask_erp(
         })
         .await?;
     let Some(customers) = customers else { return Ok(None) };
-    Asked::of(store, connector, clock, holder, customers).await.map(Some)
+    Asked::of(store, connector, clock, life, holder, customers).await.map(Some)
 }
 
-/// Grants a lease, or more time for the one that is held, by what the ERP said, if that is still due. Returns its name.
-async fn grant_by(
-    store: &Store,
-    clock: &Clock,
-    grantor: &Grantor,
-    asked: Asked,
-) -> Result<Option<LeaseId>, GrantError> {
-    let (grantor, now) = (grantor.clone(), clock.wall());
-    let granted = store.write(move |tx| grant(tx, &grantor, asked, now)).await?;
-    Ok(granted.map(|lease| {
-        info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
-        lease.id
-    }))
+/// What came of what the ERP said.
+enum Given {
+    /// A lease was granted, or none is due any more.
+    Done(Option<Lease>),
+    /// Nothing may be granted by it before the orders behind it are read.
+    Waits(Asked),
+}
+
+/// Grants a lease, or more time for the one that is held, by what the ERP said, if that is still due.
+async fn grant_by(store: &Store, clock: &Clock, grantor: &Grantor, asked: Asked) -> Result<Given, GrantError> {
+    let now = clock.wall();
+    if asked.age_ms(now) > FIGURE_MAX_MS {
+        // What has left the book since may not be in them.
+        return Err(GrantError::TooOld);
+    }
+    let is_read = asked.orders_are_read();
+    if !store.read(is_read).await? {
+        return Ok(Given::Waits(asked));
+    }
+    let grantor = grantor.clone();
+    Ok(Given::Done(store.write(move |tx| grant(tx, &grantor, asked, now)).await?))
 }
 
 /// The lease and what of it is used.
@@ -256,16 +270,12 @@ fn of_row(row: &LeaseRow) -> (&Lease, &LeaseUse) {
 }
 
 fn grant(tx: &mut Tx<'_>, grantor: &Grantor, asked: Asked, now: UtcMs) -> Result<Option<Lease>, StoreError> {
-    if asked.age_ms(now) > FIGURE_MAX_MS {
-        // What has left the book since may not be in them.
+    if asked.life != tx.ledger_epoch()? {
+        // Another one began while the ERP was asked: what is forgotten has to be told first.
         return Ok(None);
     }
-    if !tx.sites_with_untold_leases()?.is_empty() {
-        // Another life of the ledger began while the ERP was asked.
-        return Ok(None);
-    }
-    let (site, gateway) = (asked.site.clone(), asked.gateway.clone());
-    let Some(figures) = asked.figures(tx)? else { return Ok(None) };
+    let (site, gateway) = asked.holder.clone();
+    let figures = asked.figures(tx)?;
     let (needed, held, policy) = (needed_at(tx, &site)?, held(tx, &site, &gateway)?, &grantor.policy);
     let (book, decisions) = book(tx)?;
     let offer = slices(&book, &site, &needed, &figures, policy, now);

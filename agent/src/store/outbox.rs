@@ -32,6 +32,8 @@ pub struct Outbox {
     pub mended: Vec<u64>,
     /// Numbers of damaged records among them that are held nowhere else: they are passed over.
     pub lost: Vec<u64>,
+    /// The damaged decision behind which nothing is told, since it is held nowhere else.
+    pub stopped_at: Option<u64>,
 }
 
 /// The word for a record in the store.
@@ -158,6 +160,11 @@ pub fn waiting(conn: &Connection, limit: u32) -> Result<Outbox> {
             Says::Mended(says) => {
                 outbox.mended.push(row.n);
                 says
+            }
+            // What follows on a decision that is not told would never be believed: its chain is broken.
+            Says::Lost if row.is_decision() => {
+                outbox.stopped_at = Some(row.n);
+                break;
             }
             Says::Lost => {
                 outbox.lost.push(row.n);

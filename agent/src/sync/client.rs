@@ -395,6 +395,13 @@ fn tell_damage(outbox: &Outbox, known: &mut BTreeSet<u64>) {
     for n in outbox.mended.iter().filter(|n| known.insert(**n)) {
         warn!(outbox.n = n, "record {n} of the outbox is damaged; the hub is told what the store holds elsewhere");
     }
+    for n in outbox.stopped_at.iter().filter(|n| known.insert(**n)) {
+        error!(
+            outbox.n = n,
+            "record {n} of the outbox is a decision that is damaged here in every place: nothing behind it is told; put a \
+             backup of the store in its place (runbook, Restore from a backup)"
+        );
+    }
     for n in outbox.lost.iter().filter(|n| known.insert(**n)) {
         error!(outbox.n = n, "record {n} of the outbox is damaged and lost; the hub is told what follows on it");
     }

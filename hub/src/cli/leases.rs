@@ -54,7 +54,7 @@ pub(super) fn run(errand: Leases) -> anyhow::Result<()> {
 
 fn list(database: &str) -> anyhow::Result<()> {
     let store = open(database, false)?;
-    let (leases, untold) = store.read_now(|r| Ok((r.leases_that_weigh()?, r.sites_with_untold_leases()?)))?;
+    let (leases, untold) = store.read_now(|r| Ok((r.leases_that_weigh()?, r.untold_leases()?)))?;
     for LeaseRow { lease, state, asked_at, .. } in leases {
         let waits = match asked_at.filter(|_| state == LeaseState::Outstanding) {
             Some(since) => format!("  its depot stays away; waits for a person since {since}"),
@@ -64,8 +64,10 @@ fn list(database: &str) -> anyhow::Result<()> {
             lease.device.map_or_else(|| lease.site.to_string(), |gateway| format!("{} ({gateway})", lease.site));
         say(&format!("{}  {whose}  {}  until {}{waits}", lease.id, state.as_str(), lease.expires_at))?;
     }
-    for site in untold {
-        say(&format!("{site} has not told since the restore which leases it holds: nobody gets a new one"))?;
+    for (site, gateway) in untold {
+        say(&format!(
+            "{site} ({gateway}) has not told since the restore which leases it holds: nobody gets a new one"
+        ))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
     id::{CustomerId, DeviceId, SiteId},
+    sync::LedgerEpoch,
     time::UtcMs,
 };
 
@@ -25,15 +26,12 @@ const CREDIT_OF_NOBODY: i64 = i64::MIN;
 /// How far the clocks of two replicas may be apart, in milliseconds: one reads the figures, another posts what left.
 const APART_MS: i64 = 10_000;
 
-/// Longest wait for a read of the orders that began after the figures were read, and between two looks for one, in
-/// milliseconds of the hub's clock.
-const ORDERS_WITHIN_MS: u64 = 30_000;
-const ORDERS_LOOK_MS: u64 = 250;
-
 /// What the ERP said for one gateway of a depot.
 pub(super) struct Asked {
-    pub(super) site: SiteId,
-    pub(super) gateway: DeviceId,
+    /// The depot and its gateway.
+    pub(super) holder: (SiteId, DeviceId),
+    /// In which life of the ledger.
+    pub(super) life: LedgerEpoch,
     figures: Figures,
     caps: Caps,
     /// Our orders, as they were known before it was asked.
@@ -55,9 +53,11 @@ impl Asked {
         store: &Store,
         connector: &dyn Connector,
         clock: &Clock,
-        (site, gateway): (&SiteId, &DeviceId),
+        life: LedgerEpoch,
+        holder: &(SiteId, DeviceId),
         customers: BTreeSet<CustomerId>,
     ) -> Result<Self, GrantError> {
+        let site = &holder.0;
         let (caps, of) = (connector.caps(), (site.clone(), customers.clone()));
         let before = store.read(move |r| OwnOrders::known(r, &of.0, &of.1, caps)).await?;
         let apart = if store.is_shared() { APART_MS } else { 0 };
@@ -70,12 +70,7 @@ impl Asked {
         let stock = connector.stock(site).await?;
         let figures = Figures { read_at, credit_minor, stock };
         let at = clock.wall().plus(apart);
-        Ok(Self { site: site.clone(), gateway: gateway.clone(), figures, caps, before, at })
-    }
-
-    /// Whether its figures have our orders taken off.
-    pub(super) fn counts_orders(&self) -> bool {
-        self.caps.counts_orders()
+        Ok(Self { holder: holder.clone(), life, figures, caps, before, at })
     }
 
     /// How long ago the ERP was asked, in milliseconds.
@@ -83,36 +78,21 @@ impl Asked {
         now.since(self.figures.read_at)
     }
 
-    /// Waits until the orders were read by a read that began after the ERP had said all, if that matters; not for ever.
-    pub(super) async fn orders_are_read(&self, store: &Store, clock: &Clock) -> Result<(), StoreError> {
-        let mut left = if self.counts_orders() { ORDERS_WITHIN_MS } else { 0 };
-        while left > 0 {
-            match store.read(self.is_read()).await {
-                Ok(true) => break,
-                Err(e @ StoreError::Stopped) => return Err(e),
-                // If it cannot be read, nothing is granted by it: that is asked again there.
-                Ok(false) | Err(_) => clock.sleep(ORDERS_LOOK_MS).await,
-            }
-            left -= ORDERS_LOOK_MS;
-        }
-        Ok(())
+    /// Whether the orders were read by a read that began after the ERP had said all, if that matters.
+    pub(super) fn orders_are_read(
+        &self,
+    ) -> impl FnOnce(&Reader<'_>) -> Result<bool, StoreError> + Send + 'static + use<> {
+        let (counts, at) = (self.caps.counts_orders(), self.at);
+        move |reader| Ok(!counts || poll::read_at(reader)?.is_some_and(|read| read > at))
     }
 
-    fn is_read(&self) -> impl FnOnce(&Reader<'_>) -> Result<bool, StoreError> + Send + 'static + use<> {
-        let at = self.at;
-        move |reader| Ok(poll::read_at(reader)?.is_some_and(|read| read > at))
-    }
-
-    /// The figures, with our own orders put back; none if these may have changed unread.
-    pub(super) fn figures(self, reader: &Reader<'_>) -> Result<Option<Figures>, StoreError> {
-        if self.counts_orders() && !self.is_read()(reader)? {
-            return Ok(None);
-        }
+    /// The figures, with our own orders put back. The orders are to be read by then.
+    pub(super) fn figures(self, reader: &Reader<'_>) -> Result<Figures, StoreError> {
         let mut figures = self.figures;
         let customers = figures.credit_minor.keys().cloned().collect();
-        let now = OwnOrders::known(reader, &self.site, &customers, self.caps)?;
+        let now = OwnOrders::known(reader, &self.holder.0, &customers, self.caps)?;
         self.before.also_in(&now).put_back(&mut figures);
-        Ok(Some(figures))
+        Ok(figures)
     }
 }
 

@@ -143,10 +143,23 @@ impl Hub {
 
     /// What one look does for a gateway.
     async fn look_for(&self, erp: &Figured, site: &str, gateway: &str) -> Result<Option<LeaseId>, GrantError> {
-        let (site, gateway) = (site.parse().unwrap(), gateway.parse().unwrap());
-        match ask_erp(&self.store, erp, &self.clock, &self.grantor, (&site, &gateway)).await? {
-            Some(asked) => grant_by(&self.store, &self.clock, &self.grantor, asked).await,
+        match self.ask(erp, site, gateway).await? {
+            Some(asked) => self.grant(asked).await.map(Option::unwrap),
             None => Ok(None),
+        }
+    }
+
+    async fn ask(&self, erp: &Figured, site: &str, gateway: &str) -> Result<Option<Asked>, GrantError> {
+        let life = self.store.read_now(|r| r.ledger_epoch()).unwrap();
+        let holder = (site.parse().unwrap(), gateway.parse().unwrap());
+        ask_erp(&self.store, erp, &self.clock, &self.grantor, life, &holder).await
+    }
+
+    /// The lease that is granted, if one is; none if that waits.
+    async fn grant(&self, asked: Asked) -> Result<Option<Option<LeaseId>>, GrantError> {
+        match grant_by(&self.store, &self.clock, &self.grantor, asked).await? {
+            Given::Done(granted) => Ok(Some(granted.map(|lease| lease.id))),
+            Given::Waits(_) => Ok(None),
         }
     }
 
@@ -241,18 +254,20 @@ async fn an_order_that_the_erp_has_taken_off_its_figures_does_not_count_against_
 #[tokio::test]
 async fn of_an_order_that_changed_while_the_erp_was_asked_no_more_is_put_back_than_was_known_before_and_after() {
     let (hub, erp) = (Hub::new(), Figured { counts_orders: true, ..Figured::new(400, 1_000) });
-    let holder = ("D1".parse().unwrap(), "gw-1".parse().unwrap());
-    let ask = || ask_erp(&hub.store, &erp, &hub.clock, &hub.grantor, (&holder.0, &holder.1));
+    let ask = async || hub.ask(&erp, "D1", "gw-1").await.unwrap().unwrap();
     hub.order("O1", "D1", 60);
-    let asked = ask().await.unwrap().unwrap();
+    let asked = ask().await;
     hub.orders_are_read_after(-1_000);
-    let granted = grant_by(&hub.store, &hub.clock, &hub.grantor, asked).await.unwrap();
-    assert_eq!(granted, None, "whether O1 was cancelled at the ERP before it answered is not read yet");
-    let asked = ask().await.unwrap().unwrap();
+    assert_eq!(
+        hub.grant(asked).await.unwrap(),
+        None,
+        "whether O1 was cancelled before the ERP answered is not read yet"
+    );
+    let asked = ask().await;
     hub.cut("O1", 10);
     hub.order("O2", "D1", 60);
     hub.orders_are_read_after(WEEK);
-    let granted = grant_by(&hub.store, &hub.clock, &hub.grantor, asked).await.unwrap().unwrap();
+    let granted = hub.grant(asked).await.unwrap().unwrap().unwrap();
     assert_eq!(credit(&hub.lease(&granted)), 225, "half of 400 and 100 less a tenth");
 }
 
@@ -358,7 +373,33 @@ async fn each_look_puts_what_is_due_to_a_person() {
     hub.order("O1", "D1", 90);
     let id = hub.look(&erp, "D1").await.unwrap().unwrap();
     let grantor = Grantor { unreported_after_ms: i64::MIN, ..hub.grantor.clone() };
-    once(&hub.store, &erp, &hub.clock, &grantor, &mut BTreeSet::new()).await.unwrap();
+    once(&hub.store, &erp, &hub.clock, &grantor, &mut Looks::default()).await.unwrap();
     let row = hub.store.read_now(move |r| r.lease(&id)).unwrap().unwrap();
     assert_eq!((row.asked_at.is_some(), row.state), (true, LeaseState::Outstanding));
+}
+
+/// What waits for a read of the orders is granted at a later look by the same figures, and not for ever.
+#[tokio::test]
+async fn what_the_erp_said_waits_over_looks_for_the_orders_to_be_read() {
+    let (hub, erp) = (Hub::new(), Figured { counts_orders: true, ..Figured::new(400, 1_000) });
+    let device = Device {
+        device: "gw-1".parse::<DeviceId>().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: PrivateKey::from_seed([2; 32]).public(),
+        sites: vec!["D1".parse().unwrap()],
+        vehicles: Vec::new(),
+    };
+    let (name, now) = (device.device.clone(), hub.clock.wall());
+    hub.store.write_now(move |tx| tx.put_device(&device, now)).unwrap();
+    hub.store.write_now(move |tx| tx.device_seen(&name, None, now)).unwrap();
+    hub.order("O1", "D1", 60);
+    let mut looks = Looks::default();
+    for _ in 0..2 {
+        once(&hub.store, &erp, &hub.clock, &hub.grantor, &mut looks).await.unwrap();
+    }
+    let leases = || hub.store.read_now(|r| r.leases()).unwrap().len();
+    assert_eq!((leases(), *erp.asked.lock().unwrap(), looks.asked.len()), (0, 1, 1));
+    hub.orders_are_read_after(WEEK);
+    once(&hub.store, &erp, &hub.clock, &hub.grantor, &mut looks).await.unwrap();
+    assert_eq!((leases(), *erp.asked.lock().unwrap(), looks.asked.len()), (1, 1, 0), "nothing is asked twice");
 }

@@ -58,7 +58,7 @@ pub fn write_off(tx: &mut Tx<'_>, id: &LeaseId, by: &str, reason: &str, now: Utc
 fn used_until(tx: &Tx<'_>, row: &LeaseRow) -> Result<UtcMs, StoreError> {
     let end = row.lease.expires_at;
     let Some(restored) = tx.restored_at()? else { return Ok(end) };
-    let is_told = !tx.sites_with_untold_leases()?.contains(&row.lease.site);
+    let is_told = tx.untold_leases()?.iter().all(|(site, _)| *site != row.lease.site);
     let lasts = i64::try_from(row.lease.lasts_ms).unwrap_or(i64::MAX);
     Ok(if is_told { end } else { end.max(restored.plus(lasts)) })
 }
@@ -68,7 +68,7 @@ fn used_until(tx: &Tx<'_>, row: &LeaseRow) -> Result<UtcMs, StoreError> {
 /// # Errors
 /// The store's.
 pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, now: UtcMs) -> Result<(), StoreError> {
-    if !tx.sites_with_untold_leases()?.contains(site) {
+    if tx.untold_leases()?.iter().all(|(untold, _)| untold != site) {
         return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
     }
     tx.leases_are_answered_for(site)?;

@@ -13,9 +13,12 @@ use gatehouse_common::{
 };
 
 use crate::{
-    core::reconcile::{
-        NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, ReconPolicy, Situation, Step, beside, obey,
-        settle, told_of_change, yields,
+    core::{
+        leases::LeaseRow,
+        reconcile::{
+            NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, ReconPolicy, Situation, Step, beside, obey,
+            settle, told_of_change, yields,
+        },
     },
     erp::poll,
     store::{CaseFilter, Reader, ReconFilter, StoreError},
@@ -202,8 +205,14 @@ fn turn(
 }
 
 fn lease_of(reader: &Reader<'_>, record: &DecisionRecord) -> Result<Option<Lease>, StoreError> {
+    Ok(own_lease(reader, record)?.map(|row| row.lease))
+}
+
+/// The lease that a decision names, if it is its gateway's.
+fn own_lease(reader: &Reader<'_>, record: &DecisionRecord) -> Result<Option<LeaseRow>, StoreError> {
     let Some(charge) = &record.lease else { return Ok(None) };
-    Ok(reader.lease(&charge.lease)?.map(|row| row.lease))
+    let row = reader.lease(&charge.lease)?;
+    Ok(row.filter(|row| row.lease.site == record.site && row.lease.is_for(&record.device)))
 }
 
 /// What warehouse and carriers said after a decision and before the goods left, while its depot could not hear them: units
@@ -293,11 +302,10 @@ fn is_recalled(release: &DecisionRecord, of_dispatch: &[DecisionRecord]) -> bool
 }
 
 fn is_within_lease(reader: &Reader<'_>, record: &DecisionRecord) -> Result<bool, StoreError> {
-    let Some(charge) = &record.lease else { return Ok(false) };
-    let Some(row) = reader.lease(&charge.lease)? else { return Ok(false) };
+    let Some(row) = own_lease(reader, record)? else { return Ok(false) };
     let in_time = record.at.wall < row.lease.expires_at;
     let in_slice = lease::within(&row.lease, &LeaseUse::default(), &row.used).is_ok();
-    Ok(row.lease.site == record.site && in_time && in_slice)
+    Ok(in_time && in_slice)
 }
 
 /// The case for a dispatch that its depot says has left, while no decision to release it is known here: there is no

@@ -148,23 +148,22 @@ impl Reader<'_> {
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn has_charged(&self, device: &DeviceId, lease: &LeaseId) -> Result<bool, StoreError> {
-        Ok(!self.charges(device, lease, "<>")?.is_empty())
+        Ok(!self.charges(device, lease, false)?.is_empty())
     }
 
     /// What a device stated that it used of a lease, if it has.
     /// # Errors
     /// [`StoreError::Damaged`] if a decision cannot be read.
     pub(crate) fn statement_of(&self, device: &DeviceId, lease: &LeaseId) -> Result<Option<LeaseUse>, StoreError> {
-        Ok(self.charges(device, lease, "=")?.pop().map(|charge| charge.used))
+        Ok(self.charges(device, lease, true)?.pop().map(|charge| charge.used))
     }
 
     /// What decisions of a device charge to a lease: those that close it, or those that do not.
-    fn charges(&self, device: &DeviceId, lease: &LeaseId, closing: &str) -> Result<Vec<LeaseCharge>, StoreError> {
+    fn charges(&self, device: &DeviceId, lease: &LeaseId, closing: bool) -> Result<Vec<LeaseCharge>, StoreError> {
         // No two engines look into JSON in the same way: whatever names the lease is read.
-        let sql = format!(
-            "SELECT body FROM decisions WHERE device = ?1 AND kind {closing} 'lease_closed' AND body LIKE ?2 ORDER BY n"
-        );
-        let naming = self.sql.query(&sql, params![device.as_str(), format!("%{lease}%")], |r| {
+        let sql = "SELECT body FROM decisions WHERE device = ?1 AND body LIKE ?2
+                      AND CASE WHEN kind = 'lease_closed' THEN 1 ELSE 0 END = ?3 ORDER BY n";
+        let naming = self.sql.query(sql, params![device.as_str(), format!("%{lease}%"), i64::from(closing)], |r| {
             row::json::<Charging>("decisions", device.as_str(), &r.get::<String>("body")?)
         })?;
         Ok(naming.into_iter().filter_map(|said| said.lease).filter(|charge| charge.lease == *lease).collect())

@@ -3,7 +3,7 @@
 //! Whom an item is for stands in the feeds ([`super::feeds`]).
 
 use gatehouse_common::{
-    document::gate::Inspected,
+    document::gate::{self, Inspected},
     id::{DeviceId, DocumentId, DocumentKind, Hash32},
     seal::Sealed,
     sync::Downward,
@@ -67,6 +67,25 @@ fn chunk_bytes(says: Downward) -> Option<Vec<u8>> {
     if let Downward::Chunk { bytes, .. } = says { Some(bytes) } else { None }
 }
 
+/// What a row is found by; it follows from what the row says.
+#[derive(Debug, PartialEq, Eq)]
+struct FoundBy {
+    hash: String,
+    actor: String,
+    seq: i64,
+}
+
+impl FoundBy {
+    fn of(says: &Downward, position: i64) -> Result<Self, StoreError> {
+        let Downward::Chunk { bytes, .. } = says else {
+            return Ok(Self { hash: says.hash().to_string(), actor: String::new(), seq: 0 });
+        };
+        let inspected = gate::inspect(bytes).map_err(|e| row::damaged("ledger", position, e))?;
+        let actor = String::from_utf8_lossy(&inspected.actor).into_owned();
+        Ok(Self { hash: inspected.hash.to_string(), actor, seq: row::to_sql(inspected.seq) })
+    }
+}
+
 /// What is written of an item besides what it says.
 pub(super) struct Provenance<'a> {
     pub(super) origin: Option<&'a DeviceId>,
@@ -124,15 +143,22 @@ impl Reader<'_> {
         verified(|after| self.check_ledger(number(after), 500))
     }
 
-    /// Reads up to `limit` rows behind a place against their checksums.
+    /// Reads up to `limit` rows behind a place against their checksums, and what they are found by against what they say.
     pub(super) fn check_ledger(&self, after: i64, limit: usize) -> Result<Checked, StoreError> {
         let rows = self.sql.query(
-            "SELECT position, kind, document, document_kind, body, checksum FROM ledger
+            "SELECT position, kind, document, document_kind, hash, actor, seq, body, checksum FROM ledger
               WHERE position > ?1 ORDER BY position LIMIT ?2",
             params![after, limit as i64],
             |r| {
                 let position: i64 = r.get("position")?;
-                Ok::<_, StoreError>((position.to_string(), Stored::read(r)?.open(position).err()))
+                let found_by = FoundBy { hash: r.get("hash")?, actor: r.get("actor")?, seq: r.get("seq")? };
+                let right = Stored::read(r)?.open(position).and_then(|says| FoundBy::of(&says, position));
+                let wrong = match right {
+                    Ok(right) if right == found_by => None,
+                    Ok(_) => Some(row::damaged("ledger", position, "what it is found by is not what it says")),
+                    Err(e) => Some(e),
+                };
+                Ok::<_, StoreError>((position.to_string(), wrong))
             },
         )?;
         Ok(Checked::of(rows))
@@ -188,6 +214,19 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
+    /// Writes anew what a row is found by, if what it says is sound. Returns whether it is.
+    pub(super) fn found_by_what_it_says(&mut self, position: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT kind, document, document_kind, body, checksum FROM ledger WHERE position = ?1";
+        let read = |r: &Row<'_>| Ok::<_, StoreError>(Stored::read(r)?.open(position));
+        let Some(Ok(says)) = self.sql.optional(sql, params![position], read)? else { return Ok(false) };
+        let FoundBy { hash, actor, seq } = FoundBy::of(&says, position)?;
+        self.sql.execute(
+            "UPDATE ledger SET hash = ?2, actor = ?3, seq = ?4 WHERE position = ?1",
+            params![position, hash, actor, seq],
+        )?;
+        Ok(true)
+    }
+
     /// Writes an item into the ledger unless it is there.
     pub(super) fn record(
         &mut self,

@@ -69,14 +69,17 @@ fn gap(device: &DeviceId) -> String {
     format!("outbox.gap/{device}")
 }
 
-/// Where it stands in which life a gateway told the leases of a depot.
-fn told(site: &SiteId, gateway: &DeviceId) -> String {
-    format!("lease.told/{site}/{gateway}")
+/// What the names begin with under which it stands in which life leases were told.
+const TOLD: &str = "lease.told/";
+
+/// Where it stands in which life a gateway told its leases.
+fn told(gateway: &DeviceId) -> String {
+    format!("{TOLD}by/{gateway}")
 }
 
 /// Where it stands in which life a person answered for a depot that does not come back.
 fn answered_for(site: &SiteId) -> String {
-    format!("lease.told/{site}")
+    format!("{TOLD}{site}")
 }
 
 impl Reader<'_> {
@@ -88,25 +91,28 @@ impl Reader<'_> {
         text.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()
     }
 
-    /// Depots with a gateway that has not told since the restore which leases it holds: what it may spend nobody knows, so
-    /// nothing is lent to anyone. Empty in a life that no restore began.
+    /// Depots with a gateway that has not told since the restore which leases it holds, and that gateway: what it may spend
+    /// nobody knows, so nothing is lent to anyone. Empty in a life that no restore began. One that was listed since and
+    /// was never heard is not waited for: whoever makes a box ready does not stop a fleet.
     /// # Errors
     /// [`StoreError::Damaged`] if a row is.
-    pub fn sites_with_untold_leases(&self) -> Result<BTreeSet<SiteId>, StoreError> {
-        if self.restored_at()?.is_none() {
-            return Ok(BTreeSet::new());
-        }
-        let life = self.ledger_epoch()?.to_string();
-        let mut untold = BTreeSet::new();
-        for state in self.devices()?.into_iter().filter(|state| state.device.kind == DeviceKind::Gateway) {
-            for site in state.device.sites {
-                let is_of_this_life = |name: &str| Ok::<_, StoreError>(self.cursor(name)?.as_ref() == Some(&life));
-                if !is_of_this_life(&told(&site, &state.device.device))? && !is_of_this_life(&answered_for(&site))? {
-                    untold.insert(site);
-                }
-            }
-        }
-        Ok(untold)
+    pub fn untold_leases(&self) -> Result<BTreeSet<(SiteId, DeviceId)>, StoreError> {
+        let Some(restored) = self.restored_at()? else { return Ok(BTreeSet::new()) };
+        let sql = "SELECT name FROM cursors WHERE name LIKE ?1 AND value = ?2";
+        let values = params![format!("{TOLD}%"), self.ledger_epoch()?.to_string()];
+        let of_this_life: BTreeSet<String> =
+            self.sql.query(sql, values, |r| r.get("name").map_err(StoreError::from))?.into_iter().collect();
+        let sql = "SELECT device, sites FROM devices
+                    WHERE kind = ?1 AND revoked_ms IS NULL AND (added_ms < ?2 OR seen_ms >= ?2)";
+        let gateways: Vec<(DeviceId, Vec<SiteId>)> =
+            self.sql.query(sql, params![DeviceKind::Gateway.as_str(), restored.0], |r| {
+                let device: String = r.get("device")?;
+                let sites = row::json("devices", &device, &r.get::<String>("sites")?)?;
+                Ok::<_, StoreError>((row::parse("devices", &device)?, sites))
+            })?;
+        let waited_for = gateways.into_iter().filter(|(gateway, _)| !of_this_life.contains(&told(gateway)));
+        let untold = waited_for.flat_map(|(gateway, sites)| sites.into_iter().map(move |site| (site, gateway.clone())));
+        Ok(untold.filter(|(site, _)| !of_this_life.contains(&answered_for(site))).collect())
     }
 
     /// Whether a device may tell its outbox: in a life that a restore began only once it stands in it, since before that
@@ -213,10 +219,10 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// A gateway has told which leases of a depot it holds.
-    pub(crate) fn leases_are_told(&mut self, site: &SiteId, gateway: &DeviceId) -> Result<(), StoreError> {
+    /// A gateway has told which leases it holds.
+    pub(crate) fn leases_are_told(&mut self, gateway: &DeviceId) -> Result<(), StoreError> {
         let life = self.ledger_epoch()?.to_string();
-        self.set_cursor(&told(site, gateway), &life)
+        self.set_cursor(&told(gateway), &life)
     }
 
     /// A person answers for it that no gateway of a depot holds leases which are not told.

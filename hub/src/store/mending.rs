@@ -78,9 +78,13 @@ impl Tx<'_> {
         })
     }
 
-    /// What the store still has of a row of the ledger: a change in its document's snapshot, an order as it is served, a
+    /// What the store still has of a row of the ledger: what it is found by in what it says, a change in its document's snapshot, an order as it is served, a
     /// lease as it stands.
     fn mend_from_here(&mut self, position: &str, now: UtcMs) -> Result<bool, StoreError> {
+        if self.found_by_what_it_says(number(position))? {
+            self.is_whole("ledger", position, now)?;
+            return Ok(true);
+        }
         let row: Option<(String, String, String, String)> = self.sql.optional(
             "SELECT kind, document, hash, subject FROM ledger WHERE position = ?1",
             params![number(position)],

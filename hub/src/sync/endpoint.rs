@@ -174,7 +174,7 @@ impl Shared {
 
     async fn push(&self, device: &Device, body: Bytes) -> Result<PushReply, Refusal> {
         let begun = Instant::now();
-        let _alone = self.crowd.alone(&device.device).map_err(Refusal::Crowded)?;
+        let _alone = self.crowd.alone(&device.device).map_err(Refusal::InHand)?;
         // As long as it waits, it waits packed.
         let mut place = self.crowd.place_for_bytes(body.len()).await.map_err(Refusal::Crowded)?;
         let push: Push = read(body)?;

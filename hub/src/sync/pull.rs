@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use gatehouse_common::{
     id::{DeviceId, Hash32},
+    lease::Lease,
     seal::{PrivateKey, Sealed},
     sync::{Cursor, Downward, HubPage, Lane, PageDigest, Pull, PullReply, page::root},
     time::UtcMs,
@@ -109,7 +110,9 @@ fn page(reader: &Reader<'_>, device: &Device, pull: &Pull) -> Result<Result<HubP
         loop {
             let stretch = reader.feed(&scopes, lane, after, READ)?;
             for row in stretch.rows {
-                if is_own(&row, &device.device, refill_through) || !seen.insert(row.ledger) {
+                let is_not_for_it =
+                    is_own(&row, &device.device, refill_through) || is_anothers_lease(&row, &device.device);
+                if is_not_for_it || !seen.insert(row.ledger) {
                     page.skip(lane, row.item.position);
                 } else if !page.offer(row.item, row.weight) {
                     return Ok(Ok(page));
@@ -129,6 +132,13 @@ fn page(reader: &Reader<'_>, device: &Device, pull: &Pull) -> Result<Result<HubP
 
 fn is_own(row: &FeedRow, device: &DeviceId, refill_through: u64) -> bool {
     row.origin.as_ref() == Some(device) && row.item.position > refill_through
+}
+
+/// A lease of another gateway of the depot. Agents pass over it by themselves, but for those of before leases were for one
+/// gateway: two of them would use each other's.
+fn is_anothers_lease(row: &FeedRow, device: &DeviceId) -> bool {
+    let Downward::Lease(sealed) = &row.item.says else { return false };
+    sealed.peek::<Lease>().is_ok_and(|lease| !lease.is_for(device))
 }
 
 /// Answers a pull as things are now. A device whose cursor stands at the start of the documents' lane is

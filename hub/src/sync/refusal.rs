@@ -31,6 +31,8 @@ pub(super) enum Refusal {
     Busy(u64),
     /// Too many bring a lot at once; seconds until its sender may ask again.
     Crowded(u64),
+    /// Another push of its sender is in hand; seconds until it may ask again.
+    InHand(u64),
     /// It cannot be read.
     BadFrame(String),
     /// The store did not do it; the same request may be sent again.
@@ -62,6 +64,7 @@ impl Refusal {
             | Self::BadFrame(why) => why.clone(),
             Self::Busy(seconds) => format!("this device has used up its minute; come back in {seconds} s"),
             Self::Crowded(seconds) => format!("many devices bring a lot at once; come back in {seconds} s"),
+            Self::InHand(seconds) => format!("another push of this device is in hand; come back in {seconds} s"),
             Self::Later(_) => "the hub's store is unavailable".to_owned(),
         }
     }
@@ -69,7 +72,7 @@ impl Refusal {
     /// Seconds until the sender may ask again; none where that is not what is wrong.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::Busy(seconds) | Self::Crowded(seconds) => Some(*seconds),
+            Self::Busy(seconds) | Self::Crowded(seconds) | Self::InHand(seconds) => Some(*seconds),
             _ => None,
         }
     }
@@ -82,7 +85,7 @@ impl Refusal {
             Self::Conflict(_) => (StatusCode::CONFLICT, "two copies of this device"),
             Self::Renew(_) => (StatusCode::FORBIDDEN, "renew the certificate first"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too much in one minute"),
-            Self::Crowded(_) => (StatusCode::TOO_MANY_REQUESTS, "too many at once"),
+            Self::Crowded(_) | Self::InHand(_) => (StatusCode::TOO_MANY_REQUESTS, "too many at once"),
             Self::BadFrame(_) => (StatusCode::BAD_REQUEST, "frame cannot be used"),
             Self::Later(_) => (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again"),
         }

@@ -167,7 +167,7 @@ fn take_leases(
         };
         tx.put_lease(&row, now)?;
     }
-    device.sites.iter().try_for_each(|site| tx.leases_are_told(site, &device.device))?;
+    tx.leases_are_told(&device.device)?;
     Ok(Repaired::Noted)
 }
 

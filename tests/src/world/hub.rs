@@ -1,7 +1,6 @@
 //! The hub of the pretend world: the product's store, exchange, reconciliation, postings and leases, without sockets.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,7 +8,7 @@ use std::{
 
 use gatehouse_common::{
     bundle::{Bundle, Rules},
-    id::{DeviceId, Hash32, SiteId},
+    id::{DeviceId, Hash32},
     seal::PrivateKey,
     sync::{FrameError, Pull, PullReply, Push, Repair, decode, encode, protocol_of},
     time::UtcMs,
@@ -22,7 +21,7 @@ use gatehouse_hub::{
         poll::{self, PollOptions},
         post::{PostOptions, Poster},
     },
-    lease_grants::{self, Grantor},
+    lease_grants::{self, Grantor, Looks},
     partners::events::{Event, EventError, Taken},
     reconciler::Reconciler,
     store::{Device, DeviceKind, Location, Remembered, Store, StoreChange, StoreError, moving},
@@ -70,7 +69,7 @@ pub struct Running {
     pub store: Store,
     reconciler: Reconciler,
     poster: Poster,
-    told: BTreeSet<SiteId>,
+    looks: Looks,
     changes: Receiver<StoreChange>,
     /// Pulls that wait for something new.
     pub waiting: Vec<WaitingPull>,
@@ -166,7 +165,7 @@ impl Hub {
         self.running = Some(Running {
             reconciler: Reconciler::new(store.clone(), self.clock.clone(), self.bundle.clone(), policy()),
             poster: Poster::new(store.clone(), connector, self.clock.clone(), options),
-            told: BTreeSet::new(),
+            looks: Looks::default(),
             changes: store.changes(),
             waiting: Vec::new(),
             store,
@@ -403,7 +402,7 @@ impl Hub {
             unreported_after_ms: 7 * 24 * 3_600_000,
         };
         let granting =
-            lease_grants::once(&running.store, self.connector.as_ref(), &self.clock, &grantor, &mut running.told);
+            lease_grants::once(&running.store, self.connector.as_ref(), &self.clock, &grantor, &mut running.looks);
         self.runtime.block_on(granting)
     }
 

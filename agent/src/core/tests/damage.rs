@@ -164,3 +164,15 @@ fn a_damaged_record_of_the_outbox_is_told_as_ground_holds_it_or_left_out_and_kee
         }
     }
 }
+
+#[test]
+fn behind_a_decision_that_is_damaged_in_every_place_nothing_is_told() {
+    let depot = lived();
+    let whole = depot.look().outbox(1_000).unwrap();
+    let lost = whole.iter().find(|record| matches!(record.says, Upward::Decision(_))).unwrap().n;
+    rots(&depot, lost, "body");
+    depot.store.raw().execute("UPDATE decisions SET body = body || ' '", []).unwrap();
+    let read = depot.look().outbox_as_read(1_000).unwrap();
+    let before: Vec<_> = whole.iter().filter(|record| record.n < lost).cloned().collect();
+    assert_eq!((read.waiting, read.lost, read.stopped_at), (before, vec![], Some(lost)));
+}

@@ -58,6 +58,11 @@ impl Row {
         Ok(self.in_ground(conn)?.map_or(Says::Lost, Says::Mended))
     }
 
+    /// Whether it is, or was, a decision.
+    pub(super) fn is_decision(&self) -> bool {
+        self.kind == b"decision"
+    }
+
     fn in_ground(&self, conn: &Connection) -> Result<Option<Upward>> {
         match (self.kind.as_slice(), &self.document) {
             (b"fact" | b"status" | b"tracks", _) => Ok(None),

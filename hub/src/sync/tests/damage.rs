@@ -255,3 +255,16 @@ fn an_order_whose_served_copy_rotted_is_read_from_the_ledger_until_it_is_whole()
     assert_eq!(hub.sql("UPDATE ledger SET body = x'00'"), 1);
     assert!(hub.store.read_now(|r| r.order(&"O1".parse().unwrap())).is_err(), "then nobody has it");
 }
+
+#[test]
+fn what_a_row_is_found_by_is_checked_as_well_and_written_anew_from_what_it_says() {
+    let (hub, mut depot) = told();
+    hub.sql("UPDATE ledger SET seq = 9 WHERE kind = 'chunk' AND seq = 2");
+    hub.sql("UPDATE ledger SET actor = 'site/D1/gw-9/1' WHERE kind = 'chunk' AND seq = 3");
+    hub.sql("UPDATE ledger SET hash = replace(hash, 'a', 'b') WHERE kind = 'chunk' AND seq = 1 AND origin <> ''");
+    assert!(!hub.verifies());
+    let found = hub.store.scrub_now(UtcMs(50)).unwrap();
+    assert_eq!((found >= 2, hub.damaged().len(), hub.verifies()), (true, 0, true), "{found}");
+    depot.say(Says::RecallSeen);
+    assert_eq!(depot.push(&hub).rejected, [], "the next number is due");
+}

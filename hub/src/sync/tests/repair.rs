@@ -171,7 +171,7 @@ fn a_page_that_the_store_cannot_have_sent_begins_another_life_and_any_other_begi
 fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and_that_weighs() {
     let hub = Hub::new();
     let (one, _two) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));
-    let untold = || hub.store.read_now(|r| r.sites_with_untold_leases()).unwrap().len();
+    let untold = || hub.store.read_now(|r| r.untold_leases()).unwrap().len();
     assert_eq!(untold(), 0);
     hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
     assert_eq!(untold(), 2);
@@ -207,6 +207,21 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     let second = hub.gateway("gw-3", "D1", 9);
     assert_eq!(untold(), 2);
     hub.asked(&second, Repair::Leases(Vec::new()));
+    assert_eq!(untold(), 1);
+    // One that is made ready for later is not waited for before it speaks.
+    let ready = Device {
+        device: "gw-4".parse().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: PrivateKey::from_seed([4; 32]).public(),
+        sites: vec!["D1".parse().unwrap(), "D4".parse().unwrap()],
+        vehicles: Vec::new(),
+    };
+    let name = ready.device.clone();
+    crate::sync::devices::add(&hub.store, ready, "test", UtcMs(7)).unwrap();
+    assert_eq!(untold(), 1);
+    hub.store.write_now(|tx| tx.device_seen(&"gw-4".parse().unwrap(), None, UtcMs(8))).unwrap();
+    assert_eq!(untold(), 3);
+    hub.store.write_now(move |tx| tx.leases_are_told(&name)).unwrap();
     assert_eq!(untold(), 1);
     // Its time as well is what the depot was last granted.
     let end = || hub.store.read_now(|r| r.lease(&"L1".parse().unwrap())).unwrap().unwrap().lease.expires_at;
@@ -281,4 +296,29 @@ fn a_device_that_holds_the_same_is_alike_and_one_that_lacks_a_document_gets_it_w
     let given = Given { document: depot.id(), kind: DocumentKind::Dispatch, bytes: depot.say(Says::Ready), page: None };
     let give = Repair::Give { pages: Vec::new(), changes: vec![given] };
     assert!(matches!(hub.asked(&elsewhere, give), Repaired::Given(refused) if refused.len() == 1));
+}
+
+#[test]
+fn a_lease_is_told_to_its_gateway_and_to_no_other_of_the_depot() {
+    let hub = Hub::new();
+    let (mut one, mut two) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D1", 8));
+    let lease = Lease {
+        id: "L1".parse().unwrap(),
+        site: "D1".parse().unwrap(),
+        device: Some("gw-1".parse().unwrap()),
+        granted_at: UtcMs(1),
+        lasts_ms: 50,
+        expires_at: UtcMs(51),
+        value_ceiling_minor: 1,
+        credit_minor: LeaseUse::default().credit_minor,
+        stock: LeaseUse::default().stock,
+        age_limit_ms: std::collections::BTreeMap::new(),
+        bundle: Hash32::ZERO,
+        erp_read_at: UtcMs(1),
+    };
+    let sealed = Sealed::new(&lease, &hub_key()).unwrap();
+    hub.store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(1))).unwrap();
+    assert!(hub.pull(&mut two).is_empty());
+    assert!(matches!(hub.pull(&mut one)[..], [FeedItem { says: Downward::Lease(_), .. }]));
+    assert_eq!(one.cursor, two.cursor, "it is passed over");
 }
