@@ -134,33 +134,35 @@ pub async fn once(
             return Ok(());
         }
     };
-    for holder in gateways {
-        if !looks.asked.iter().any(|asked| asked.holder == holder) {
-            match ask_erp(store, connector, clock, grantor, life, &holder).await {
-                Ok(asked) => looks.asked.extend(asked),
-                Err(error) => looks.failed(&holder, error)?,
-            }
+    let waited = std::mem::take(&mut looks.asked);
+    let others = gateways.into_iter().filter(|holder| waited.iter().all(|asked| asked.holder != *holder));
+    let others: Vec<_> = others.collect();
+    for asked in waited {
+        looks.grant(store, clock, grantor, asked).await?;
+    }
+    for holder in others {
+        match ask_erp(store, connector, clock, grantor, life, &holder).await {
+            Ok(Some(asked)) => looks.grant(store, clock, grantor, asked).await?,
+            Ok(None) => drop(looks.told.remove(&holder)),
+            Err(error) => looks.failed(&holder, error)?,
         }
-        looks.grant_what_can_be(store, clock, grantor).await?;
     }
     Ok(())
 }
 
 impl Looks {
-    /// Grants by what the ERP said, as far as the orders behind it are read; what is too old is let go of.
-    async fn grant_what_can_be(&mut self, store: &Store, clock: &Clock, grantor: &Grantor) -> Result<(), StoreError> {
-        for asked in std::mem::take(&mut self.asked) {
-            let holder = asked.holder.clone();
-            match grant_by(store, clock, grantor, asked).await {
-                Ok(Given::Done(granted)) => {
-                    self.told.remove(&holder);
-                    if let Some(lease) = granted {
-                        info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
-                    }
+    /// Grants by what the ERP said, or leaves that to the next look if the orders behind it are not read yet.
+    async fn grant(&mut self, store: &Store, clock: &Clock, grantor: &Grantor, asked: Asked) -> Result<(), StoreError> {
+        let holder = asked.holder.clone();
+        match grant_by(store, clock, grantor, asked).await {
+            Ok(Given::Done(granted)) => {
+                self.told.remove(&holder);
+                if let Some(lease) = granted {
+                    info!(lease = %lease.id, "lease {} is granted until {}", lease.id, lease.expires_at);
                 }
-                Ok(Given::Waits(asked)) => self.asked.push(asked),
-                Err(error) => self.failed(&holder, error)?,
             }
+            Ok(Given::Waits(asked)) => self.asked.push(asked),
+            Err(error) => self.failed(&holder, error)?,
         }
         Ok(())
     }
