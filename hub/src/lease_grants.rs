@@ -41,6 +41,8 @@ pub use unreported::{ask, write_off, write_off_untold};
 
 /// Wait between two looks, in milliseconds of the hub's clock.
 const EVERY_MS: u64 = 15_000;
+/// The same while what the ERP said waits for its orders to be read.
+const SOON_MS: u64 = 5_000;
 /// Two of the status reports that a quiet depot sends. One that was not heard for so long gets no new lease: it could not take it, and its slice would lie idle.
 const HEARD_WITHIN_MS: i64 = 600_000;
 
@@ -97,8 +99,9 @@ pub async fn run(
     let mut looks = Looks::default();
     while !stop.is_stopped() {
         once(&store, connector.as_ref(), &clock, &grantor, &mut looks).await?;
+        let wait_ms = if looks.waits() { SOON_MS } else { EVERY_MS };
         tokio::select! {
-            () = clock.sleep(EVERY_MS) => {}
+            () = clock.sleep(wait_ms) => {}
             () = stop.stopped() => break,
         }
     }
@@ -151,6 +154,12 @@ pub async fn once(
 }
 
 impl Looks {
+    /// Whether something that the ERP said waits for its orders to be read.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Grants by what the ERP said, or leaves that to the next look if the orders behind it are not read yet.
     async fn grant(&mut self, store: &Store, clock: &Clock, grantor: &Grantor, asked: Asked) -> Result<(), StoreError> {
         let holder = asked.holder.clone();

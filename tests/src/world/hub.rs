@@ -389,6 +389,11 @@ impl Hub {
         let _ = self.runtime.block_on(polled);
     }
 
+    /// Whether a look at leases waits for a read of the orders.
+    pub fn leases_wait(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.looks.waits())
+    }
+
     /// Looks after leases.
     /// # Errors
     /// [`StoreError`] if the store is stopped.

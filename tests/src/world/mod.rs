@@ -271,6 +271,10 @@ impl World {
             Event::HubWorks => self.hub_works(),
             Event::Poll => {
                 self.hub.polls();
+                if self.hub.leases_wait() {
+                    let lent = self.hub.lends();
+                    self.must("granting leases", lent);
+                }
                 // What waits for a read that began after its news has it now.
                 self.hub_works_at(self.now.plus(100));
                 self.hub_has_changed();
