@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
+    thread::JoinHandle,
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -32,6 +33,8 @@ struct Beside {
     path: PathBuf,
     /// Wakes who brings in; none before the log is long for the first time.
     wake: Option<SyncSender<()>>,
+    /// Who brings in.
+    thread: Option<JoinHandle<()>>,
     /// Length of the log at which it is woken next.
     next: c_int,
     /// Whether much of the log could not be brought in when that was tried last.
@@ -54,7 +57,7 @@ pub(super) fn brought_in_beside(connection: &mut Connection) -> Result<(), Error
 
 impl Beside {
     fn of(path: PathBuf, wake: Option<SyncSender<()>>) -> Self {
-        Self { path, wake, next: STEP, held_back: Arc::default() }
+        Self { path, wake, thread: None, next: STEP, held_back: Arc::default() }
     }
 
     /// The log is so long now. Whether the commit is to bring in what is left.
@@ -66,7 +69,9 @@ impl Beside {
         }
         if pages >= self.next {
             self.next = pages + STEP;
-            self.wake = self.wake.take().or_else(|| starts(&self.path, self.held_back.clone()));
+            if self.wake.is_none() {
+                (self.wake, self.thread) = starts(&self.path, self.held_back.clone()).unzip();
+            }
             if let Some(wake) = &self.wake {
                 // Full: one who is busy looks once more when he has done.
                 let _ = wake.try_send(());
@@ -76,17 +81,28 @@ impl Beside {
     }
 }
 
-/// The one who brings in; he ends with the writer, and says whether much was `held_back` from him. None if he cannot be
-/// had: the commits do it then.
-fn starts(path: &Path, held_back: Arc<AtomicBool>) -> Option<SyncSender<()>> {
+/// The last to close a file takes its log away; of two that close it in one moment neither does. So the writer, in whose
+/// hook this lives, closes it after who brings in.
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Who brings in, and what wakes him; he says whether much was `held_back` from him. None if he cannot be had: the
+/// commits do it then.
+fn starts(path: &Path, held_back: Arc<AtomicBool>) -> Option<(SyncSender<()>, JoinHandle<()>)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags);
     let connection = opened.inspect_err(|e| warn!(error = %e, "the log is brought in by commits alone: {e}")).ok()?;
     let (wake, woken) = sync_channel(1);
     let works = move || brings_in(&connection, &woken, &held_back);
     let started = std::thread::Builder::new().name("log".to_owned()).spawn(works);
-    started.inspect_err(|e| warn!(error = %e, "the log is brought in by commits alone: {e}")).ok()?;
-    Some(wake)
+    let thread = started.inspect_err(|e| warn!(error = %e, "the log is brought in by commits alone: {e}")).ok()?;
+    Some((wake, thread))
 }
 
 fn brings_in(connection: &Connection, woken: &Receiver<()>, held_back: &AtomicBool) {
@@ -164,6 +180,10 @@ mod tests {
             "{log} bytes for {ROWS} rows of 11 pages"
         );
         drop(connection);
+        assert!(
+            !directory.path().join("hub.db-wal").exists(),
+            "it is the last to close the file, and takes its log away"
+        );
         let connection = Connection::open(&path).unwrap();
         let rows: u32 =
             connection.query_row("SELECT count(*) FROM t WHERE length(b) = 40000", [], |r| r.get(0)).unwrap();
