@@ -1,9 +1,45 @@
 //! What tests of several rooms begin with.
 
+use std::collections::BTreeMap;
+
 use gatehouse_common::{
+    id::Hash32,
+    lease::Lease,
     order::{Customer, Order, OrderLine, OrderStatus, Tier},
+    seal::PrivateKey,
     time::UtcMs,
 };
+
+use crate::store::{Device, DeviceKind};
+
+/// A gateway of one depot, whose key is made of `seed`.
+pub(crate) fn gateway(name: &str, site: &str, seed: u8) -> Device {
+    Device {
+        device: name.parse().unwrap(),
+        kind: DeviceKind::Gateway,
+        public_key: PrivateKey::from_seed([seed; 32]).public(),
+        sites: vec![site.parse().unwrap()],
+        vehicles: Vec::new(),
+    }
+}
+
+/// A lease for whichever gateway of a depot takes it, of 1 to 51 and with nothing in it but one minor unit of value.
+pub(crate) fn lease(id: &str, site: &str) -> Lease {
+    Lease {
+        id: id.parse().unwrap(),
+        site: site.parse().unwrap(),
+        device: None,
+        granted_at: UtcMs(1),
+        lasts_ms: 50,
+        expires_at: UtcMs(51),
+        value_ceiling_minor: 1,
+        credit_minor: BTreeMap::new(),
+        stock: BTreeMap::new(),
+        age_limit_ms: BTreeMap::new(),
+        bundle: Hash32::ZERO,
+        erp_read_at: UtcMs(1),
+    }
+}
 
 /// An order of ten units for depot D1, to leave at `now`. A test that needs it otherwise changes what it is about.
 pub(crate) fn order(now: UtcMs) -> Order {

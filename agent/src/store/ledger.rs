@@ -9,7 +9,7 @@ use gatehouse_common::{
     lease::LeaseUse,
     reading::ReadingValue,
     seal::Sealed,
-    sync::{Upward, message::DeviceStatus, version::FRAME_MAX_BYTES},
+    sync::{Upward, message::DeviceStatus, repair::LEASES_MAX, version::FRAME_MAX_BYTES},
     time::{Moment, UtcMs},
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
@@ -25,9 +25,7 @@ use crate::core::{
     start::StoredLease,
 };
 
-/// Most leases that the hub takes at once.
-const TOLD_MAX: usize = 512;
-/// Most bytes of closed ones among them: all of them travel in one frame.
+/// Most bytes of closed leases that are told: all leases travel in one frame.
 const TOLD_CLOSED_BYTES: usize = FRAME_MAX_BYTES / 2;
 
 /// Says what the caller can do about what SQLite said.
@@ -218,7 +216,7 @@ pub fn sealed_leases(conn: &Connection) -> Result<Vec<Sealed>> {
     for id in outbox::closings(conn)? {
         let Some(lease) = closed.query_row([id.as_str()], sealed_of).optional()? else { continue };
         bytes += lease.body.len() + lease.signature.len();
-        if leases.len() >= TOLD_MAX || bytes > TOLD_CLOSED_BYTES {
+        if leases.len() >= LEASES_MAX || bytes > TOLD_CLOSED_BYTES {
             break;
         }
         leases.push(lease);

@@ -28,6 +28,8 @@ pub const HEADS_MAX: usize = 2_000;
 pub const GIVE_MAX: usize = 200;
 /// Most pages that prove them.
 pub const PAGES_MAX: usize = 32;
+/// Leases in one question: the one that is held, and those of which the statement may be forgotten.
+pub const LEASES_MAX: usize = 512;
 
 /// The heads of a document.
 pub type Heads = (DocumentId, Vec<Hash32>);

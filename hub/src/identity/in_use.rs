@@ -74,13 +74,13 @@ pub(crate) fn take_in(tx: &mut Tx<'_>, peer: &Peer, now: UtcMs) -> Result<bool, 
 
 #[cfg(test)]
 mod tests {
-    use gatehouse_common::seal::PrivateKey;
     use rustls::pki_types::{CertificateDer, pem::PemObject};
 
     use super::*;
     use crate::{
+        fixture,
         identity::{Authority, LineRequest},
-        store::{Device, DeviceKind, Store},
+        store::{Device, Store},
     };
 
     const DAY_MS: i64 = 24 * 3_600_000;
@@ -90,13 +90,7 @@ mod tests {
     }
 
     fn gateway(name: &str, key: u8) -> Device {
-        Device {
-            device: name.parse().unwrap(),
-            kind: DeviceKind::Gateway,
-            public_key: PrivateKey::from_seed([key; 32]).public(),
-            sites: vec!["D1".parse().unwrap()],
-            vehicles: Vec::new(),
-        }
+        fixture::gateway(name, "D1", key)
     }
 
     /// A hub's store with gw-1 on its list, which has a certificate of day 2.

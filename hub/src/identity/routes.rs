@@ -60,13 +60,23 @@ pub fn router(enrolment: Enrolment) -> Router {
 }
 
 async fn enrol_route(State(desk): State<Desk>, from: From, body: Bytes) -> Response {
-    let outcome = desk.enrols(&from, &body).await;
-    desk.answer(&from, outcome).await
+    let outcome = desk.decide(
+        &from,
+        &body,
+        |r, asked| may_enrol(r, &asked.terms, &asked.sealed, asked.now),
+        |tx, asked| enrol(tx, &asked.authority, &asked.terms, &asked.sealed, asked.now),
+    );
+    desk.answer(&from, outcome.await).await
 }
 
 async fn renew_route(State(desk): State<Desk>, from: From, body: Bytes) -> Response {
-    let outcome = desk.renews(&from, &body).await;
-    desk.answer(&from, outcome).await
+    let outcome = desk.decide(
+        &from,
+        &body,
+        |r, asked| may_renew(r, &asked.terms, &asked.sealed, asked.peer.as_deref(), asked.now),
+        |tx, asked| renew(tx, &asked.authority, &asked.terms, &asked.sealed, asked.peer.as_deref(), asked.now),
+    );
+    desk.answer(&from, outcome.await).await
 }
 
 /// What came of a question.
@@ -89,32 +99,6 @@ struct Desk {
 }
 
 impl Desk {
-    async fn enrols(&self, from: &From, body: &[u8]) -> Outcome {
-        let asked = match self.question(from, body) {
-            Ok(asked) => Arc::new(asked),
-            Err(denied) => return Ok(Err(denied)),
-        };
-        let looked = asked.clone();
-        self.decide(
-            move |r| may_enrol(r, &looked.terms, &looked.sealed, looked.now),
-            move |tx| enrol(tx, &asked.authority, &asked.terms, &asked.sealed, asked.now),
-        )
-        .await
-    }
-
-    async fn renews(&self, from: &From, body: &[u8]) -> Outcome {
-        let asked = match self.question(from, body) {
-            Ok(asked) => Arc::new(asked),
-            Err(denied) => return Ok(Err(denied)),
-        };
-        let looked = asked.clone();
-        self.decide(
-            move |r| may_renew(r, &looked.terms, &looked.sealed, looked.peer.as_deref(), looked.now),
-            move |tx| renew(tx, &asked.authority, &asked.terms, &asked.sealed, asked.peer.as_deref(), asked.now),
-        )
-        .await
-    }
-
     /// Reads a question, if who asks has not asked too much.
     fn question(&self, from: &From, body: &[u8]) -> Result<Question, Denied> {
         let who = caller(from);
@@ -135,13 +119,20 @@ impl Desk {
     /// Looks, and writes only if that may give something: what it is, is decided once more there.
     async fn decide(
         &self,
-        look: impl FnOnce(&Reader<'_>) -> Result<Result<(), Denied>, StoreError> + Send + 'static,
-        write: impl FnOnce(&mut Tx<'_>) -> Outcome + Send + 'static,
+        from: &From,
+        body: &[u8],
+        look: fn(&Reader<'_>, &Question) -> Result<Result<(), Denied>, StoreError>,
+        write: fn(&mut Tx<'_>, &Question) -> Outcome,
     ) -> Outcome {
-        if let Err(denied) = self.at.store.read(look).await? {
+        let asked = match self.question(from, body) {
+            Ok(asked) => Arc::new(asked),
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let looked = asked.clone();
+        if let Err(denied) = self.at.store.read(move |r| look(r, &looked)).await? {
             return Ok(Err(denied));
         }
-        self.at.store.write(write).await
+        self.at.store.write(move |tx| write(tx, &asked)).await
     }
 
     async fn answer(&self, from: &From, outcome: Outcome) -> Response {

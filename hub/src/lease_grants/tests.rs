@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use gatehouse_common::{
-    id::{DeviceId, OrderId, ProductId},
+    id::{OrderId, ProductId},
     order::Order,
 };
 
@@ -13,7 +13,6 @@ use crate::{
     core::reconcile::Posting,
     erp::{self, Applied, Caps, ChangePage, ErpCursor, Probe},
     fixture,
-    store::Device,
 };
 
 const WEEK: i64 = 7 * 24 * 3_600_000;
@@ -296,13 +295,7 @@ async fn two_gateways_of_one_depot_get_a_lease_each_out_of_one_figure() {
 async fn nothing_is_lent_by_figures_that_were_read_before_the_ledger_began_another_life() {
     let hub = Hub::new();
     hub.order("O1", "D1", 30);
-    let device = Device {
-        device: "gw-9".parse::<DeviceId>().unwrap(),
-        kind: DeviceKind::Gateway,
-        public_key: PrivateKey::from_seed([2; 32]).public(),
-        sites: vec!["D9".parse().unwrap()],
-        vehicles: Vec::new(),
-    };
+    let device = fixture::gateway("gw-9", "D9", 2);
     hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
     let erp = Figured { restores: Some(hub.store.clone()), ..Figured::new(100_000, 1_000) };
     assert_eq!(hub.look(&erp, "D1").await.unwrap(), None, "D9 has not told its leases");
@@ -320,13 +313,7 @@ async fn an_erp_that_cannot_be_asked_lends_nothing() {
 #[test]
 fn a_depot_that_was_not_heard_lately_waits_until_it_is_back() {
     let hub = Hub::new();
-    let device = Device {
-        device: "gw-1".parse::<DeviceId>().unwrap(),
-        kind: DeviceKind::Gateway,
-        public_key: PrivateKey::from_seed([2; 32]).public(),
-        sites: vec!["D1".parse().unwrap()],
-        vehicles: Vec::new(),
-    };
+    let device = fixture::gateway("gw-1", "D1", 2);
     let name = device.device.clone();
     hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
     let connected = |now: i64| hub.store.read_now(|r| connected_gateways(r, UtcMs(now))).unwrap().len();
@@ -382,13 +369,7 @@ async fn each_look_puts_what_is_due_to_a_person() {
 #[tokio::test]
 async fn what_the_erp_said_waits_over_looks_for_the_orders_to_be_read() {
     let (hub, erp) = (Hub::new(), Figured { counts_orders: true, ..Figured::new(400, 1_000) });
-    let device = Device {
-        device: "gw-1".parse::<DeviceId>().unwrap(),
-        kind: DeviceKind::Gateway,
-        public_key: PrivateKey::from_seed([2; 32]).public(),
-        sites: vec!["D1".parse().unwrap()],
-        vehicles: Vec::new(),
-    };
+    let device = fixture::gateway("gw-1", "D1", 2);
     let (name, now) = (device.device.clone(), hub.clock.wall());
     hub.store.write_now(move |tx| tx.put_device(&device, now)).unwrap();
     hub.store.write_now(move |tx| tx.device_seen(&name, None, now)).unwrap();

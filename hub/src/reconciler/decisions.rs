@@ -129,6 +129,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::fixture;
 
     struct Hub {
         store: Store,
@@ -147,18 +148,10 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
             let lease = Lease {
-                id: "L1".parse().unwrap(),
-                site: "D1".parse().unwrap(),
                 device: device.map(|d| d.parse().unwrap()),
-                granted_at: UtcMs(1),
-                lasts_ms: 50,
-                expires_at: UtcMs(51),
                 value_ceiling_minor: 100,
                 credit_minor: using(100).credit_minor,
-                stock: BTreeMap::new(),
-                age_limit_ms: BTreeMap::new(),
-                bundle: Hash32::ZERO,
-                erp_read_at: UtcMs(1),
+                ..fixture::lease("L1", "D1")
             };
             let sealed = Sealed::new(&lease, &PrivateKey::from_seed([1; 32])).unwrap();
             store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(1))).unwrap();

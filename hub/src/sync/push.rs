@@ -54,13 +54,8 @@ pub(super) fn take(
     let known = tx.device(device)?;
     let device = known.ok_or_else(|| StoreError::Refused(format!("device {device} is not on the list")))?;
     let mut taking = Taking { device: &device, key, now, heads: BTreeMap::new(), status: None };
-    let lives = tx.outbox_epochs(&device.device)?;
-    let is_new = !lives.contains(&push.outbox_epoch);
-    if is_new && lives.len() >= LIVES_MAX && lives.iter().all(|life| *life > push.outbox_epoch) {
-        let why = format!("life {} of the outbox of {} ended long ago", push.outbox_epoch, device.device);
-        return Err(StoreError::Refused(why));
-    }
     let mut taken = tx.taken_through(&device.device, push.outbox_epoch)?;
+    let is_new = taken == 0 && begins_a_life(tx, &device.device, push.outbox_epoch)?;
     let first = push.records.first().map_or(0, |(number, _)| *number);
     let passes_over = first > taken + 1;
     if !tx.has_begun(&device.device)? || (passes_over && tx.waits_for_gap(&device.device, taken)?) {
@@ -108,6 +103,18 @@ pub(super) fn take(
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
     let reply = PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) };
     Ok(Taken { reply, refused, goes_on: true })
+}
+
+/// Whether nothing is known yet of a life of an outbox.
+fn begins_a_life(tx: &Tx<'_>, device: &DeviceId, life: u64) -> Result<bool, StoreError> {
+    let lives = tx.outbox_epochs(device)?;
+    if lives.contains(&life) {
+        return Ok(false);
+    }
+    if lives.len() >= LIVES_MAX && lives.iter().all(|known| *known > life) {
+        return Err(StoreError::Refused(format!("life {life} of the outbox of {device} ended long ago")));
+    }
+    Ok(true)
 }
 
 /// Receipts a chain: a tail that is cut off later shows against it.

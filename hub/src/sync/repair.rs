@@ -13,7 +13,7 @@ use gatehouse_common::{
     seal::{PrivateKey, Sealed},
     sync::{
         Attested, Downward, FeedItem, PageDigest, Repair, Repaired, page,
-        repair::{Differs, GIVE_MAX, Given, HEADS_MAX, Heads, PAGES_MAX},
+        repair::{Differs, GIVE_MAX, Given, HEADS_MAX, Heads, LEASES_MAX, PAGES_MAX},
         session::{BATCH_MAX_BYTES, marks},
     },
     time::{Moment, UtcMs},
@@ -35,8 +35,6 @@ const OVER_MS: i64 = 7 * 24 * 3_600_000;
 const SCAN_MAX: usize = 4_000;
 /// Documents that differ in one answer.
 const DIFFER_MAX: usize = 500;
-/// Leases that a depot can name at once: the one it holds, and those of which its statement may be forgotten here.
-const LEASES_MAX: usize = 512;
 
 /// Whether a question is within its bounds.
 /// # Errors

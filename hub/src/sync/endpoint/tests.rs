@@ -2,7 +2,6 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
-    id::SiteId,
     seal::PublicKey,
     sync::{
         Cursor, PullReply, encode,
@@ -15,7 +14,6 @@ use tokio::{
 };
 
 use super::*;
-use crate::store::DeviceKind;
 
 struct Asked {
     status: u16,
@@ -70,13 +68,7 @@ impl Listening {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
         let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
-        let device = Device {
-            device: "gw-1".parse().unwrap(),
-            kind: DeviceKind::Gateway,
-            public_key: key.public(),
-            sites: vec![SiteId::new("D1").unwrap()],
-            vehicles: Vec::new(),
-        };
+        let device = crate::fixture::gateway("gw-1", "D1", 7);
         crate::sync::devices::add(&store, device, "test", UtcMs(1)).unwrap();
         let clock = Clock::system();
         let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());

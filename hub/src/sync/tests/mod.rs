@@ -23,7 +23,10 @@ mod replicas;
 mod together;
 
 use super::{handle_push, pull};
-use crate::store::{Device, DeviceKind, DocumentSays, Location, Scope, Store};
+use crate::{
+    fixture,
+    store::{Device, DeviceKind, DocumentSays, Location, Scope, Store},
+};
 
 fn at(ms: i64) -> Moment {
     Moment { wall: UtcMs(ms), uncertainty_ms: 0, boot: BootId("b".into()), boottime_ms: ms as u64, trusted: true }
@@ -53,13 +56,7 @@ impl Hub {
 
     fn gateway(&self, name: &str, site: &str, seed: u8) -> Depot {
         let key = PrivateKey::from_seed([seed; 32]);
-        let device = Device {
-            device: name.parse().unwrap(),
-            kind: DeviceKind::Gateway,
-            public_key: key.public(),
-            sites: vec![site.parse().unwrap()],
-            vehicles: Vec::new(),
-        };
+        let device = fixture::gateway(name, site, seed);
         let depot = Depot {
             actor: format!("site/{site}/{name}/1").parse().unwrap(),
             device: device.device.clone(),

@@ -1,7 +1,7 @@
 //! A hub that is an older copy of itself, and devices that make it whole again.
 
 use gatehouse_common::{
-    lease::{Lease, LeaseUse},
+    lease::Lease,
     sync::{
         Attested, Comparison, PageDigest, Repair, Repaired,
         repair::{Differs, Given, Heads, Local, Step, digest},
@@ -176,20 +176,7 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
     assert_eq!(untold(), 2);
     let until = |id: &str, site: &str, key: &PrivateKey, end: i64| {
-        let lease = Lease {
-            id: id.parse().unwrap(),
-            site: site.parse().unwrap(),
-            device: None,
-            granted_at: UtcMs(1),
-            lasts_ms: 50,
-            expires_at: UtcMs(end),
-            value_ceiling_minor: 1,
-            credit_minor: LeaseUse::default().credit_minor,
-            stock: LeaseUse::default().stock,
-            age_limit_ms: std::collections::BTreeMap::new(),
-            bundle: Hash32::ZERO,
-            erp_read_at: UtcMs(1),
-        };
+        let lease = Lease { expires_at: UtcMs(end), ..fixture::lease(id, site) };
         Sealed::new(&lease, key).unwrap()
     };
     let lease = |id: &str, site: &str, key: &PrivateKey| until(id, site, key, 51);
@@ -209,13 +196,8 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
     hub.asked(&second, Repair::Leases(Vec::new()));
     assert_eq!(untold(), 1);
     // One that is made ready for later is not waited for before it speaks.
-    let ready = Device {
-        device: "gw-4".parse().unwrap(),
-        kind: DeviceKind::Gateway,
-        public_key: PrivateKey::from_seed([4; 32]).public(),
-        sites: vec!["D1".parse().unwrap(), "D4".parse().unwrap()],
-        vehicles: Vec::new(),
-    };
+    let mut ready = fixture::gateway("gw-4", "D1", 4);
+    ready.sites.push("D4".parse().unwrap());
     let name = ready.device.clone();
     crate::sync::devices::add(&hub.store, ready, "test", UtcMs(7)).unwrap();
     assert_eq!(untold(), 1);
@@ -302,20 +284,7 @@ fn a_device_that_holds_the_same_is_alike_and_one_that_lacks_a_document_gets_it_w
 fn a_lease_is_told_to_its_gateway_and_to_no_other_of_the_depot() {
     let hub = Hub::new();
     let (mut one, mut two) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D1", 8));
-    let lease = Lease {
-        id: "L1".parse().unwrap(),
-        site: "D1".parse().unwrap(),
-        device: Some("gw-1".parse().unwrap()),
-        granted_at: UtcMs(1),
-        lasts_ms: 50,
-        expires_at: UtcMs(51),
-        value_ceiling_minor: 1,
-        credit_minor: LeaseUse::default().credit_minor,
-        stock: LeaseUse::default().stock,
-        age_limit_ms: std::collections::BTreeMap::new(),
-        bundle: Hash32::ZERO,
-        erp_read_at: UtcMs(1),
-    };
+    let lease = Lease { device: Some("gw-1".parse().unwrap()), ..fixture::lease("L1", "D1") };
     let sealed = Sealed::new(&lease, &hub_key()).unwrap();
     hub.store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(1))).unwrap();
     assert!(hub.pull(&mut two).is_empty());
