@@ -139,6 +139,10 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
             watch::channel(HubState { trouble, ..HubState::default() }).1
         }
         Some(hub) => {
+            if let Some(what) = hub.identity.as_ref().and_then(|held| held.lacks(&device.site, device.vehicle.as_ref()))
+            {
+                warn!("{what}");
+            }
             let (sync, seen) =
                 Sync::new(&hub, device.id.clone(), key.clone(), store_path.clone(), clock.clone(), handle.clone())
                     .map_err(|error| anyhow::anyhow!("the line to the hub cannot be set up: {error}"))?;

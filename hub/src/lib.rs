@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod core;
+pub mod descriptors;
 pub mod erp;
 pub mod exports;
 #[cfg(test)]

@@ -26,9 +26,10 @@ use crate::{
     config::{Config, DevicesConfig, ErpConfig, PolicyConfig, TlsConfig, key},
     console,
     core::{leases::LeasePolicy, reconcile::ReconPolicy},
+    descriptors,
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::Grantor,
-    listen::{self, Caller, TlsListener},
+    listen::{self, Caller, Doors, Shares, TlsListener},
     partners::{
         desk::folders,
         webhooks::deliver::{self, Subscribers},
@@ -119,6 +120,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     // Only the first installer succeeds; a second run in one process finds it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let descriptors = descriptors::raise();
     let Config { listen, database, hub, erp, operators, tokens, partners, webhooks, nats, mail, policy, tls, devices } =
         config;
     let key = key::load_or_make(&hub.key_file)?;
@@ -182,7 +184,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
     let (watcher, revocations) = tokio::task::spawn_blocking(move || Watcher::new(at)).await??;
     tasks.spawn("revocations", OnError::Restart, move |stop| watcher.clone().run(stop));
     let refusals = Refusals::new(store.clone(), clock.clone());
-    let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals };
+    let shares = Shares::of(descriptors, devices.listen.is_some());
+    let ground = Ground { store: store.clone(), clock: clock.clone(), authority, revocations, refusals, shares };
     let news = News::new(store.clone());
     let exchange = SyncState::new(store.clone(), clock.clone(), key, ground.admission(&devices), news.clone());
     tasks.spawn("news", OnError::Restart, move |stop| news.clone().run(stop));
@@ -196,11 +199,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<RunningHub> {
         (None, _) => Some(listen::people(&ground.authority, &names, &clock)?),
     };
     let scheme = if doors.is_some() { "https" } else { "http" };
-    let tls_listener =
-        |listener, doors| TlsListener::start(listener, doors, ground.revocations.clone(), ground.refusals.clone());
     let served = match doors {
         None => Served::Plain(listener),
-        Some(doors) => Served::Tls(tls_listener(listener, doors)),
+        Some(doors) => Served::Tls(ground.listener(listener, doors, shares.people)),
     };
     tasks.spawn_once("api", move |mut stop| async move {
         let api = Api::new(store, clock, keeper, about, stop.clone())
@@ -231,9 +232,14 @@ struct Ground {
     authority: Arc<Authority>,
     revocations: Revocations,
     refusals: Refusals,
+    shares: Shares,
 }
 
 impl Ground {
+    fn listener(&self, tcp: TcpListener, doors: Doors, open_max: usize) -> TlsListener {
+        TlsListener::start(tcp, doors, open_max, self.revocations.clone(), self.refusals.clone())
+    }
+
     fn admission(&self, devices: &DevicesConfig) -> Admission {
         Admission {
             without_certificate: devices.without_certificate,
@@ -261,7 +267,7 @@ impl Ground {
             .with_context(|| format!("devices.listen {listen}: is another program there?"))?;
         let address = tcp.local_addr()?;
         let doors = listen::devices(&self.authority, &names(tls, devices, [address]), &self.clock)?;
-        let listener = TlsListener::start(tcp, doors, self.revocations.clone(), self.refusals.clone());
+        let listener = self.listener(tcp, doors, self.shares.devices);
         let enrolment = Enrolment {
             store: self.store.clone(),
             clock: self.clock.clone(),

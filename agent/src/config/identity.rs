@@ -10,7 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatehouse_common::{sync::enrolment::Enrolled, time::UtcMs};
+use gatehouse_common::{
+    id::{SiteId, VehicleId},
+    sync::enrolment::Enrolled,
+    time::UtcMs,
+};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +89,19 @@ impl Identity {
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "parts of a span in ms")]
         let jitter_ms = (lasts as f64 * 0.1 * (jitter.clamp(0.0, 1.0) - 0.5)) as i64;
         self.said.from.plus(lasts / 3 * 2).plus(jitter_ms)
+    }
+
+    /// What the hub does not list this device for though it is configured so, for people; none if it lists all.
+    #[must_use]
+    pub fn lacks(&self, site: &SiteId, vehicle: Option<&VehicleId>) -> Option<String> {
+        let lacking = if !self.said.sites.contains(site) {
+            format!("depot {site}")
+        } else {
+            format!("vehicle {}", vehicle.filter(|vehicle| !self.said.vehicles.contains(vehicle))?)
+        };
+        Some(format!(
+            "the hub does not list this device for {lacking}, and takes nothing of it: set right the hub's list or [device]"
+        ))
     }
 
     /// Until when it can be renewed without a person.
@@ -170,6 +187,19 @@ mod tests {
             grace_ms: 500,
         };
         Identity { said, line_key: "s3cret".to_owned() }
+    }
+
+    #[test]
+    fn what_the_hub_does_not_list_this_device_for_is_named() {
+        let (d1, d2): (SiteId, SiteId) = ("D1".parse().unwrap(), "D2".parse().unwrap());
+        let van: VehicleId = "2207".parse().unwrap();
+        let mut identity = identity();
+        identity.said.sites = vec![d1.clone()];
+        assert_eq!(identity.lacks(&d1, None), None);
+        assert!(identity.lacks(&d2, None).unwrap().contains("depot D2"));
+        assert!(identity.lacks(&d1, Some(&van)).unwrap().contains("vehicle 2207"));
+        identity.said.vehicles = vec![van.clone()];
+        assert_eq!(identity.lacks(&d1, Some(&van)), None);
     }
 
     #[test]

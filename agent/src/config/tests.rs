@@ -93,6 +93,33 @@ fn a_page_that_outsiders_could_reach_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn an_identity_of_another_device_is_refused_and_one_for_another_depot_keeps_no_agent_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    let loads = |device: &str, site: &str| {
+        let said = gatehouse_common::sync::enrolment::Enrolled {
+            device: device.parse().unwrap(),
+            sites: vec![site.parse().unwrap()],
+            vehicles: Vec::new(),
+            url: "https://hub.example".to_owned(),
+            hub: gatehouse_common::seal::PrivateKey::from_seed([1; 32]).public(),
+            authority: String::new(),
+            certificate: String::new(),
+            from: gatehouse_common::time::UtcMs(0),
+            until: gatehouse_common::time::UtcMs(3_000),
+            grace_ms: 500,
+        };
+        Identity { said, line_key: String::new() }.save(&directory.path().join("hub.identity")).unwrap();
+        parse(&format!("{GATEWAY}[hub]\nidentity = \"hub.identity\"\n"), directory.path())
+    };
+    assert!(loads("D1-gateway", "D1").is_ok());
+    let elsewhere = loads("D1-gateway", "D2").unwrap();
+    let lacks = elsewhere.hub.unwrap().identity.unwrap().lacks(&elsewhere.device.site, None);
+    assert!(lacks.is_some_and(|what| what.contains("depot D1")));
+    let problems = loads("D2-gateway", "D1").unwrap_err();
+    assert!(problems.iter().any(|problem| problem.to_string().contains("is D2-gateway's")), "{problems:?}");
+}
+
+#[test]
 fn a_hub_is_reached_in_the_clear_on_this_machine_only() {
     let key = gatehouse_common::seal::PrivateKey::from_seed([1; 32]).public();
     let with = |url: &str| format!("{GATEWAY}[hub]\nurl = \"{url}\"\npublic_key = \"{key}\"\n");

@@ -31,7 +31,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
         Ok(mut findings) => {
             let known = format!("{} knows this device, and its answers are signed as they should be", hub.url);
             findings.insert(0, Finding::fine("hub", known));
-            findings.extend(hub.identity.as_ref().map(|identity| certificate(identity, clock.wall())));
+            findings.extend(hub.identity.iter().flat_map(|identity| certificate(config, identity, clock.wall())));
             findings
         }
         Err(Asking::Store(what)) => vec![
@@ -40,9 +40,8 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
         ],
         Err(Asking::Exchange(ExchangeError::Http(error))) => hub
             .identity
-            .as_ref()
-            .map(|identity| certificate(identity, clock.wall()))
-            .into_iter()
+            .iter()
+            .flat_map(|identity| certificate(config, identity, clock.wall()))
             .chain([Finding::note("hub", format!("{}: {}", hub.url, ExchangeError::Http(error))).remedy(
                 "nothing is lost: what happens is kept and told when it is back; see docs/runbook.md#hub-gone",
             )])
@@ -85,8 +84,15 @@ async fn ask(config: &Config, hub: &HubConfig, clock: &Clock) -> Result<Vec<Find
     }])
 }
 
-/// How long the certificate lasts, and what then.
-fn certificate(identity: &Identity, now: UtcMs) -> Finding {
+/// What the certificate is for, how long it lasts, and what then.
+fn certificate(config: &Config, identity: &Identity, now: UtcMs) -> Vec<Finding> {
+    let lacks = identity.lacks(&config.device.site, config.device.vehicle.as_ref());
+    let loses = "nothing here; but nothing is told and no lease comes until it is set right";
+    let scopes = lacks.map(|what| Finding::loses("certificate", what, loses));
+    scopes.into_iter().chain([lasting(identity, now)]).collect()
+}
+
+fn lasting(identity: &Identity, now: UtcMs) -> Finding {
     let (until, renewable_until) = (identity.said.until, identity.renewable_until());
     if now > renewable_until {
         return Finding::loses(

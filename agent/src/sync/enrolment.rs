@@ -27,7 +27,7 @@ use crate::{
 /// Longest wait for an answer, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The identity is looked at after this long though nothing is due, in milliseconds of the clock: clocks are set.
-const LOOK_MS: i64 = 3_600_000;
+const LOOK_MS: u64 = 3_600_000;
 /// Longest wait after a renewal that failed, in milliseconds of the clock.
 const AGAIN_MAX_MS: u64 = 600_000;
 /// A wait of the line's, times this, is one of a renewal's.
@@ -201,14 +201,17 @@ impl Keeper {
 
     async fn keep(&self, tell: impl Fn(CertificateState)) -> Result<(), TaskError> {
         let (mut backoff, jitter) = (Backoff::new(), rand::random::<f64>());
-        let mut not_before = self.clock.wall();
+        // By the time since boot, which runs on when a clock that was far ahead is set right.
+        let mut not_before_ms = 0;
         loop {
             let Some(held) = self.line.identity() else { return std::future::pending().await };
             // By a clock that is far ahead every certificate is old: once an hour must do.
-            let due_in = held.renews_at(jitter).max(not_before).since(self.clock.wall());
+            let now = self.clock.now();
+            let due_in = u64::try_from(held.renews_at(jitter).since(now.wall)).unwrap_or(0);
+            let due_in = due_in.max(u64::saturating_sub(not_before_ms, now.boottime_ms));
             if due_in > 0 {
                 tell(CertificateState::of(&held, None));
-                let wait = u64::try_from(due_in.min(LOOK_MS)).unwrap_or(0);
+                let wait = due_in.min(LOOK_MS);
                 tokio::select! {
                     () = self.clock.sleep(wait) => continue,
                     () = self.at_once.notified() => {}
@@ -218,7 +221,7 @@ impl Keeper {
                 Ok(next) => {
                     info!(until = %next.said.until, "the certificate is renewed; it is good until {}", next.said.until);
                     backoff.reset();
-                    not_before = self.clock.wall().plus(LOOK_MS);
+                    not_before_ms = self.clock.now().boottime_ms.saturating_add(LOOK_MS);
                     tell(CertificateState::of(&next, None));
                     if let Err(error) = self.line.go_on_with(next) {
                         warn!(%error, "the new certificate cannot be used: {error}");

@@ -1,4 +1,4 @@
-//! Decides who gets a certificate.
+//! Decides who gets a certificate, and makes it: the first one here, the next ones in [`super::renewal`].
 //!
 //! In: a sealed question, first in a look, then in a transaction. Out: the certificate, or why there is none. Scopes
 //! come from the invitation or from the list of devices, never from the question. Everything can be asked again: the
@@ -11,10 +11,7 @@ use gatehouse_common::{
     time::UtcMs,
 };
 
-use super::{
-    Authority, LineRequest, Peer,
-    in_use::{is_forgotten, not_in_use, take_in},
-};
+use super::{Authority, LineRequest, Peer};
 use crate::store::{AuditEntry, Certificate, Device, Reader, StoreError, Tx};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -52,7 +49,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    fn new(status: u16, what: &'static str, who: &DeviceId, why: impl Into<String>) -> Self {
+    pub(super) fn new(status: u16, what: &'static str, who: &DeviceId, why: impl Into<String>) -> Self {
         Self { who: Some(who.clone()), ..Self::nobody(status, what, why) }
     }
 
@@ -63,7 +60,7 @@ impl Denied {
 }
 
 /// Who may have a certificate, and for what.
-struct Admitted {
+pub(super) struct Admitted {
     device: Device,
     /// The invitation that is used for it; the list then says what that says.
     uses: Option<Hash32>,
@@ -74,7 +71,7 @@ struct Admitted {
 }
 
 /// Reads a sealed question: whoever asks holds the key that it names.
-fn open(sealed: &Sealed, purpose: Purpose) -> Result<Ask, Denied> {
+pub(super) fn open(sealed: &Sealed, purpose: Purpose) -> Result<Ask, Denied> {
     let denied = |why: String| Denied::nobody(401, "unreadable", why);
     let claimed: Ask = sealed.peek().map_err(|e| denied(e.to_string()))?;
     let ask: Ask = sealed.open(&claimed.public_key).map_err(|e| denied(e.to_string()))?;
@@ -197,7 +194,7 @@ fn no_other(r: &Reader<'_>, ask: &Ask) -> Result<Result<(), Denied>, StoreError>
 
 /// Lets a device that may have a certificate have one: what it shows of its line must be right, and it must not have
 /// had too many.
-fn admit(
+pub(super) fn admit(
     r: &Reader<'_>,
     terms: &Terms,
     ask: &Ask,
@@ -211,8 +208,8 @@ fn admit(
         Err(e) => return Ok(Err(Denied::new(400, "request", &ask.device, e.to_string()))),
     };
     let given = r.certificates_of(&device.device)?;
-    let again = given.first().filter(|last| {
-        let is_good = last.superseded.is_none() && last.until.since(now) > terms.lasts_ms / 2;
+    let again = newest(&given).filter(|last| {
+        let is_good = last.from <= now && last.until.since(now) > terms.lasts_ms / 2;
         is_good && last.line_key == request.key_hash() && says_the_same(last, &device)
     });
     if let (None, Some(seconds)) = (again, full_for_s(&given, now)) {
@@ -224,6 +221,11 @@ fn admit(
     Ok(Ok(Admitted { again: again.cloned(), device, uses, request }))
 }
 
+/// The one of those that were `given` that its device has, or waits for.
+pub(super) fn newest(given: &[Certificate]) -> Option<&Certificate> {
+    given.iter().find(|given| given.superseded.is_none())
+}
+
 /// Seconds until one of the certificates that were `given`, the newest first, makes room for another; none if there is.
 fn full_for_s(given: &[Certificate], now: UtcMs) -> Option<u64> {
     // What is of the future was given before the clock was set back, and must not keep a device out until then.
@@ -233,7 +235,7 @@ fn full_for_s(given: &[Certificate], now: UtcMs) -> Option<u64> {
 }
 
 /// What was decided; of a refusal also whether who asked is known to be whom it claims to be.
-fn with_proof(
+pub(super) fn with_proof(
     r: &Reader<'_>,
     ask: &Ask,
     decided: Result<Admitted, Denied>,
@@ -252,103 +254,7 @@ fn is_proved(r: &Reader<'_>, ask: &Ask) -> Result<bool, StoreError> {
     Ok(r.invited(&Hash32::of(secret.as_bytes()))?.is_some_and(|invited| invited.device == ask.device))
 }
 
-/// Whether [`renew`] would give a certificate: a look, so that who is refused takes no turn from those who write.
-/// # Errors
-/// The store's own.
-pub fn may_renew(
-    r: &Reader<'_>,
-    terms: &Terms,
-    sealed: &Sealed,
-    peer: Option<&Peer>,
-    now: UtcMs,
-) -> Result<Result<(), Denied>, StoreError> {
-    Ok(renewing(r, terms, sealed, peer, now)?.map(|_| ()))
-}
-
-/// Gives a device its next certificate, with the scopes that are listed for it now. `peer`: by which certificate the
-/// line was made; without one the last must have expired, and not too long ago.
-/// # Errors
-/// The store's own.
-pub fn renew(
-    tx: &mut Tx<'_>,
-    authority: &Authority,
-    terms: &Terms,
-    sealed: &Sealed,
-    peer: Option<&Peer>,
-    now: UtcMs,
-) -> Result<Result<Enrolled, Denied>, StoreError> {
-    let admitted = match renewing(tx, terms, sealed, peer, now)? {
-        Ok(admitted) => admitted,
-        Err(denied) => return Ok(Err(denied)),
-    };
-    if let Some(peer) = peer {
-        // One that a restore made the hub forget goes before the one that it makes now.
-        take_in(tx, peer, now)?;
-    }
-    issue(tx, authority, terms, admitted, "certificate renewed", now).map(Ok)
-}
-
-fn renewing(
-    r: &Reader<'_>,
-    terms: &Terms,
-    sealed: &Sealed,
-    peer: Option<&Peer>,
-    now: UtcMs,
-) -> Result<Result<Admitted, Denied>, StoreError> {
-    let ask = match open(sealed, Purpose::Renew) {
-        Ok(ask) => ask,
-        Err(denied) => return Ok(Err(denied)),
-    };
-    let admitted = match renewable(r, terms, &ask, peer, now)? {
-        Ok(device) => admit(r, terms, &ask, device, None, now)?,
-        Err(denied) => Err(denied),
-    };
-    with_proof(r, &ask, admitted)
-}
-
-fn renewable(
-    r: &Reader<'_>,
-    terms: &Terms,
-    ask: &Ask,
-    peer: Option<&Peer>,
-    now: UtcMs,
-) -> Result<Result<Device, Denied>, StoreError> {
-    let who = &ask.device;
-    let known = r.device(who)?.filter(|device| device.public_key == ask.public_key);
-    let Some(device) = known else {
-        // Revoked, removed, or never there: one answer.
-        let why = "this device and key are not listed, or not any more; ask for an invitation";
-        return Ok(Err(Denied::new(401, "unknown key", who, why)));
-    };
-    if let Some(peer) = peer {
-        if peer.device.device != *who {
-            return Ok(Err(Denied::new(403, "foreign certificate", who, "the certificate is another device's")));
-        }
-        return Ok(match not_in_use(r, &peer.serial)? {
-            Some(why) if !is_forgotten(r, peer, now)? => Err(Denied::new(403, "certificate not in use", who, why)),
-            _ => Ok(device),
-        });
-    }
-    let Some(last) = r.certificates_of(who)?.into_iter().next() else {
-        let why = "there is no certificate to renew; ask for an invitation";
-        return Ok(Err(Denied::new(403, "nothing to renew", who, why)));
-    };
-    let ago = now.since(last.until);
-    if ago <= 0 {
-        let why = "the last certificate is still good: renew it over a line made with it";
-        return Ok(Err(Denied::new(403, "renewed without certificate", who, why)));
-    }
-    if ago > terms.grace_ms {
-        let why = format!(
-            "the certificate expired at {}, longer ago than this hub allows; ask for an invitation under the same name",
-            last.until
-        );
-        return Ok(Err(Denied::new(403, "expired too long ago", who, why)));
-    }
-    Ok(Ok(device))
-}
-
-fn issue(
+pub(super) fn issue(
     tx: &mut Tx<'_>,
     authority: &Authority,
     terms: &Terms,
@@ -387,6 +293,8 @@ fn make(
     let made = authority
         .certify(device, request, now, now.plus(terms.lasts_ms))
         .map_err(|e| StoreError::Refused(e.to_string()))?;
+    // No line can be made with one of the future, and it must not pass for the newest once its time comes.
+    tx.supersede_from_after(now, &device.device)?;
     tx.put_certificate(&made)?;
     tx.forget_certificates(&device.device, now.plus(-terms.grace_ms))?;
     tx.audit(&AuditEntry {

@@ -8,12 +8,14 @@ mod budget;
 mod claims;
 mod enrolment;
 mod in_use;
+mod renewal;
 mod revocations;
 mod routes;
 
 pub use authority::{Authority, AuthorityError, LineRequest, RequestError};
 pub use claims::{ClaimsError, Peer};
-pub use enrolment::{Denied, Terms, enrol, may_enrol, may_renew, renew};
+pub use enrolment::{Denied, Terms, enrol, may_enrol};
 pub(crate) use in_use::{counts, not_in_use, take_in};
+pub use renewal::{may_renew, renew};
 pub use revocations::{Revocations, Watcher};
 pub use routes::{Enrolment, router};

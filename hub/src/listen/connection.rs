@@ -13,10 +13,10 @@ use axum::{Extension, extract::ConnectInfo};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::server::TlsStream;
 
+use super::places::Lost;
 use crate::identity::Peer;
 
 /// Who is at the other end.
@@ -47,19 +47,24 @@ pub struct Connection {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) caller: Caller,
     pub(super) cut: Cut,
-    /// Counts it among those that are open.
-    pub(super) _open: OwnedSemaphorePermit,
+    /// Ends when its place is needed for a newer one; none where it has no place to lose. Beside `cut` and not within: one
+    /// future of both would be twice as large, and there are many that wait.
+    pub(super) lost: Option<Lost>,
+    /// What it takes up as long as it lives: it is one of those that are open, and may have a place.
+    pub(super) _takes: Box<dyn Send>,
 }
 
 impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.cut.as_mut().poll(context) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(()) => {
-                self.cut = Box::pin(std::future::ready(()));
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this end was told to cut it"))
-            }
+        let is_cut = self.cut.as_mut().poll(context).is_ready();
+        let is_lost = self.lost.as_mut().is_some_and(|lost| Pin::new(lost).poll(context).is_ready());
+        if !is_cut && !is_lost {
+            return Ok(());
         }
+        // Neither may be asked again once it has ended.
+        self.cut = Box::pin(std::future::ready(()));
+        self.lost = None;
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this end was told to cut it"))
     }
 }
 

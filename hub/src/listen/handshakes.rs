@@ -1,13 +1,12 @@
 //! Takes connections and shakes hands, many at a time, none for long.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use gatehouse_common::sync::enrolment::ENROL_ALPN;
+use gatehouse_common::{id::DeviceId, sync::enrolment::ENROL_ALPN};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -19,6 +18,7 @@ use tracing::debug;
 use super::{
     configs::Doors,
     connection::{Caller, Connection, Cut},
+    places::{Lost, Place, Places, network},
 };
 use crate::{
     identity::{Peer, Revocations},
@@ -29,12 +29,23 @@ use crate::{
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Most handshakes at one time.
 const HANDSHAKES_MAX: usize = 2_048;
-/// Most handshakes at one time with one address: a host that opens and says nothing must not keep others out.
-const HANDSHAKES_PER_ADDRESS: usize = 256;
-/// Most connections that are open at one time.
+/// Most handshakes at one time with one network. Beyond that those make room that opened first and have said nothing: a
+/// host that only opens must not keep out who comes from behind the same balancer.
+const HANDSHAKES_PER_NETWORK: usize = 256;
+/// Most connections that a listener holds open at one time.
 const CONNECTIONS_MAX: usize = 32_768;
+/// The least, however few descriptors there are.
+const CONNECTIONS_MIN: usize = 64;
+/// Descriptors that are left to the store, the ERP and everything else.
+const DESCRIPTORS_LEFT: usize = 256;
 /// Longest that somebody without a certificate may stay where devices enrol, in real time.
 const ENROLMENT_MAX: Duration = Duration::from_secs(60);
+/// Most that are there at one time: of one network, whose oldest makes room for the next, and in all. One needs a second.
+const ENROLMENTS_PER_NETWORK: usize = 64;
+const ENROLMENTS_MAX: usize = 1_024;
+/// Most connections of one device at one time. An agent uses about two; those that a bad line left half open are the
+/// oldest, and make room. Whoever has stolen a unit, or was revoked, gets no more of them than this.
+const CONNECTIONS_PER_DEVICE: usize = 16;
 /// Wait after a connection could not be taken, for want of descriptors for one, in real time.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -44,12 +55,26 @@ pub struct TlsListener {
 }
 
 impl TlsListener {
-    /// Begins to listen; ends when this is dropped.
+    /// Begins to listen; ends when this is dropped. `open_max`: most connections that are open at one time.
     #[must_use]
-    pub fn start(listener: TcpListener, doors: Doors, revocations: Revocations, refusals: Refusals) -> Self {
+    pub fn start(
+        listener: TcpListener,
+        doors: Doors,
+        open_max: usize,
+        revocations: Revocations,
+        refusals: Refusals,
+    ) -> Self {
         let (sender, done) = mpsc::channel(64);
-        let reception = Arc::new(Reception { doors, revocations, refusals, shaking: Mutex::default() });
-        tokio::spawn(take(listener, reception, sender));
+        let reception = Arc::new(Reception {
+            doors,
+            revocations,
+            refusals,
+            shaking: Places::new(HANDSHAKES_PER_NETWORK),
+            enrolling: Places::new(ENROLMENTS_PER_NETWORK),
+            enrolments: Arc::new(Semaphore::new(ENROLMENTS_MAX)),
+            devices: Places::new(CONNECTIONS_PER_DEVICE),
+        });
+        tokio::spawn(take(listener, reception, open_max, sender));
         Self { done }
     }
 
@@ -63,16 +88,42 @@ impl TlsListener {
     }
 }
 
+/// Most connections that each listener holds open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// The one of people and programs.
+    pub people: usize,
+    /// The one of devices.
+    pub devices: usize,
+}
+
+impl Shares {
+    /// Shares the `descriptors` that the process may have, so that no listener can use up what the other needs. People are
+    /// few beside devices, unless devices have no listener of their own and come to theirs.
+    #[must_use]
+    pub fn of(descriptors: usize, devices_have_one: bool) -> Self {
+        let all = descriptors.saturating_sub(DESCRIPTORS_LEFT);
+        let bounded = |share: usize| share.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+        let people = if devices_have_one { bounded(all / 64) } else { bounded(all) };
+        Self { people, devices: bounded(all.saturating_sub(people)) }
+    }
+}
+
 struct Reception {
     doors: Doors,
     revocations: Revocations,
     refusals: Refusals,
-    /// How many handshakes are under way with each address.
-    shaking: Mutex<HashMap<IpAddr, usize>>,
+    /// Handshakes under way.
+    shaking: Arc<Places<IpAddr>>,
+    /// Connections of those who enrol, of each network and in all.
+    enrolling: Arc<Places<IpAddr>>,
+    enrolments: Arc<Semaphore>,
+    /// Connections of devices.
+    devices: Arc<Places<DeviceId>>,
 }
 
-async fn take(listener: TcpListener, reception: Arc<Reception>, sender: mpsc::Sender<Connection>) {
-    let (shaking, open) = (Arc::new(Semaphore::new(HANDSHAKES_MAX)), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+async fn take(listener: TcpListener, reception: Arc<Reception>, open_max: usize, sender: mpsc::Sender<Connection>) {
+    let (shaking, open) = (Arc::new(Semaphore::new(HANDSHAKES_MAX)), Arc::new(Semaphore::new(open_max)));
     loop {
         let permits = async { (shaking.clone().acquire_owned().await, open.clone().acquire_owned().await) };
         let (Ok(handshake), Ok(open)) = (tokio::select! {
@@ -93,13 +144,9 @@ async fn take(listener: TcpListener, reception: Arc<Reception>, sender: mpsc::Se
                 continue;
             }
         };
-        if !reception.begins(address.ip()) {
-            continue;
-        }
         let (reception, sender) = (reception.clone(), sender.clone());
         tokio::spawn(async move {
             let shaken = reception.shake(stream, address, open).await;
-            reception.ended(address.ip());
             drop(handshake);
             if let Some(connection) = shaken {
                 // The listener is gone: so is the connection.
@@ -110,36 +157,32 @@ async fn take(listener: TcpListener, reception: Arc<Reception>, sender: mpsc::Se
 }
 
 impl Reception {
-    fn begins(&self, address: IpAddr) -> bool {
-        let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = shaking.entry(address).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    fn ended(&self, address: IpAddr) {
-        let mut shaking = self.shaking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = shaking.get_mut(&address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                shaking.remove(&address);
-            }
-        }
-    }
-
     async fn shake(&self, stream: TcpStream, address: SocketAddr, open: OwnedSemaphorePermit) -> Option<Connection> {
         // An answer is written whole; waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);
-        let why = match timeout(HANDSHAKE_MAX, self.greet(stream, address, open)).await {
-            Ok(Ok(connection)) => return Some(connection),
-            Ok(Err(why)) => why,
-            Err(_) => "it took too long".to_owned(),
+        let why = match self.in_its_place(stream, address, open).await {
+            Ok(connection) => return Some(connection),
+            Err(why) => why,
         };
         self.refusals.told("somebody", handshake_kind(&why), &format!("{why} (from {})", address.ip())).await;
         None
+    }
+
+    /// A handshake, as long as it has its place. That is free again before it is told how it ended.
+    async fn in_its_place(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        open: OwnedSemaphorePermit,
+    ) -> Result<Connection, String> {
+        let none = || "there is no place: too many handshakes with its network are under way".to_owned();
+        let (place, lost) = self.shaking.take(network(address.ip())).ok_or_else(none)?;
+        tokio::select! {
+            done = timeout(HANDSHAKE_MAX, self.greet(stream, address, open, &place)) => {
+                done.unwrap_or_else(|_| Err("it took too long".to_owned()))
+            }
+            () = lost => Err("it said nothing, and its place was needed: too many handshakes".to_owned()),
+        }
     }
 
     async fn greet(
@@ -147,9 +190,12 @@ impl Reception {
         stream: TcpStream,
         address: SocketAddr,
         open: OwnedSemaphorePermit,
+        place: &Place<IpAddr>,
     ) -> Result<Connection, String> {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
         let start = start.await.map_err(|e| e.to_string())?;
+        // Else a flood of those that say nothing would push out who is about to be done.
+        place.keep();
         let says_none = start.client_hello().alpn().is_some_and(|mut said| said.any(|p| p == ENROL_ALPN));
         let (config, enrols) = match &self.doors.enrolment {
             Some(enrolment) if says_none => (enrolment.clone(), true),
@@ -158,13 +204,24 @@ impl Reception {
         let stream = start.into_stream(config).await.map_err(|e| e.to_string())?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = shown.map(Peer::of).transpose().map_err(|e| e.to_string())?;
-        let cut: Cut = match &peer {
-            Some(peer) => Box::pin(self.revocations.cut(&peer.device.device)),
-            None if enrols => Box::pin(tokio::time::sleep(ENROLMENT_MAX)),
-            None => Box::pin(std::future::pending()),
+        // None of these keeps its place, so each newcomer gets one.
+        let none = || "there is no place".to_owned();
+        let (cut, lost, takes): (Cut, Option<Lost>, Box<dyn Send>) = match &peer {
+            Some(peer) => {
+                let device = &peer.device.device;
+                let (place, lost) = self.devices.take(device.clone()).ok_or_else(none)?;
+                (Box::pin(self.revocations.cut(device)), Some(lost), Box::new((open, place)))
+            }
+            None if enrols => {
+                let full = |_| "too many enrol at once; come back in a minute".to_owned();
+                let one = self.enrolments.clone().try_acquire_owned().map_err(full)?;
+                let (place, lost) = self.enrolling.take(network(address.ip())).ok_or_else(none)?;
+                (Box::pin(tokio::time::sleep(ENROLMENT_MAX)), Some(lost), Box::new((open, one, place)))
+            }
+            None => (Box::pin(std::future::pending()), None, Box::new(open)),
         };
         let caller = Caller { address, peer: peer.map(Arc::new), enrols };
-        Ok(Connection { stream, caller, cut, _open: open })
+        Ok(Connection { stream, caller, cut, lost, _takes: takes })
     }
 }
 
@@ -180,7 +237,22 @@ fn handshake_kind(why: &str) -> &'static str {
         ("NoCertificatesPresented", "no certificate"),
         ("peer is incompatible", "older TLS"),
         ("took too long", "handshake too long"),
+        ("too many handshakes", "too many handshakes"),
+        ("too many enrol", "too many enrolments"),
         ("names no device", "certificate of no device"),
     ];
     kinds.iter().find(|(part, _)| why.contains(part)).map_or("handshake", |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_listeners_together_leave_descriptors_for_everything_else() {
+        assert_eq!(Shares::of(20_000, true), Shares { people: 308, devices: 19_436 });
+        assert_eq!(Shares::of(20_000, false).people, 19_744);
+        assert_eq!(Shares::of(usize::MAX, true), Shares { people: CONNECTIONS_MAX, devices: CONNECTIONS_MAX });
+        assert_eq!(Shares::of(100, true).devices, CONNECTIONS_MIN, "some are served wherever it runs");
+    }
 }

@@ -290,6 +290,18 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Certificates of the device that are not good yet `now` are superseded: the clock was ahead when they were given.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn supersede_from_after(&mut self, now: UtcMs, device: &DeviceId) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE certificates SET superseded_ms = ?2
+              WHERE device = ?1 AND superseded_ms IS NULL AND from_ms > ?2",
+            params![device.as_str(), now.0],
+        )?;
+        Ok(())
+    }
+
     /// Revokes a device for good. Returns whether it was there and not revoked before.
     /// # Errors
     /// [`StoreError::Sql`].

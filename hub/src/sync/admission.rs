@@ -52,12 +52,26 @@ fn wrong(what: &'static str, refusal: Refusal) -> Wrong {
     (refusal, Some(what))
 }
 
+/// Whose certificate was shown.
+fn peer(caller: Option<&Caller>) -> Option<&Peer> {
+    caller.and_then(|caller| caller.peer.as_deref())
+}
+
 impl Gate {
     pub(super) fn new(store: Store, clock: Clock, admission: Admission) -> Self {
         let Admission { without_certificate, quota, refusals, revocations } = admission;
         let quotas = Quotas::new(quota);
         let nonces = Nonces::default();
         Self { store, clock, without_certificate, refusals, revocations, quotas, nonces }
+    }
+
+    /// Whether one who claims this may send anything over its line. Asked before the body is read: who may not must not
+    /// have it kept until it is whole.
+    pub(super) async fn may_send(&self, claim: &Claim, caller: Option<&Caller>) -> Result<(), Refusal> {
+        match self.by_line(claim, peer(caller)) {
+            Ok(()) => Ok(()),
+            Err(wrong) => Err(self.refused(wrong, claim, caller).await),
+        }
     }
 
     /// Who sent this request.
@@ -68,23 +82,26 @@ impl Gate {
         body: &[u8],
         caller: Option<&Caller>,
     ) -> Result<Device, Refusal> {
-        let peer = caller.and_then(|caller| caller.peer.as_deref());
-        match self.check(path, claim, body, peer).await {
+        match self.check(path, claim, body, peer(caller)).await {
             Ok(device) => {
                 self.pay(&device, body.len());
                 Ok(device)
             }
-            Err((refusal, None)) => Err(refusal),
-            Err((refusal, Some(what))) => {
-                // Only a certificate makes a claim somebody's: else anyone could fill the audit of a name.
-                let who = peer.map_or("somebody", |peer| peer.device.device.as_str());
-                let who = if refusal.is_proved() { claim.device.as_str() } else { who };
-                let address = caller.map_or_else(String::new, |caller| format!(" (from {})", caller.address.ip()));
-                let detail = format!("claims to be {}: {}{address}", claim.device, refusal.why());
-                self.refusals.told(who, what, &detail).await;
-                Err(refusal)
-            }
+            Err(wrong) => Err(self.refused(wrong, claim, caller).await),
         }
+    }
+
+    /// Counts and tells what somebody is at fault for.
+    async fn refused(&self, (refusal, what): Wrong, claim: &Claim, caller: Option<&Caller>) -> Refusal {
+        if let Some(what) = what {
+            // Only a certificate makes a claim somebody's: else anyone could fill the audit of a name.
+            let who = peer(caller).map_or("somebody", |peer| peer.device.device.as_str());
+            let who = if refusal.is_proved() { claim.device.as_str() } else { who };
+            let address = caller.map_or_else(String::new, |caller| format!(" (from {})", caller.address.ip()));
+            let detail = format!("claims to be {}: {}{address}", claim.device, refusal.why());
+            self.refusals.told(who, what, &detail).await;
+        }
+        refusal
     }
 
     /// Takes `bytes` from the device's budget.
@@ -92,20 +109,26 @@ impl Gate {
         self.quotas.pay(&device.device, bytes, self.clock.now().boottime_ms);
     }
 
-    async fn check(&self, path: &str, claim: &Claim, body: &[u8], peer: Option<&Peer>) -> Result<Device, Wrong> {
-        let now = self.clock.wall();
+    /// What a line must be for the device that is claimed to speak over it.
+    fn by_line(&self, claim: &Claim, peer: Option<&Peer>) -> Result<(), Wrong> {
         match peer {
             Some(peer) if peer.device.device != claim.device => {
                 let why = format!("the certificate is {}'s", peer.device.device);
-                return Err(wrong("foreign identity", Refusal::Forbidden(why)));
+                Err(wrong("foreign identity", Refusal::Forbidden(why)))
             }
             None if !self.without_certificate => {
                 let why = "this hub asks devices for a certificate: `gatehouse-agent enrol` gets one; the recipe is \
                            docs/recipes/enrol-a-device.md";
-                return Err(wrong("no certificate", Refusal::Forbidden(why.to_owned())));
+                Err(wrong("no certificate", Refusal::Forbidden(why.to_owned())))
             }
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    async fn check(&self, path: &str, claim: &Claim, body: &[u8], peer: Option<&Peer>) -> Result<Device, Wrong> {
+        let now = self.clock.wall();
+        // Once more: nobody gets in only because nobody asked before.
+        self.by_line(claim, peer)?;
         let (name, serial) = (claim.device.clone(), peer.map(|peer| peer.serial.clone()));
         let (device, revoked, unused, until, runs) = self
             .store

@@ -11,9 +11,9 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{
-        HeaderMap, HeaderValue, StatusCode, Uri,
+        HeaderValue, StatusCode, Uri,
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
@@ -68,6 +68,10 @@ const PROBE: usize = 8;
 /// after 20 s and would send all of it again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 
+/// Longest that the body of a request may take to come, in real time. An agent gives up 20 s after it began to connect, so
+/// of those who wait for an answer none is cut off.
+const BODY_MAX: Duration = Duration::from_secs(30);
+
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
 /// who sends nothing else is to be told to come back before others notice.
 const REFUSED_BYTES: usize = 64 * 1024;
@@ -118,16 +122,18 @@ pub fn router(state: SyncState) -> Router {
 }
 
 impl Shared {
+    /// Who sent a request, what it claims, and its body.
     async fn admit(
         &self,
         path: &str,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: Request,
         caller: Option<&Caller>,
-    ) -> Result<(Device, Claim), Refusal> {
-        let claim = Claim::read(headers).map_err(Refusal::Unknown)?;
-        let device = self.gate.admit(path, &claim, body, caller).await?;
-        Ok((device, claim))
+    ) -> Result<(Device, Claim, Bytes), Refusal> {
+        let claim = Claim::read(request.headers()).map_err(Refusal::Unknown)?;
+        self.gate.may_send(&claim, caller).await?;
+        let body = whole(request, BODY_MAX).await?;
+        let device = self.gate.admit(path, &claim, &body, caller).await?;
+        Ok((device, claim, body))
     }
 
     fn signed(&self, claim: &Claim, status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
@@ -185,8 +191,9 @@ impl Shared {
         if place.is_none() {
             place = self.crowd.place(push.records.len()).await.map_err(Refusal::Crowded)?;
         }
-        let (epoch, mut left) = (push.outbox_epoch, push.records.into_iter());
-        let mut taken = self.push_part(device, epoch, left.by_ref().take(PROBE).collect()).await?;
+        let begins_at = push.records.first().map_or(0, |(number, _)| *number);
+        let (of, mut left) = ((push.outbox_epoch, begins_at), push.records.into_iter());
+        let mut taken = self.push_part(device, of, left.by_ref().take(PROBE).collect()).await?;
         let mut reply = taken.reply;
         let (mut refused, mut waited) = (taken.refused, Duration::ZERO);
         // What was sent back is told again from there, and nothing behind it may be taken before.
@@ -197,7 +204,7 @@ impl Shared {
                 place = None;
             }
             waited += wait_for(taken.refused, waited).await;
-            taken = self.push_part(device, epoch, left.by_ref().take(size).collect()).await?;
+            taken = self.push_part(device, of, left.by_ref().take(size).collect()).await?;
             refused += taken.refused;
             if !taken.goes_on {
                 break;
@@ -211,16 +218,17 @@ impl Shared {
         Ok(reply)
     }
 
-    /// A part of a push, committed. If a later part fails, the device sends all again, and this changes nothing then.
+    /// A part of a push, committed; of the whole, the life of the outbox and the first number are given. If a later part
+    /// fails, the device sends all again, and this changes nothing then.
     async fn push_part(
         &self,
         device: &Device,
-        outbox_epoch: u64,
+        (outbox_epoch, begins_at): (u64, u64),
         records: Vec<(u64, Upward)>,
     ) -> Result<Taken, Refusal> {
         let push = Push { outbox_epoch, records };
         let (name, key, now) = (device.device.clone(), self.key.clone(), self.clock.now());
-        self.store.write(move |tx| push::take(tx, &key, &name, &push, &now)).await.map_err(Refusal::of)
+        self.store.write(move |tx| push::take(tx, &key, &name, &push, begins_at, &now)).await.map_err(Refusal::of)
     }
 
     async fn standing(&self, device: &Device, body: Bytes) -> Result<impl Serialize + use<>, Refusal> {
@@ -284,6 +292,18 @@ impl Shared {
     }
 }
 
+/// The body of a request, if it comes whole and in time.
+async fn whole(request: Request, within: Duration) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(within, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) => Err(Refusal::Unread(rejection.status(), rejection.body_text())),
+        Err(_) => {
+            let why = format!("the body did not come whole within {} s; send less at once", within.as_secs());
+            Err(Refusal::Unread(StatusCode::REQUEST_TIMEOUT, why))
+        }
+    }
+}
+
 /// Waits for what was refused; gives how long.
 async fn wait_for(refused: usize, waited: Duration) -> Duration {
     let wait = refused_wait(refused, waited);
@@ -325,21 +345,15 @@ impl Asked {
 /// Who asks is admitted first; then the path says what is asked.
 ///
 /// Address, headers and body are all parts of one buffer of the connection: none is kept while a pull waits, or each of
-/// those that wait would keep its 8 kB.
-async fn exchange_route(
-    State(state): State<SyncState>,
-    uri: Uri,
-    from: From,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+/// those that wait would keep its 8 kB. The request with its headers is gone once its body is read.
+async fn exchange_route(State(state): State<SyncState>, uri: Uri, from: From, request: Request) -> Response {
     let shared = &state.shared;
-    let (device, claim) = match shared.admit(uri.path(), &headers, &body, caller(&from)).await {
+    let (device, claim, body) = match shared.admit(uri.path(), request, caller(&from)).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };
     let (asked, protocol) = (Asked::at(uri.path()), protocol_of(&body));
-    drop((uri, headers, from));
+    drop((uri, from));
     match asked {
         Some(Asked::Push) => shared.answer(&device, &claim, protocol, shared.push(&device, body).await).await,
         Some(Asked::Pull) => shared.answer(&device, &claim, protocol, shared.pull(&device, protocol, body).await).await,

@@ -40,15 +40,18 @@ pub fn handle_push(
     push: &Push,
     now: &Moment,
 ) -> Result<PushReply, StoreError> {
-    take(tx, key, device, push, now).map(|taken| taken.reply)
+    let begins_at = push.records.first().map_or(0, |(number, _)| *number);
+    take(tx, key, device, push, begins_at, now).map(|taken| taken.reply)
 }
 
-/// [`handle_push`], and what the next part of the same push has to know.
+/// [`handle_push`] of one part, and what the next part of the same push has to know. `begins_at` is the first number of the
+/// whole push.
 pub(super) fn take(
     tx: &mut Tx<'_>,
     key: &PrivateKey,
     device: &DeviceId,
     push: &Push,
+    begins_at: u64,
     now: &Moment,
 ) -> Result<Taken, StoreError> {
     let known = tx.device(device)?;
@@ -97,7 +100,10 @@ pub(super) fn take(
     tx.mark_day(now.wall)?;
     let kept = tx.kept(&device.device, push.outbox_epoch, now.wall)?;
     if refused > 0 {
-        tx.forget_rejections(&device.device, push.outbox_epoch, kept.outbox)?;
+        // What comes before this push the device offers no more, so it has heard of it. Whether the answer to this one, or
+        // to an earlier part of it, gets there nobody knows yet.
+        let heard = begins_at.saturating_sub(1);
+        tx.forget_rejections(&device.device, push.outbox_epoch, kept.outbox.min(heard))?;
     }
     // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));

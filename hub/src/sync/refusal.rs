@@ -4,7 +4,7 @@ use axum::{
     Json,
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
+        header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     Crowded(u64),
     /// Another push of its sender is in hand; seconds until it may ask again.
     InHand(u64),
+    /// Its body did not come whole: it is too long, came too slowly, or broke off. The answer is not signed.
+    Unread(StatusCode, String),
     /// It cannot be read.
     BadFrame(String),
     /// The store did not do it; the same request may be sent again.
@@ -61,6 +63,7 @@ impl Refusal {
             | Self::Forbidden(why)
             | Self::Conflict(why)
             | Self::Renew(why)
+            | Self::Unread(_, why)
             | Self::BadFrame(why) => why.clone(),
             Self::Busy(seconds) => format!("this device has used up its minute; come back in {seconds} s"),
             Self::Crowded(seconds) => format!("many devices bring a lot at once; come back in {seconds} s"),
@@ -86,6 +89,7 @@ impl Refusal {
             Self::Renew(_) => (StatusCode::FORBIDDEN, "renew the certificate first"),
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too much in one minute"),
             Self::Crowded(_) | Self::InHand(_) => (StatusCode::TOO_MANY_REQUESTS, "too many at once"),
+            Self::Unread(status, _) => (*status, "body did not come whole"),
             Self::BadFrame(_) => (StatusCode::BAD_REQUEST, "frame cannot be used"),
             Self::Later(_) => (StatusCode::SERVICE_UNAVAILABLE, "store did not do it; try again"),
         }
@@ -110,6 +114,25 @@ impl IntoResponse for Refusal {
         if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // Whoever may not speak keeps no connection, and on one with half a body nothing more can be asked. A device that
+        // has to renew, or to come back later, keeps its own: a handshake costs both sides more than the answer.
+        if matches!(self, Self::Unknown(_) | Self::Forbidden(_) | Self::Unread(..)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_speak_keeps_no_connection_and_who_has_to_renew_or_to_wait_does() {
+        let ends = |refusal: Refusal| refusal.into_response().headers().get(CONNECTION).is_some_and(|v| v == "close");
+        let why = || "because".to_owned();
+        assert!(ends(Refusal::Unknown(why())) && ends(Refusal::Forbidden(why())));
+        assert!(ends(Refusal::Unread(StatusCode::REQUEST_TIMEOUT, why())));
+        assert!(!ends(Refusal::Renew(why())) && !ends(Refusal::Busy(1)) && !ends(Refusal::Conflict(why())));
     }
 }

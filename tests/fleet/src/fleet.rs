@@ -32,6 +32,8 @@ const SEEN_WITH: usize = 1_000;
 const FLEET: usize = 10_000;
 /// Descriptors that each agent costs at most: it waits on one connection and pushes on another.
 const DESCRIPTORS_EACH: usize = 2;
+/// Descriptors that a hub leaves to people and to itself where there are few.
+const DESCRIPTORS_ELSE: usize = 700;
 /// Memory that hub and generator need for each agent, in kB.
 const KB_EACH: u64 = 200;
 /// Changes told at the hub, and changes pushed by depots, of which it is measured when they are seen.
@@ -93,7 +95,7 @@ pub async fn run(arguments: &Arguments, programs: &Programs, printer: Printer) -
 
 /// How many agents this machine has room for.
 fn fit() -> usize {
-    let by_descriptors = descriptors().saturating_sub(500) / DESCRIPTORS_EACH;
+    let by_descriptors = descriptors().saturating_sub(DESCRIPTORS_ELSE) / DESCRIPTORS_EACH;
     by_descriptors.min(usize::try_from(memory_mb() * 1000 / KB_EACH).unwrap_or(usize::MAX))
 }
 

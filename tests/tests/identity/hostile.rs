@@ -1,6 +1,12 @@
 //! Those who may not: each is refused, and the audit says so.
 
+use std::{
+    io::{ErrorKind, Read, Write},
+    net,
+};
+
 use gatehouse_common::sync::exchange::HELLO_PATH;
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -297,11 +303,79 @@ async fn hosts_that_open_and_say_nothing_keep_nobody_out_for_long() {
     let device = hub.let_in("gw-1", "D1").await;
     let address = hub.hub.as_ref().unwrap().devices.unwrap();
     let mut silent = Vec::new();
-    for _ in 0..200 {
+    // More than may shake hands at one time from one address.
+    for _ in 0..400 {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
     let begun = Instant::now();
     device.speaks(&hub).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(hub.audited("somebody", "too many handshakes").await);
     assert!(hub.audited_within("somebody", "handshake too long", Duration::from_secs(15)).await);
+}
+
+/// A line whose handshake is done, and on which nothing is asked.
+struct IdleLine(StreamOwned<ClientConnection, net::TcpStream>);
+
+impl IdleLine {
+    /// So many lines, one after the other, with the certificate of `shown`, or else to enrol.
+    async fn many(hub: &Hub, shown: Option<&Unit>, number: usize) -> Vec<Self> {
+        let certified = shown.map(|unit| {
+            let said = unit.said.as_ref().unwrap();
+            let chain = vec![CertificateDer::from_pem_slice(said.certificate.as_bytes()).unwrap()];
+            (chain, PrivateKeyDer::from_pem_slice(unit.line_key.serialize_pem().as_bytes()).unwrap())
+        });
+        let mut config = config_of(hub, certified);
+        if shown.is_none() {
+            config.alpn_protocols = vec![ENROL_ALPN.to_vec()];
+        }
+        let (config, address) = (Arc::new(config), hub.hub.as_ref().unwrap().devices.unwrap());
+        let begin = move || {
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let socket = net::TcpStream::connect(address).unwrap();
+            let mut line = StreamOwned::new(ClientConnection::new(config.clone(), name).unwrap(), socket);
+            line.flush().unwrap();
+            Self(line)
+        };
+        tokio::task::spawn_blocking(move || (0..number).map(|_| begin()).collect()).await.unwrap()
+    }
+
+    /// Whether the hub ends it within `wait`.
+    async fn ends(mut self, wait: Duration) -> bool {
+        let read = move || {
+            self.0.sock.set_read_timeout(Some(wait)).unwrap();
+            match self.0.read(&mut [0; 16]) {
+                Ok(length) => length == 0,
+                Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            }
+        };
+        tokio::task::spawn_blocking(read).await.unwrap()
+    }
+}
+
+/// The oldest of some lines was ended, and the newest was not.
+async fn made_room(mut lines: Vec<IdleLine>) {
+    let newest = lines.pop().unwrap();
+    assert!(lines.swap_remove(0).ends(Duration::from_secs(10)).await, "the oldest is open");
+    assert!(!newest.ends(Duration::from_millis(300)).await, "the newest was ended");
+}
+
+#[tokio::test]
+async fn a_host_that_holds_many_lines_to_enrol_keeps_no_unit_from_enrolling() {
+    let hub = Hub::start("").await;
+    let lines = IdleLine::many(&hub, None, 200).await;
+    let unit = hub.let_in("gw-1", "D1").await;
+    unit.speaks(&hub).await.unwrap();
+    made_room(lines).await;
+}
+
+#[tokio::test]
+async fn a_device_that_opens_ever_new_lines_loses_the_oldest_and_still_speaks() {
+    let hub = Hub::start("").await;
+    let (device, other) = (hub.let_in("gw-1", "D1").await, hub.let_in("gw-2", "D1").await);
+    let mut others = IdleLine::many(&hub, Some(&other), 1).await;
+    let lines = IdleLine::many(&hub, Some(&device), 40).await;
+    device.speaks(&hub).await.unwrap();
+    made_room(lines).await;
+    assert!(!others.remove(0).ends(Duration::from_millis(300)).await, "one device took from another");
 }

@@ -104,6 +104,55 @@ async fn a_device_that_was_away_renews_within_the_grace_and_after_it_needs_an_in
 }
 
 #[tokio::test]
+async fn a_renewal_whose_answer_was_lost_is_given_again_to_the_key_that_it_was_for() {
+    let hub = Hub::start("").await;
+    let mut device = hub.let_in("gw-1", "D1").await;
+    hub.pass(40 * DAY_MS);
+    let (mut lost, line_key) = (device.clone(), Unit::new("x").line_key);
+    let first = lost.renew_with(&hub, false, line_key.clone()).await.unwrap();
+    hub.pass(10 * MINUTE_MS);
+    assert!(
+        matches!(device.clone().renew(&hub, false).await, Err(No::Status(403, _))),
+        "another key is somebody else's"
+    );
+    let again = device.renew_with(&hub, false, line_key).await.unwrap();
+    assert_eq!(again.certificate, first.certificate);
+    device.speaks(&hub).await.unwrap();
+
+    // Lost, and asked for again when half of its time has passed: a fresh one. After the grace: none.
+    let mut late = hub.let_in("gw-2", "D1").await;
+    hub.pass(40 * DAY_MS);
+    let line_key = Unit::new("x").line_key;
+    let first = late.clone().renew_with(&hub, false, line_key.clone()).await.unwrap();
+    hub.pass(16 * DAY_MS);
+    assert_ne!(late.renew_with(&hub, false, line_key.clone()).await.unwrap().certificate, first.certificate);
+    late.speaks(&hub).await.unwrap();
+    hub.pass(100 * DAY_MS);
+    assert!(matches!(late.renew_with(&hub, false, line_key).await, Err(No::Status(403, _))));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_and_is_set_right_keeps_no_device_out() {
+    let hub = Hub::start("").await;
+    let mut device = hub.let_in("gw-1", "D1").await;
+    hub.pass(50 * DAY_MS);
+    device.renew(&hub, false).await.unwrap();
+    device.speaks(&hub).await.unwrap();
+    let ahead = device.clone();
+    hub.pass(-40 * DAY_MS);
+    assert!(matches!(device.speaks(&hub).await, Err(No::Line(_))), "its certificate is not good yet");
+    assert!(matches!(device.renew(&hub, true).await, Err(No::Line(_))));
+    device.renew(&hub, false).await.unwrap();
+    device.speaks(&hub).await.unwrap();
+    // Nor once that time has come: the one of the future is not taken for the newest.
+    hub.pass(35 * DAY_MS);
+    device.renew(&hub, false).await.unwrap();
+    hub.pass(10 * DAY_MS);
+    assert!(matches!(ahead.speaks(&hub).await, Err(No::Status(403, _))));
+    device.speaks(&hub).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_device_that_renewed_after_the_backup_speaks_with_a_restored_hub_and_its_copy_of_before_does_not() {
     let hub = Hub::start("").await;
     let (mut one, mut two) = (hub.let_in("gw-1", "D1").await, hub.let_in("gw-2", "D1").await);

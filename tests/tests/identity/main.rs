@@ -80,8 +80,11 @@ impl Hub {
         format!("https://{}", self.hub.as_ref().unwrap().devices.unwrap())
     }
 
+    /// Time passes; with less than none the wall clock is set back.
     fn pass(&self, ms: i64) {
-        self.clock.set(at(self.clock.wall().plus(ms)));
+        let now = self.clock.now();
+        let boottime_ms = now.boottime_ms + u64::try_from(ms).unwrap_or(0);
+        self.clock.set(Moment { wall: now.wall.plus(ms), boottime_ms, ..now });
     }
 
     /// Invites `device`, a gateway of `site`; gives the secret.
@@ -229,9 +232,12 @@ impl Unit {
 
     /// Renews with another key of its line; `shows` its certificate or not.
     async fn renew(&mut self, hub: &Hub, shows: bool) -> Result<Enrolled, No> {
+        self.renew_with(hub, shows, Self::new("x").line_key).await
+    }
+
+    async fn renew_with(&mut self, hub: &Hub, shows: bool, line_key: Arc<KeyPair>) -> Result<Enrolled, No> {
         let client = client(hub, shows.then_some(&*self), !shows);
-        let mut next = self.clone();
-        next.line_key = Arc::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap());
+        let mut next = Self { line_key, ..self.clone() };
         let asked = next.asks(Purpose::Renew, None);
         let said = post_ask(&client, &format!("{}{RENEW_PATH}", hub.url()), &asked).await?;
         next.said = Some(said.clone());

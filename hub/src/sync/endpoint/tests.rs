@@ -65,6 +65,10 @@ struct Listening {
 
 impl Listening {
     async fn start() -> Self {
+        Self::started(true).await
+    }
+
+    async fn started(without_certificate: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
         let (key, hub) = (PrivateKey::from_seed([7; 32]), PrivateKey::from_seed([1; 32]));
@@ -74,7 +78,7 @@ impl Listening {
         let refusals = crate::sync::Refusals::new(store.clone(), clock.clone());
         let (_watcher, revocations) = crate::identity::Watcher::new(store.clone()).unwrap();
         let quota = crate::sync::Quota::default();
-        let admission = Admission { without_certificate: true, quota, refusals, revocations };
+        let admission = Admission { without_certificate, quota, refusals, revocations };
         let state = SyncState::new(store.clone(), clock.clone(), hub.clone(), admission, News::new(store.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -174,4 +178,59 @@ async fn of_a_push_with_more_records_than_one_may_have_none_is_taken() {
     let answer = ask(at.address, PUSH_PATH, &signed, &body).await;
     assert_eq!(answer.status, 400, "{}", answer.head);
     assert!(String::from_utf8_lossy(&answer.body).contains("more than 500 records"));
+}
+
+/// What is said to one that sends this and leaves the line open, until the other side closes it.
+async fn told_to(address: std::net::SocketAddr, sent: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer))
+        .await
+        .expect("it is open")
+        .unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn who_may_not_send_is_refused_before_its_body_comes_and_keeps_no_connection() {
+    let at = Listening::started(false).await;
+    let signed = headers(&at.key, PUSH_PATH, at.clock.wall(), "nonce-0001", b"");
+    for (headers, status) in [(signed.as_str(), "403"), ("", "401")] {
+        let head = format!("POST {PUSH_PATH} HTTP/1.1\r\nhost: hub\r\ncontent-length: 1000000\r\n{headers}\r\n");
+        let answer = told_to(at.address, &head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert_eq!(answer.contains("asks devices for a certificate"), status == "403", "{answer}");
+    }
+    let told = at.store.read_now(|r| r.audit_of("somebody", 10)).unwrap();
+    assert_eq!(told.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["refused: no certificate"]);
+}
+
+#[tokio::test]
+async fn who_signs_with_a_wrong_key_keeps_no_connection() {
+    let at = Listening::start().await;
+    let stranger = headers(&PrivateKey::from_seed([9; 32]), PULL_PATH, at.clock.wall(), "nonce-0001", b"x");
+    let request = format!("POST {PULL_PATH} HTTP/1.1\r\nhost: hub\r\ncontent-length: 1\r\n{stranger}\r\nx");
+    assert!(told_to(at.address, &request).await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_whole_is_not_waited_for_for_ever() {
+    let half = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"half"))]);
+    let body = axum::body::Body::from_stream(futures::StreamExt::chain(half, futures::stream::pending()));
+    let refusal = whole(Request::new(body), Duration::from_millis(50)).await.unwrap_err();
+    assert_eq!(refusal.status().0, StatusCode::REQUEST_TIMEOUT);
+    assert!(refusal.why().contains("did not come whole"), "{}", refusal.why());
+    let body = whole(Request::new(axum::body::Body::from("whole")), BODY_MAX).await.unwrap();
+    assert_eq!(body, "whole");
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_any_frame_is_refused() {
+    let at = Listening::start().await;
+    let body = vec![0; FRAME_MAX_BYTES + 1];
+    let signed = headers(&at.key, PUSH_PATH, at.clock.wall(), "nonce-0001", &body);
+    let answer = ask(at.address, PUSH_PATH, &signed, &body).await;
+    assert_eq!(answer.status, 413, "{}", answer.head);
 }

@@ -198,3 +198,33 @@ fn of_the_lives_of_an_outbox_only_the_newest_are_known_and_one_that_ended_long_a
     assert!(matches!(push(5), Err(crate::store::StoreError::Refused(_))));
     assert_eq!(push(6).unwrap().rejected.len(), 1, "with what of it was refused");
 }
+
+#[test]
+fn what_was_refused_is_known_until_the_device_offers_it_no_more() {
+    let hub = Hub::new();
+    let depot = hub.gateway("gw-1", "D1", 7);
+    let part = |begins_at: u64, numbers: std::ops::RangeInclusive<u64>| -> Vec<u64> {
+        let records = numbers.map(|n| (n, Upward::Status("none".to_owned()))).collect();
+        let (device, push) = (depot.device.clone(), Push { outbox_epoch: 1, records });
+        let take = move |tx: &mut crate::store::Tx<'_>| {
+            crate::sync::push::take(tx, &hub_key(), &device, &push, begins_at, &at(1_000))
+        };
+        hub.store.write_now(take).unwrap().reply.rejected.iter().map(|refused| refused.number).collect()
+    };
+    assert_eq!(part(1, 1..=2), [1, 2]);
+    // The answer is lost, and a backup holds what was taken.
+    hub.store
+        .write_now(|tx| {
+            let began = tx.backup_begins(UtcMs(2_000))?;
+            tx.backup_holds(began)
+        })
+        .unwrap();
+    assert_eq!(part(1, 1..=2), [1, 2]);
+    assert_eq!(part(1, 3..=4), [3, 4], "a later part of the same push");
+    // This answer is lost too.
+    assert_eq!(part(1, 1..=4), [1, 2, 3, 4]);
+    // This one was heard: the device goes on behind it.
+    assert_eq!(part(5, 5..=5), [5]);
+    let known = hub.store.read_now(|r| r.rejections(&depot.device, 1, 1, 9)).unwrap();
+    assert_eq!(known.iter().map(|refused| refused.number).collect::<Vec<_>>(), [3, 4, 5], "as no backup holds them");
+}
