@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What the hub grants. It travels as [`crate::seal::Sealed`], signed by the hub. One that comes again under the same name
-/// with a later end has been given more time; its slices are the same, and what was used of them stays used.
+/// with a later end has been given more time; its slices are the same or larger, and what was used of them stays used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     /// Its name.

@@ -1,9 +1,9 @@
 //! Grants leases: what a connected depot may decide on its own, cut from the ERP's figures.
 //!
 //! In: open orders and leases from the store, credit and stock from the ERP. Out: signed leases in the depots' feeds,
-//! and more time for those that nothing better can follow. How much is decided in [`crate::core::leases`]. The figures
-//! are read first and the sum is taken in the transaction that writes the lease, so that two grants never count on one
-//! slice.
+//! and more time for those that nothing better can follow, with more in them. How much is decided in
+//! [`crate::core::leases`]. The figures are read first and the sum is taken in the transaction that writes the lease, so
+//! that two grants never count on one slice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -218,12 +218,13 @@ fn life_that_lends(reader: &Reader<'_>) -> Result<Result<LedgerEpoch, (SiteId, D
     })
 }
 
-/// Gateways that were heard lately, each with the depots it is for.
+/// Gateways that were heard lately, each with the depot it is for: the first that is listed of it. It takes no lease of
+/// another, whose slices would be set aside for nobody.
 fn connected_gateways(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<(SiteId, DeviceId)>, StoreError> {
     let devices = reader.devices()?.into_iter();
     let heard = devices.filter(|d| d.seen.is_some_and(|seen| now.since(seen) <= HEARD_WITHIN_MS)).map(|d| d.device);
     let gateways = heard.filter(|device| device.kind == DeviceKind::Gateway);
-    Ok(gateways.flat_map(|d| d.sites.into_iter().map(move |site| (site, d.device.clone()))).collect())
+    Ok(gateways.filter_map(|d| Some((d.sites.into_iter().next()?, d.device))).collect())
 }
 
 /// Asks the ERP for its figures, if a gateway is due for a lease.
@@ -290,14 +291,22 @@ fn grant(tx: &mut Tx<'_>, grantor: &Grantor, asked: Asked, now: UtcMs) -> Result
     let (needed, held, policy) = (needed_at(tx, &site)?, held(tx, &site, &gateway)?, &grantor.policy);
     let (book, decisions) = book(tx)?;
     let offer = slices(&book, &site, &needed, &figures, policy, now);
-    let keeps = held.as_ref().is_some_and(|row| still_fits(&row.lease, &book, &figures, policy, now));
+    // One that names no gateway gets no more time: another may use it as well, and more in it would be used twice.
+    let is_named = |row: &&LeaseRow| row.lease.device.is_some();
+    let keeps = held.as_ref().filter(is_named).is_some_and(|row| still_fits(&row.lease, &book, &figures, policy, now));
     settle(tx, &book, &decisions, now)?;
     let row = match (due(held.as_ref().map(of_row), &needed, &offer, keeps, grantor.renew_after_ms, now), held) {
-        (Due::Lease, _) => cut(grantor, (&site, &gateway), offer, &figures, now)?,
-        (Due::Time, Some(row)) => prolong(grantor, row, &gateway, &figures, now)?,
+        (Due::Lease, _) => {
+            let at = granted_at(tx, &site, &gateway, now)?;
+            cut(grantor, (&site, &gateway), offer, &figures, at, now)?
+        }
+        (Due::Time, Some(row)) => {
+            let longer = renewed(of_row(&row), &needed, &book, &figures, policy, now);
+            prolong(grantor, row, longer)?
+        }
         (Due::Time, None) | (Due::Nothing, _) => return Ok(None),
     };
-    // Two looks in one millisecond grant one lease.
+    // A gateway passes over a version that does not end later: two looks in one millisecond, or a clock that was set back.
     if tx.lease(&row.lease.id)?.is_some_and(|known| known.lease.expires_at >= row.lease.expires_at) {
         return Ok(None);
     }
@@ -305,19 +314,28 @@ fn grant(tx: &mut Tx<'_>, grantor: &Grantor, asked: Asked, now: UtcMs) -> Result
     Ok(Some(row.lease))
 }
 
+/// When a new lease is granted, as gateways put leases in order: after all others of its depot and after the gateway's
+/// last new epoch, also where the clock was set back or another replica's is ahead. Else the gateway would pass over it in
+/// silence, and each look would cut another.
+fn granted_at(reader: &Reader<'_>, site: &SiteId, gateway: &DeviceId, now: UtcMs) -> Result<UtcMs, StoreError> {
+    let newest = reader.newest_lease_at(site)?.max(reader.epoch_begun_at(gateway)?);
+    Ok(newest.map_or(now, |newest| now.max(newest.plus(1))))
+}
+
 fn cut(
     grantor: &Grantor,
     (site, gateway): (&SiteId, &DeviceId),
     offer: LeaseUse,
     figures: &Figures,
+    granted_at: UtcMs,
     now: UtcMs,
 ) -> Result<LeaseRow, StoreError> {
     let lasts = i64::try_from(grantor.policy.lasts_ms).unwrap_or(i64::MAX);
     let lease = Lease {
-        id: LeaseId::new(format!("{site}-{}", now.0)).map_err(|e| StoreError::Refused(e.to_string()))?,
+        id: LeaseId::new(format!("{site}-{}", granted_at.0)).map_err(|e| StoreError::Refused(e.to_string()))?,
         site: site.clone(),
         device: Some(gateway.clone()),
-        granted_at: now,
+        granted_at,
         lasts_ms: grantor.policy.lasts_ms,
         expires_at: now.plus(lasts),
         value_ceiling_minor: offer.value_minor,
@@ -332,15 +350,8 @@ fn cut(
     Ok(LeaseRow::granted(lease, sealed))
 }
 
-fn prolong(
-    grantor: &Grantor,
-    held: LeaseRow,
-    gateway: &DeviceId,
-    figures: &Figures,
-    now: UtcMs,
-) -> Result<LeaseRow, StoreError> {
-    let renewed = renewed(&held.lease, &held.used, figures, &grantor.policy, now);
-    let lease = Lease { bundle: grantor.bundle.hash, device: Some(gateway.clone()), ..renewed };
+fn prolong(grantor: &Grantor, held: LeaseRow, longer: Lease) -> Result<LeaseRow, StoreError> {
+    let lease = Lease { bundle: grantor.bundle.hash, ..longer };
     Ok(LeaseRow { sealed: sealed(grantor, &lease)?, lease, ..held })
 }
 

@@ -28,7 +28,7 @@ pub struct Waiting {
 pub struct Outbox {
     /// The oldest records, in order.
     pub waiting: Vec<Waiting>,
-    /// Which of them are damaged in the outbox, and are told as the store holds them elsewhere.
+    /// Which of them are damaged in the outbox, and are told as they were: their checksum or the ground says how.
     pub mended: Vec<u64>,
     /// Numbers of damaged records among them that are held nowhere else: they are passed over.
     pub lost: Vec<u64>,
@@ -36,7 +36,10 @@ pub struct Outbox {
     pub stopped_at: Option<u64>,
 }
 
-/// The word for a record in the store.
+/// The word for tracks of a vehicle in the store; to the hub they are a status.
+const TRACKS: &str = "tracks";
+
+/// The word for any other record in the store.
 fn word_of(says: &Upward) -> &'static str {
     match says {
         Upward::Chunk { .. } => "chunk",
@@ -57,7 +60,7 @@ pub fn put(conn: &Connection, says: &Upward) -> Result<()> {
 
 /// Puts tracks of a vehicle at the end: no newer status takes their place.
 pub fn put_tracks(conn: &Connection, says: &Upward) -> Result<()> {
-    put_as(conn, "tracks", None, says)
+    put_as(conn, TRACKS, None, says)
 }
 
 fn put_as(conn: &Connection, kind: &str, document: Option<DocumentId>, says: &Upward) -> Result<()> {
@@ -88,24 +91,27 @@ pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_throu
 
 /// A record is not told any more: what it says is said anew in another. It is kept with the reason.
 pub fn set_aside(conn: &Connection, document: DocumentId, says: &Upward, reason: &str) -> Result<()> {
-    let body = postcard::to_stdvec(says).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-    conn.prepare_cached(
-        "UPDATE outbox SET taken = 1, rejected = coalesce(rejected, ?3) WHERE document = ?1 AND body = ?2",
-    )?
-    .execute(params![document.to_string(), body, reason])
-    .map(|_| ())
+    let mut query = conn.prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE document = ?1")?;
+    // Also a row that rotted, or ground would tell what it said.
+    let rows: Vec<Row> = query.query_map([document.to_string()], Row::read)?.collect::<Result<_>>()?;
+    for row in rows.iter().filter(|row| row.was_written_of(says)) {
+        conn.prepare_cached("UPDATE outbox SET taken = 1, rejected = coalesce(rejected, ?2) WHERE n = ?1")?
+            .execute(params![int(row.n), reason])?;
+    }
+    Ok(())
 }
 
-/// The changes of documents among rejected records, in the order of their numbers.
+/// The changes of documents among rejected records, in the order of their numbers: as they were told, which for a damaged
+/// row is not what stands in it.
 pub fn changes_among(conn: &Connection, rejected: &[Rejection]) -> Result<Vec<RefusedChange>> {
     let mut changes = Vec::new();
     for rejection in rejected {
-        let body: Option<Vec<u8>> = conn
-            .prepare_cached("SELECT body FROM outbox WHERE n = ?1 AND kind = 'chunk' AND rejected IS NULL")?
-            .query_row([int(rejection.number)], |row| row.get(0))
+        let row = conn
+            .prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE n = ?1 AND rejected IS NULL")?
+            .query_row([int(rejection.number)], Row::read)
             .optional()?;
-        let says = body.and_then(|body| postcard::from_bytes::<Upward>(&body).ok());
-        if let Some(Upward::Chunk { document, kind, bytes }) = says
+        let Some(row) = row else { continue };
+        if let Some(Upward::Chunk { document, kind, bytes }) = row.says(conn)?.known()
             && let Ok(change) = change_hash(&bytes)
         {
             changes.push(RefusedChange { document, kind, change, reason: rejection.reason.clone() });

@@ -108,7 +108,7 @@ pub(super) struct Scopes {
     /// What it is.
     #[arg(long)]
     kind: Kind,
-    /// The depot it belongs to; more than once for several.
+    /// The depot it belongs to; more than once for several. A gateway's own is the first: it is lent there alone.
     #[arg(long, required = true)]
     site: Vec<SiteId>,
     /// The vehicle it rides on, for vehicle units; more than once for several.

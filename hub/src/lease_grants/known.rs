@@ -13,7 +13,7 @@ use gatehouse_common::{
 
 use crate::{
     core::{
-        leases::{Book, LeaseRow, LeaseState, Loan, Spending, needs},
+        leases::{Book, LeaseRow, Loan, Spending, needs},
         reconcile::ReconItem,
     },
     store::{Reader, StoreError},
@@ -23,12 +23,8 @@ use crate::{
 /// whose store was restored has set aside those of before; they count all the same, and so do those of other gateways.
 pub(super) fn held(reader: &Reader<'_>, site: &SiteId, gateway: &DeviceId) -> Result<Option<LeaseRow>, StoreError> {
     let restored = reader.epoch_begun_at(gateway)?;
-    let is_held = |row: &LeaseRow| {
-        row.state == LeaseState::Outstanding
-            && row.lease.is_for(gateway)
-            && restored.is_none_or(|at| row.lease.granted_at > at)
-    };
-    Ok(reader.leases_of(site)?.into_iter().rev().find(is_held))
+    let is_held = |row: &LeaseRow| row.lease.is_for(gateway) && restored.is_none_or(|at| row.lease.granted_at > at);
+    Ok(reader.leases_outstanding_at(site)?.into_iter().rev().find(is_held))
 }
 
 /// What the orders of a depot need that neither left nor stand released.

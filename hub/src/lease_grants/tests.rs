@@ -95,7 +95,7 @@ struct Hub {
     store: Store,
     clock: Clock,
     grantor: Grantor,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Hub {
@@ -106,15 +106,19 @@ impl Hub {
         let bundle = Bundle { hash: gatehouse_common::id::Hash32::of(b""), rules: Default::default() };
         let key = PrivateKey::from_seed([1; 32]);
         let grantor = Grantor { key, bundle, policy, renew_after_ms: 3_600_000, unreported_after_ms: WEEK };
-        Self { store, clock: Clock::system(), grantor, _directory: directory }
+        Self { store, clock: Clock::system(), grantor, directory }
     }
 
     /// An order of 10 minor units a piece.
     fn order(&self, id: &str, site: &str, quantity: u32) {
+        self.order_of("C1", id, site, quantity);
+    }
+
+    fn order_of(&self, customer: &str, id: &str, site: &str, quantity: u32) {
         let now = self.clock.wall();
         let mut order = fixture::order(now);
         (order.id, order.site) = (id.parse().unwrap(), site.parse().unwrap());
-        (order.customer.id, order.lines[0].product) = ("C1".parse().unwrap(), "P1".parse().unwrap());
+        (order.customer.id, order.lines[0].product) = (customer.parse().unwrap(), "P1".parse().unwrap());
         (order.lines[0].quantity, order.lines[0].unit_price_minor) = (quantity, 10);
         self.store.write_now(move |tx| tx.put_order(&order, now).map(drop)).unwrap();
     }
@@ -219,6 +223,94 @@ async fn a_depot_that_is_lent_most_of_a_figure_keeps_its_lease_for_longer_while_
     let less = Figured::new(100_000, 70);
     assert_eq!(hub.look(&less, "D1").await.unwrap(), None, "of 70 nobody would be lent 79");
     assert_eq!(hub.lease(&id), row.lease);
+}
+
+#[tokio::test]
+async fn a_depot_that_keeps_its_lease_for_one_scarce_customer_is_lent_at_once_what_another_customers_order_needs() {
+    // Of 1,000 of C1 it gets 450 of 900; a successor could hold 225 of the rest.
+    let (hub, erp) = (Hub::new(), Figured::new(1_000, 100_000));
+    hub.order("O1", "D1", 60);
+    let id = hub.look(&erp, "D1").await.unwrap().unwrap();
+    let first = hub.lease(&id);
+    assert_eq!(credit(&first), 450);
+    hub.order_of("C2", "O2", "D1", 7);
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(hub.look(&erp, "D1").await.unwrap(), Some(id.clone()), "the same lease");
+    let row = hub.store.read_now(|r| r.lease(&id)).unwrap().unwrap();
+    let of = |customer: &str| row.lease.credit_minor[&customer.parse::<CustomerId>().unwrap()];
+    assert_eq!((of("C1"), of("C2"), row.lease.stock[&"P1".parse().unwrap()]), (450, 70, 67));
+    assert_eq!(row.sealed.open::<Lease>(&hub.grantor.key.public()).unwrap(), row.lease, "signed anew");
+    assert!(row.lease.granted_at == first.granted_at && row.lease.expires_at > first.expires_at);
+    let (book, _) = hub.store.read_now(|r| book(r)).unwrap();
+    let weight = |customer: &str| {
+        let now = hub.clock.wall();
+        book.committed(&crate::core::leases::Pool::Credit(customer.parse().unwrap()), now, now).sum()
+    };
+    assert_eq!((weight("C1"), weight("C2")), (450, 70), "it weighs as it was signed last");
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(hub.look(&erp, "D1").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lease_that_names_no_gateway_gets_no_more_time() {
+    let mut hub = Hub::new();
+    (hub.grantor.renew_after_ms, hub.grantor.policy.lasts_ms) = (0, 4 * WEEK as u64);
+    let (erp, now) = (Figured::new(1_000, 100_000), hub.clock.wall());
+    hub.order("O1", "D1", 60);
+    let stock = BTreeMap::from([("P1".parse().unwrap(), 60)]);
+    let credit_minor = BTreeMap::from([("C1".parse().unwrap(), 450)]);
+    let lease = Lease { granted_at: now, expires_at: now.plus(WEEK), ..fixture::lease("L1", "D1") };
+    let lease = Lease { lasts_ms: 2 * WEEK as u64, credit_minor, stock, ..lease };
+    let named = Lease { device: Some("gw-D1".parse().unwrap()), ..lease.clone() };
+    for (lease, given) in [(lease, None), (named, Some(LeaseId::new("L1").unwrap()))] {
+        let sealed = Sealed::new(&lease, &hub.grantor.key).unwrap();
+        hub.store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(0))).unwrap();
+        assert_eq!(hub.look(&erp, "D1").await.unwrap(), given);
+    }
+}
+
+#[tokio::test]
+async fn a_lease_comes_after_those_before_it_also_by_a_clock_that_was_set_back() {
+    let (hub, erp) = (Hub::new(), Figured::new(100_000, 1_000));
+    hub.order("O1", "D1", 30);
+    let ahead = hub.clock.wall().plus(3_600_000);
+    let device = Some("gw-D1".parse().unwrap());
+    let before = Lease { device, granted_at: ahead, expires_at: ahead.plus(WEEK), ..fixture::lease("L1", "D1") };
+    let sealed = Sealed::new(&before, &hub.grantor.key).unwrap();
+    hub.store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(before, sealed), UtcMs(0))).unwrap();
+    let lease = hub.lease(&hub.look(&erp, "D1").await.unwrap().unwrap());
+    assert_eq!(lease.granted_at, ahead.plus(1), "or its gateway would pass over it");
+    let lasts = hub.grantor.policy.lasts_ms as i64;
+    assert!((lasts - 60_000..=lasts).contains(&lease.expires_at.since(hub.clock.wall())), "its end is by the clock");
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    assert_eq!(hub.look(&erp, "D1").await.unwrap(), None, "it is the one that is held, and no other is cut");
+}
+
+#[tokio::test]
+async fn a_lease_that_was_settled_long_ago_is_read_by_no_look() {
+    let (hub, erp) = (Hub::new(), Figured::new(100_000, 1_000));
+    hub.order("O1", "D1", 30);
+    let old = fixture::lease("L1", "D1");
+    let sealed = Sealed::new(&old, &hub.grantor.key).unwrap();
+    let old = LeaseRow { state: LeaseState::Settled, ..LeaseRow::granted(old, sealed) };
+    hub.store.write_now(move |tx| tx.put_lease(&old, UtcMs(0))).unwrap();
+    let beside = rusqlite::Connection::open(hub.directory.path().join("hub.db")).unwrap();
+    beside.execute("UPDATE leases SET body = 'rotten'", []).unwrap();
+    assert!(hub.store.read_now(|r| r.leases()).is_err());
+    assert!(hub.look(&erp, "D1").await.unwrap().is_some());
+    assert!(hub.look(&erp, "D1").await.unwrap().is_none());
+}
+
+#[test]
+fn a_gateway_that_is_listed_for_several_depots_is_lent_at_the_first_alone() {
+    let hub = Hub::new();
+    let mut device = fixture::gateway("gw-1", "D2", 2);
+    device.sites.push("D1".parse().unwrap());
+    let name = device.device.clone();
+    hub.store.write_now(move |tx| tx.put_device(&device, UtcMs(0))).unwrap();
+    hub.store.write_now(move |tx| tx.device_seen(&name, None, UtcMs(1_000))).unwrap();
+    let connected = hub.store.read_now(|r| connected_gateways(r, UtcMs(2_000))).unwrap();
+    assert_eq!(connected, BTreeSet::from([("D2".parse().unwrap(), "gw-1".parse().unwrap())]));
 }
 
 #[tokio::test]

@@ -106,8 +106,8 @@ fn close(
         tx.weighs_again(&charge.lease)?;
     }
     // One of before leases were for one gateway: who took another's place reads that one's lease from the feed and knows
-    // nothing of its use.
-    if !row.used.is_nothing() && !tx.has_charged(&record.device, &charge.lease)? {
+    // nothing of its use. Of all others it is known whose they are, without a look at old decisions.
+    if row.lease.device.is_none() && !row.used.is_nothing() && !tx.has_charged(&record.device, &charge.lease)? {
         warn!(decision = %record.id, lease = %charge.lease,
             "lease {} was used by another device than the one that closes it: it stays as it is", charge.lease);
         return Ok(());
@@ -133,7 +133,7 @@ mod tests {
 
     struct Hub {
         store: Store,
-        _directory: tempfile::TempDir,
+        directory: tempfile::TempDir,
     }
 
     /// What `value` minor units of the customer's credit use.
@@ -155,7 +155,7 @@ mod tests {
             };
             let sealed = Sealed::new(&lease, &PrivateKey::from_seed([1; 32])).unwrap();
             store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(1))).unwrap();
-            Self { store, _directory: directory }
+            Self { store, directory }
         }
 
         /// A device decided something under the lease, and the hub takes that in.
@@ -222,6 +222,16 @@ mod tests {
         let hub = Hub::new(None);
         hub.decided("gw-2", 1, DecisionKind::LeaseClosed, LeaseUse::default());
         assert_eq!(hub.lease(), (LeaseState::Closed, 0));
+    }
+
+    #[test]
+    fn an_old_decision_that_rotted_keeps_no_gateway_from_closing_its_own_lease() {
+        let hub = Hub::new(Some("gw-1"));
+        hub.decided("gw-1", 1, DecisionKind::Release, using(40));
+        let beside = rusqlite::Connection::open(hub.directory.path().join("hub.db")).unwrap();
+        beside.execute("UPDATE decisions SET body = 'of L1, and rotten'", []).unwrap();
+        hub.decided("gw-1", 2, DecisionKind::LeaseClosed, using(40));
+        assert_eq!(hub.lease(), (LeaseState::Closed, 40));
     }
 
     #[test]

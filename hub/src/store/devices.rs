@@ -236,7 +236,7 @@ impl Tx<'_> {
     /// has passed what that scope's feed said before: it starts again. Invitations of this name that nobody has used
     /// end.
     /// # Errors
-    /// [`StoreError::Refused`] if it has no depot, a vehicle unit has no vehicle, or it was revoked.
+    /// [`StoreError::Refused`] if it has no depot, a vehicle unit has no vehicle, it was revoked, or its key is another's.
     pub fn put_device(&mut self, device: &Device, now: UtcMs) -> Result<(), StoreError> {
         if device.sites.is_empty() {
             return Err(StoreError::Refused(format!("device {} needs at least one depot", device.device)));
@@ -246,6 +246,11 @@ impl Tx<'_> {
         }
         if self.revoked(&device.device)?.is_some() {
             let why = format!("device {} was revoked; give the one that takes its place another name", device.device);
+            return Err(StoreError::Refused(why));
+        }
+        // Also one that was revoked: its key is never let in again, under no name.
+        if let Some(other) = self.device_of_key(&device.public_key)?.filter(|other| *other != device.device) {
+            let why = format!("this key is {other}'s; device {} needs a key of its own", device.device);
             return Err(StoreError::Refused(why));
         }
         let before = self.device(&device.device)?.map(|known| known.scopes());
@@ -284,8 +289,15 @@ impl Tx<'_> {
     /// Takes a device off the list: from the next exchange on it is unknown. What it said stays. Every invitation of
     /// this name ends, used or not. Returns whether it was there.
     /// # Errors
-    /// [`StoreError::Sql`].
+    /// [`StoreError::Refused`] while it has not told since a restore which leases it holds: nobody would wait for it then.
     pub fn remove_device(&mut self, device: &DeviceId, now: UtcMs) -> Result<bool, StoreError> {
+        if let Some((site, _)) = self.untold_leases()?.into_iter().find(|(_, untold)| untold == device) {
+            return Err(StoreError::Refused(format!(
+                "device {device} has not told since the restore which leases it holds: let it do so, or answer for depot \
+                 {site} with `gatehouse-hub lease write-off --site {site}` first; `gatehouse-hub device revoke {device}` cuts \
+                 it off at once"
+            )));
+        }
         // A revoked one stays: else its name would be free for the key that was revoked.
         let removed = self
             .sql
@@ -358,7 +370,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Refusals that the device need not be told again: it has forgotten what was refused.
+    /// Refusals that the device need not be told again: it has heard of them and offers these numbers no more.
     pub(crate) fn forget_rejections(
         &mut self,
         device: &DeviceId,

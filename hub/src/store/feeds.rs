@@ -34,7 +34,7 @@ const DROP_OLDER: &str = "DELETE FROM feed WHERE scope = ?1 AND subject = ?2 AND
 pub struct FeedRow {
     /// What to send.
     pub item: FeedItem,
-    /// The device that it came from, if one sent it.
+    /// The device that it came from, if one sent it and its name can be read.
     pub origin: Option<DeviceId>,
     /// Its place in the ledger: two rows of one device with the same place are the same item.
     pub ledger: u64,
@@ -82,9 +82,8 @@ impl Reader<'_> {
         let mut found = Stretch { rows: Vec::new(), last, is_end: rows.len() < limit };
         for ((ledger, position), origin, stored) in rows {
             let weight = stored.body.len() + 48;
-            let read = stored.open(ledger).and_then(|says| Ok((says, sender(&origin)?)));
-            let (says, origin) = match read {
-                Ok(read) => read,
+            let says = match stored.open(ledger) {
+                Ok(says) => says,
                 Err(damaged @ StoreError::Damaged { .. }) => {
                     error!(position = ledger, error = %damaged, "a row is left out of the feed: {damaged}");
                     continue;
@@ -92,6 +91,8 @@ impl Reader<'_> {
                 Err(e) => return Err(e),
             };
             let item = FeedItem { lane, position: row::from_sql(position), says };
+            // One that rotted counts as unknown: its sender gets back what it has, which changes nothing.
+            let origin = origin.parse().ok();
             found.rows.push(FeedRow { item, origin, ledger: row::from_sql(ledger), weight });
         }
         Ok(found)
@@ -102,10 +103,6 @@ impl Reader<'_> {
         let through = row::to_sql(self.refill_through(&device.device)?);
         Ok(self.sql.one(OWN_AFTER, params![device.device.as_str(), through], |r| r.get(0))?)
     }
-}
-
-fn sender(origin: &str) -> Result<Option<DeviceId>, StoreError> {
-    if origin.is_empty() { Ok(None) } else { row::parse("ledger", origin).map(Some) }
 }
 
 impl Tx<'_> {

@@ -11,7 +11,7 @@ use gatehouse_common::{
 
 use super::{
     Reader, Scope, StoreChange, StoreError, Tx, row,
-    sql::{Row, params},
+    sql::{Row, Value, params},
 };
 use crate::core::leases::{LeaseRow, LeaseState};
 
@@ -56,48 +56,63 @@ impl Stored {
     }
 }
 
+/// Which leases may still weigh. Both engines use the index `leases_weigh` only where a query has the same words: else each
+/// look would read all that were ever granted.
+const WEIGH: &str = "state <> 'settled'";
+
 impl Reader<'_> {
-    fn leases_where(&self, condition: &str, value: &str) -> Result<Vec<LeaseRow>, StoreError> {
+    fn leases_where(&self, condition: &str, values: &[Value]) -> Result<Vec<LeaseRow>, StoreError> {
         let sql = format!(
             "SELECT id, body, signature, state, used, closed_ms, asked_ms FROM leases WHERE {condition} ORDER BY granted_ms, id"
         );
-        self.sql.query(&sql, params![value], |r| Stored::read(r)?.open())
+        self.sql.query(&sql, values, |r| Stored::read(r)?.open())
     }
 
     /// Every lease, oldest first.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
-        self.leases_where("?1 = ?1", "")
+        self.leases_where("1 = 1", params![])
     }
 
     /// Leases that may still weigh on a figure, oldest first.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn leases_that_weigh(&self) -> Result<Vec<LeaseRow>, StoreError> {
-        self.leases_where("state <> ?1", LeaseState::Settled.as_str())
+        self.leases_where(WEIGH, params![])
     }
 
     /// How many leases wait for a person, since their depots stay away.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn leases_unreported(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM leases WHERE state = 'outstanding' AND asked_ms IS NOT NULL";
-        Ok(row::from_sql(self.sql.one(sql, params![], |r| r.get(0))?))
+        let sql =
+            format!("SELECT count(*) FROM leases WHERE {WEIGH} AND state = 'outstanding' AND asked_ms IS NOT NULL");
+        Ok(row::from_sql(self.sql.one(&sql, params![], |r| r.get(0))?))
     }
 
-    /// Leases of a depot, oldest first.
+    /// Leases of a depot of whose use nothing is stated yet, oldest first.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
-    pub fn leases_of(&self, site: &SiteId) -> Result<Vec<LeaseRow>, StoreError> {
-        self.leases_where("site = ?1", site.as_str())
+    pub fn leases_outstanding_at(&self, site: &SiteId) -> Result<Vec<LeaseRow>, StoreError> {
+        let condition = format!("site = ?1 AND {WEIGH} AND state = ?2");
+        self.leases_where(&condition, params![site.as_str(), LeaseState::Outstanding.as_str()])
+    }
+
+    /// When the newest lease of a depot was granted, whatever has become of it.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn newest_lease_at(&self, site: &SiteId) -> Result<Option<UtcMs>, StoreError> {
+        let sql = "SELECT max(granted_ms) FROM leases WHERE site = ?1";
+        let at: Option<i64> = self.sql.one(sql, params![site.as_str()], |r| r.get(0))?;
+        Ok(at.map(UtcMs))
     }
 
     /// The lease with this name.
     /// # Errors
     /// [`StoreError::Damaged`] if it cannot be read.
     pub fn lease(&self, id: &LeaseId) -> Result<Option<LeaseRow>, StoreError> {
-        Ok(self.leases_where("id = ?1", id.as_str())?.pop())
+        Ok(self.leases_where("id = ?1", params![id.as_str()])?.pop())
     }
 }
 

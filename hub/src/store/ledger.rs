@@ -1,4 +1,5 @@
-//! The ledger: every item once, in the order in which it came in, with a checksum. Nothing goes out of it.
+//! The ledger: every item once, in the order in which it came in, with a checksum. Nothing goes out of it but the second
+//! row of what stands in it twice ([`super::mending`]).
 //!
 //! Whom an item is for stands in the feeds ([`super::feeds`]).
 
@@ -69,7 +70,7 @@ fn chunk_bytes(says: Downward) -> Option<Vec<u8>> {
 
 /// What a row is found by; it follows from what the row says.
 #[derive(Debug, PartialEq, Eq)]
-struct FoundBy {
+pub(super) struct FoundBy {
     hash: String,
     actor: String,
     seq: i64,
@@ -164,6 +165,21 @@ impl Reader<'_> {
         Ok(Checked::of(rows))
     }
 
+    /// What a row is to be found by, if what it says is sound, and where else the same was written while it was not found
+    /// there.
+    pub(super) fn to_be_found_by(&self, position: i64) -> Result<Option<(FoundBy, Option<i64>)>, StoreError> {
+        let sql = "SELECT kind, document, document_kind, body, checksum FROM ledger WHERE position = ?1";
+        let read = |r: &Row<'_>| Ok::<_, StoreError>(Stored::read(r)?.open(position));
+        let Some(Ok(says)) = self.sql.optional(sql, params![position], read)? else { return Ok(None) };
+        let Ok(found_by) = FoundBy::of(&says, position) else { return Ok(None) };
+        let again = self.sql.optional(
+            "SELECT position FROM ledger WHERE document = ?1 AND hash = ?2 AND position <> ?3",
+            params![document_of(&says), found_by.hash, position],
+            |r| r.get(0),
+        )?;
+        Ok(Some((found_by, again)))
+    }
+
     pub(super) fn ledger_place(&self, document: &str, hash: &Hash32) -> Result<Option<i64>, StoreError> {
         Ok(self.sql.optional(
             "SELECT position FROM ledger WHERE document = ?1 AND hash = ?2",
@@ -214,17 +230,14 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    /// Writes anew what a row is found by, if what it says is sound. Returns whether it is.
-    pub(super) fn found_by_what_it_says(&mut self, position: i64) -> Result<bool, StoreError> {
-        let sql = "SELECT kind, document, document_kind, body, checksum FROM ledger WHERE position = ?1";
-        let read = |r: &Row<'_>| Ok::<_, StoreError>(Stored::read(r)?.open(position));
-        let Some(Ok(says)) = self.sql.optional(sql, params![position], read)? else { return Ok(false) };
-        let FoundBy { hash, actor, seq } = FoundBy::of(&says, position)?;
+    /// Writes anew what a row is found by.
+    pub(super) fn set_found_by(&mut self, position: i64, found_by: &FoundBy) -> Result<(), StoreError> {
+        let FoundBy { hash, actor, seq } = found_by;
         self.sql.execute(
             "UPDATE ledger SET hash = ?2, actor = ?3, seq = ?4 WHERE position = ?1",
             params![position, hash, actor, seq],
         )?;
-        Ok(true)
+        Ok(())
     }
 
     /// Writes an item into the ledger unless it is there.

@@ -29,6 +29,9 @@ const RESTORED: &str = "ledger.restored";
 /// The life that was restored ([`Reader::restored_from`]), once the hub has done what follows from it.
 const RESTORE_SEEN: &str = "ledger.restore_seen";
 
+/// Of when the copy is that was restored, as far as it shows: what came after that is forgotten.
+const COPIED: &str = "ledger.copied";
+
 /// The run in which a device was believed without a proof.
 const BELIEVED: &str = "ledger.believed_in";
 
@@ -45,6 +48,7 @@ pub(super) fn begin(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
         "UPDATE postings SET state = 'in_doubt', sent_ms = ?1, claimed = 0 WHERE state = 'queued'",
         params![now.0],
     )?;
+    cursors::put(sql, COPIED, &reader.newest_mark()?.0.to_string())?;
     // What is marked was marked in the life before.
     sql.execute("DELETE FROM outbox_marks", params![])?;
     sql.execute("DELETE FROM marks", params![])?;
@@ -91,21 +95,42 @@ impl Reader<'_> {
         text.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()
     }
 
+    /// When this life of the ledger began, and of when the copy is that it began with; none if no restore began it. Before
+    /// the hub has started in it, it is yet to begin.
+    fn restore(&self) -> Result<Option<(UtcMs, UtcMs)>, StoreError> {
+        let Some(from) = self.restored_from()? else { return Ok(None) };
+        if self.cursor(RESTORE_SEEN)? != Some(from.0.to_string()) {
+            return Ok(Some((UtcMs(i64::MAX), self.newest_mark()?)));
+        }
+        let Some(restored) = self.restored_at()? else { return Ok(None) };
+        let copied = self.cursor(COPIED)?.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()?;
+        // A life that an older program began does not say.
+        Ok(Some((restored, copied.unwrap_or(restored))))
+    }
+
+    /// The newest mark; before all time if nothing was marked yet.
+    fn newest_mark(&self) -> Result<UtcMs, StoreError> {
+        let at: Option<i64> = self.sql.one("SELECT max(at_ms) FROM marks", params![], |r| r.get(0))?;
+        Ok(UtcMs(at.unwrap_or(i64::MIN)))
+    }
+
     /// Depots with a gateway that has not told since the restore which leases it holds, and that gateway: what it may spend
     /// nobody knows, so nothing is lent to anyone. Empty in a life that no restore began. One that was listed since and
-    /// was never heard is not waited for: whoever makes a box ready does not stop a fleet.
+    /// was never heard is not waited for: whoever makes a box ready does not stop a fleet. One that was revoked after the
+    /// copy that was restored is waited for: what it held it may have used, and a person answers for that.
     /// # Errors
     /// [`StoreError::Damaged`] if a row is.
     pub fn untold_leases(&self) -> Result<BTreeSet<(SiteId, DeviceId)>, StoreError> {
-        let Some(restored) = self.restored_at()? else { return Ok(BTreeSet::new()) };
+        let Some((restored, copied)) = self.restore()? else { return Ok(BTreeSet::new()) };
         let sql = "SELECT name FROM cursors WHERE name LIKE ?1 AND value = ?2";
         let values = params![format!("{TOLD}%"), self.ledger_epoch()?.to_string()];
         let of_this_life: BTreeSet<String> =
             self.sql.query(sql, values, |r| r.get("name").map_err(StoreError::from))?.into_iter().collect();
         let sql = "SELECT device, sites FROM devices
-                    WHERE kind = ?1 AND revoked_ms IS NULL AND (added_ms < ?2 OR seen_ms >= ?2)";
+                    WHERE kind = ?1 AND (added_ms < ?2 OR seen_ms >= ?2)
+                      AND (revoked_ms IS NULL OR revoked_ms >= ?3)";
         let gateways: Vec<(DeviceId, Vec<SiteId>)> =
-            self.sql.query(sql, params![DeviceKind::Gateway.as_str(), restored.0], |r| {
+            self.sql.query(sql, params![DeviceKind::Gateway.as_str(), restored.0, copied.0], |r| {
                 let device: String = r.get("device")?;
                 let sites = row::json("devices", &device, &r.get::<String>("sites")?)?;
                 Ok::<_, StoreError>((row::parse("devices", &device)?, sites))

@@ -81,48 +81,85 @@ impl Tx<'_> {
     /// What the store still has of a row of the ledger: what it is found by in what it says, a change in its document's snapshot, an order as it is served, a
     /// lease as it stands.
     fn mend_from_here(&mut self, position: &str, now: UtcMs) -> Result<bool, StoreError> {
-        if self.found_by_what_it_says(number(position))? {
+        if self.found_by_what_it_says(number(position), now)? {
             self.is_whole("ledger", position, now)?;
             return Ok(true);
         }
-        let row: Option<(String, String, String, String)> = self.sql.optional(
-            "SELECT kind, document, hash, subject FROM ledger WHERE position = ?1",
+        let row: Option<(String, String, String)> = self.sql.optional(
+            "SELECT document, hash, subject FROM ledger WHERE position = ?1",
             params![number(position)],
-            |r| Ok::<_, StoreError>((r.get("kind")?, r.get("document")?, r.get("hash")?, r.get("subject")?)),
+            |r| Ok::<_, StoreError>((r.get("document")?, r.get("hash")?, r.get("subject")?)),
         )?;
-        let Some((kind, document, hash, subject)) = row else { return Ok(false) };
+        let Some((document, hash, subject)) = row else { return Ok(false) };
         let Ok(hash) = hash.parse::<Hash32>() else { return Ok(false) };
         if !document.is_empty() {
             let Ok(document) = document.parse::<DocumentId>() else { return Ok(false) };
             let Some(bytes) = self.in_snapshot(&document, &hash)? else { return Ok(false) };
             return self.mend_chunk(&document, &bytes, now);
         }
-        let Some(body) = self.served(&kind, &subject, &hash)? else { return Ok(false) };
-        self.rewrite(number(position), &kind, "", "", &body, now)?;
+        let Some((kind, body)) = self.served(&subject, &hash)? else { return Ok(false) };
+        self.rewrite(number(position), kind, "", "", &body, now)?;
         self.feed_again(number(position), &[])?;
         Ok(true)
     }
 
-    /// The body of an item that replaces older ones, from where it is served, if it has this hash.
-    fn served(&self, kind: &str, subject: &str, hash: &Hash32) -> Result<Option<Vec<u8>>, StoreError> {
-        let of = |prefix: &str| subject.strip_prefix(prefix).map(ToOwned::to_owned);
-        Ok(match kind {
-            "order" => {
-                let Some(order) = of("order/") else { return Ok(None) };
-                let sql = "SELECT body FROM orders WHERE order_id = ?1";
-                let body: Option<String> = self.sql.optional(sql, params![order], |r| r.get(0))?;
-                body.filter(|body| Downward::Order(body.clone()).hash() == *hash).map(String::into_bytes)
+    /// Has a row found by what it says, if that is sound. Returns whether it is.
+    fn found_by_what_it_says(&mut self, position: i64, now: UtcMs) -> Result<bool, StoreError> {
+        let Some((found_by, again)) = self.to_be_found_by(position)? else { return Ok(false) };
+        // Where it was written again meanwhile, the later row stays: a document's last change must.
+        let stays = again.map_or(position, |again| again.max(position));
+        if let Some(again) = again {
+            if stays == again {
+                // That one may have rotted as well.
+                self.copy(position, again, now)?;
             }
-            "lease" => {
-                let Some(lease) = of("lease/") else { return Ok(None) };
-                let sql = "SELECT body, signature FROM leases WHERE id = ?1";
-                let sealed = self.sql.optional(sql, params![lease], |r| {
-                    Ok::<_, StoreError>(Sealed { body: r.get("body")?, signature: r.get("signature")? })
-                })?;
-                sealed.filter(|sealed| sealed.hash() == *hash).map(|sealed| serde_json::to_vec(&sealed)).transpose()?
-            }
-            _ => None,
-        })
+            let goes = again.min(position);
+            self.sql.execute("UPDATE feed SET item = ?2 WHERE item = ?1", params![goes, stays])?;
+            self.sql.execute("DELETE FROM ledger WHERE position = ?1", params![goes])?;
+            self.is_whole("ledger", &goes.to_string(), now)?;
+        }
+        self.set_found_by(stays, &found_by)?;
+        if again.is_some() {
+            self.feed_again(stays, &[])?;
+        }
+        // A change that came again while it was not found was refused, as the second of its number.
+        self.sql.execute(
+            "DELETE FROM quarantine WHERE what = 'chunk'
+                AND document = (SELECT document FROM ledger WHERE position = ?1)
+                AND hash = (SELECT hash FROM ledger WHERE position = ?1)",
+            params![stays],
+        )?;
+        Ok(true)
+    }
+
+    /// Writes what one row says, which is sound, into another.
+    fn copy(&mut self, from: i64, to: i64, now: UtcMs) -> Result<(), StoreError> {
+        let sql = "SELECT kind, document, document_kind, body FROM ledger WHERE position = ?1";
+        let (kind, document, document_kind, body): (String, String, String, Vec<u8>) =
+            self.sql.one(sql, params![from], |r| {
+                Ok::<_, StoreError>((r.get("kind")?, r.get("document")?, r.get("document_kind")?, r.get("body")?))
+            })?;
+        self.rewrite(to, &kind, &document, &document_kind, &body, now)
+    }
+
+    /// Kind and body of an item that replaces older ones, from where it is served, if it has this hash. The subject says
+    /// of which kind it is: the row's own kind may be what rotted.
+    fn served(&self, subject: &str, hash: &Hash32) -> Result<Option<(&'static str, Vec<u8>)>, StoreError> {
+        if let Some(order) = subject.strip_prefix("order/") {
+            let sql = "SELECT body FROM orders WHERE order_id = ?1";
+            let body: Option<String> = self.sql.optional(sql, params![order], |r| r.get(0))?;
+            let body = body.filter(|body| Downward::Order(body.clone()).hash() == *hash);
+            return Ok(body.map(|body| ("order", body.into_bytes())));
+        }
+        if let Some(lease) = subject.strip_prefix("lease/") {
+            let sql = "SELECT body, signature FROM leases WHERE id = ?1";
+            let sealed = self.sql.optional(sql, params![lease], |r| {
+                Ok::<_, StoreError>(Sealed { body: r.get("body")?, signature: r.get("signature")? })
+            })?;
+            let Some(sealed) = sealed.filter(|sealed| sealed.hash() == *hash) else { return Ok(None) };
+            return Ok(Some(("lease", serde_json::to_vec(&sealed)?)));
+        }
+        Ok(None)
     }
 
     fn in_snapshot(&self, document: &DocumentId, hash: &Hash32) -> Result<Option<Vec<u8>>, StoreError> {

@@ -6,27 +6,30 @@ use gatehouse_common::{
     sync::{Downward, Lane},
     time::UtcMs,
 };
+use tracing::error;
 
 use super::{Reader, Scope, StoreChange, StoreError, Tx, row, sql::params};
 
-fn subject(order: &OrderId) -> String {
+fn subject(order: impl std::fmt::Display) -> String {
     format!("order/{order}")
 }
 
 impl Reader<'_> {
-    /// The newest version of an order. As it is served it is derived: where that rotted, the ledger has it too, and who
-    /// asks need not wait for the scrub.
+    /// The newest version of an order.
     /// # Errors
     /// [`StoreError::Damaged`] if neither can be read.
     pub fn order(&self, order: &OrderId) -> Result<Option<Order>, StoreError> {
         let body: Option<String> =
             self.sql.optional("SELECT body FROM orders WHERE order_id = ?1", params![order.as_str()], |r| r.get(0))?;
-        let Some(body) = body else { return Ok(None) };
-        row::json("orders", order.as_str(), &body).map(Some).or_else(|damaged| {
-            match self.newest_of_subject(&subject(order))? {
-                Some(newest) => row::json("ledger", order.as_str(), &newest).map(Some),
-                None => Err(damaged),
-            }
+        body.map(|body| self.as_served(order.as_str(), &body)).transpose()
+    }
+
+    /// An order from `body`, as it is served. That is derived: where it rotted, the ledger has it too, and who asks need
+    /// not wait for the scrub.
+    fn as_served(&self, id: &str, body: &str) -> Result<Order, StoreError> {
+        row::json("orders", id, body).or_else(|damaged| match self.newest_of_subject(&subject(id))? {
+            Some(newest) => row::json("ledger", id, &newest),
+            None => Err(damaged),
         })
     }
 
@@ -60,26 +63,40 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    /// The newest versions of all orders, by planned departure.
+    /// The newest versions of all orders, by planned departure. One that rotted in both its places is told to the log and
+    /// left out: it must not keep anyone from all others.
     /// # Errors
-    /// [`StoreError::Damaged`] if one cannot be read.
+    /// [`StoreError::Sql`].
     pub fn orders(&self) -> Result<Vec<Order>, StoreError> {
         self.orders_where("?1 = ?1", "")
     }
 
-    /// The newest versions of a customer's orders.
+    /// The newest versions of a customer's orders, as [`Self::orders`].
     /// # Errors
-    /// [`StoreError::Damaged`] if one cannot be read.
+    /// [`StoreError::Sql`].
     pub fn orders_of_customer(&self, customer: &CustomerId) -> Result<Vec<Order>, StoreError> {
         self.orders_where("customer = ?1", customer.as_str())
     }
 
     fn orders_where(&self, condition: &str, value: &str) -> Result<Vec<Order>, StoreError> {
         let sql = format!("SELECT order_id, body FROM orders WHERE {condition} ORDER BY order_id");
-        let mut orders: Vec<Order> = self.sql.query(&sql, params![value], |r| {
-            let (id, body): (String, String) = (r.get("order_id")?, r.get("body")?);
-            row::json("orders", &id, &body)
-        })?;
+        let rows: Vec<(String, String)> =
+            self.sql.query(&sql, params![value], |r| Ok::<_, StoreError>((r.get("order_id")?, r.get("body")?)))?;
+        let mut orders = Vec::with_capacity(rows.len());
+        for (id, body) in rows {
+            match self.as_served(&id, &body) {
+                Ok(order) => orders.push(order),
+                Err(damaged @ StoreError::Damaged { .. }) => {
+                    error!(
+                        order.id = %id,
+                        error = %damaged,
+                        "order {id} is left out: it is damaged as it is served and in the ledger; look after the disk, \
+                         then restore a backup"
+                    );
+                }
+                Err(e) => return Err(e),
+            }
+        }
         orders.sort_by_key(|o| o.planned_departure);
         Ok(orders)
     }

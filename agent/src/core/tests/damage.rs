@@ -5,10 +5,13 @@ use rusqlite::{Connection, types::Value};
 
 use super::depot::Depot;
 use crate::{
-    core::input::{Act, Input, Line, Unreadable},
+    core::{
+        decision::Record,
+        input::{Act, Input, Line, Unreadable},
+    },
     store::{ScrubPlace, StoreError},
 };
-use gatehouse_common::{dispatch::document_id, id::Hash32, reading::ScanStep, sync::Upward};
+use gatehouse_common::{dispatch::document_id, id::Hash32, reading::ScanStep, sync::Upward, time::UtcMs};
 
 /// Every table of ground with what of its rows is ever served.
 const GROUND: [(&str, &[&str]); 11] = [
@@ -162,6 +165,21 @@ fn a_damaged_record_of_the_outbox_is_told_as_ground_holds_it_or_left_out_and_kee
             assert_eq!(depot.look().outbox_oldest().unwrap(), Some(whole[0].n));
             depot.store.raw().execute_batch("ROLLBACK").unwrap();
         }
+    }
+}
+
+#[test]
+fn a_record_of_the_outbox_of_which_only_the_kind_rotted_is_told_as_it_is() {
+    let mut depot = lived();
+    depot.store.commit(&[Record::Tracks { at: UtcMs(1), position: None, tracks: Vec::new() }]).unwrap();
+    let whole = depot.look().outbox(1_000).unwrap();
+    for record in &whole {
+        depot.store.raw().execute_batch("BEGIN").unwrap();
+        let rots = "UPDATE outbox SET kind = 'x' || substr(kind, 2) WHERE n = ?1";
+        assert_eq!(depot.store.raw().execute(rots, [i64::try_from(record.n).unwrap()]).unwrap(), 1);
+        let read = depot.look().outbox_as_read(1_000).unwrap();
+        assert_eq!((&read.waiting, read.mended, read.lost), (&whole, vec![record.n], vec![]));
+        depot.store.raw().execute_batch("ROLLBACK").unwrap();
     }
 }
 

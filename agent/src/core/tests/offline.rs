@@ -123,6 +123,20 @@ fn a_lease_that_gets_more_time_goes_on_with_what_was_used_of_it() {
 }
 
 #[test]
+fn a_lease_that_comes_again_with_more_in_it_allows_more_beside_what_was_used_of_it() {
+    both(|depot| {
+        let first = depot.wall();
+        depot.online().lease("L1", 15).prepared("O1", 10).prepared("O2", 10);
+        depot.scan(ScanStep::Staged, "O1", 10).wait_minutes(1);
+        depot.lease_with("L1", 20, 8 * 3_600_000, |lease| lease.granted_at = first);
+        let held = depot.look().status().unwrap().lease.unwrap();
+        assert_eq!((held.lease.stock.values().sum::<u32>(), held.used.stock.values().sum::<u32>()), (20, 10));
+        depot.cut_off().scan(ScanStep::Staged, "O2", 10);
+        assert_eq!(depot.decided(), ["release normal", "release offline"], "10 of 20 were left");
+    });
+}
+
+#[test]
 fn a_lease_for_another_gateway_of_the_depot_is_neither_taken_nor_closed() {
     both(|depot| {
         depot.online();

@@ -60,6 +60,29 @@ fn what_is_refused_is_kept_and_everything_said_since_is_written_again_under_anot
 }
 
 #[test]
+fn a_change_that_rotted_in_the_outbox_is_refused_and_set_aside_like_any_other() {
+    both(|depot| {
+        depot.released("O1", 10);
+        let id = document_id(&"O1".parse().unwrap(), &"D1".parse().unwrap(), 1);
+        let told = waiting(depot);
+        let of_it: Vec<_> = told.iter().filter(|(_, change)| change.document == id).cloned().collect();
+        for (number, _) in &of_it {
+            let rots = "UPDATE outbox SET body = zeroblob(length(body)) WHERE n = ?1";
+            assert_eq!(depot.store.raw().execute(rots, [i64::try_from(*number).unwrap()]).unwrap(), 1);
+        }
+        assert_eq!(waiting(depot), told, "as ground holds it");
+        refuse(depot, of_it[0].clone());
+        let again: Vec<_> = waiting(depot).into_iter().filter(|(_, change)| change.document == id).collect();
+        assert_eq!(again.len(), 1, "what built on it is not told any more");
+        assert!(!of_it.contains(&again[0]));
+        assert_eq!(depot.look().status().unwrap().rejected, of_it.len() as u64);
+        depot.hub_hears();
+        let held = depot.look().heads(None, 99).unwrap().into_iter().find(|(document, _)| *document == id);
+        assert_eq!(held, Some((id, depot.hub_document("O1").heads())));
+    });
+}
+
+#[test]
 fn what_is_refused_a_second_time_is_not_written_a_third_time() {
     both(|depot| {
         depot.released("O1", 10);

@@ -1,12 +1,13 @@
-//! A row of the outbox as the disk gives it: whole, damaged but known from elsewhere in the store, or lost.
+//! A row of the outbox as the disk gives it: whole, damaged but known all the same, or lost.
 //!
+//! Where its kind alone rotted, the checksum says so: it is over the kind as it was, and that follows from the body.
 //! Ground holds the same changes and decisions. One of those is what a damaged row said if it has the same bytes, as
 //! where only the checksum is damaged, or bytes of the row's checksum.
 
 use gatehouse_common::{id::DocumentId, seal::Sealed, sync::Upward};
 use rusqlite::{Connection, Result, Rows, types::ValueRef};
 
-use super::word_of;
+use super::{TRACKS, word_of};
 use crate::store::{checksum, documents, ledger::uint};
 
 /// A row: number, kind, document, body and checksum, in this order. Nothing of it is believed yet.
@@ -24,7 +25,7 @@ pub(super) struct Row {
 pub(super) enum Says {
     /// It is as it was written.
     Whole(Upward),
-    /// It is damaged, and ground holds the same.
+    /// It is damaged, and what it said is known from its own body or from ground.
     Mended(Upward),
     /// It is damaged, and nobody knows what it said.
     Lost,
@@ -52,8 +53,13 @@ impl Row {
 
     pub(super) fn says(&self, conn: &Connection) -> Result<Says> {
         let matches = self.sum.as_ref().is_none_or(|sum| checksum::of(&[&self.kind, &self.body]) == *sum);
-        if matches && let Ok(says) = postcard::from_bytes(&self.body) {
-            return Ok(Says::Whole(says));
+        if let Ok(says) = postcard::from_bytes::<Upward>(&self.body) {
+            if matches {
+                return Ok(Says::Whole(says));
+            }
+            if [word_of(&says), TRACKS].iter().any(|kind| self.is_of(kind, &self.body)) {
+                return Ok(Says::Mended(says));
+            }
         }
         Ok(self.in_ground(conn)?.map_or(Says::Lost, Says::Mended))
     }
@@ -100,9 +106,15 @@ impl Row {
         Ok(None)
     }
 
-    fn was_written_of(&self, says: &Upward) -> bool {
+    /// Whether the row was written of this, whatever has become of it.
+    pub(super) fn was_written_of(&self, says: &Upward) -> bool {
         let Ok(body) = postcard::to_stdvec(says) else { return false };
-        body == self.body || self.sum.as_ref().is_some_and(|sum| sum_of(word_of(says), &body) == *sum)
+        body == self.body || self.is_of(word_of(says), &body)
+    }
+
+    /// Whether the row's checksum is that of a kind and a body.
+    fn is_of(&self, kind: &str, body: &[u8]) -> bool {
+        self.sum.as_ref().is_some_and(|sum| sum_of(kind, body) == *sum)
     }
 }
 

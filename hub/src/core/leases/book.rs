@@ -62,7 +62,8 @@ pub enum Pool {
 impl Pool {
     fn of_use(&self, site: &SiteId, used: &LeaseUse) -> i64 {
         match self {
-            Self::Credit(customer) => used.credit_minor.get(customer).copied().unwrap_or(0),
+            // A device may state anything: less than nothing would make room for others.
+            Self::Credit(customer) => used.credit_minor.get(customer).copied().unwrap_or(0).max(0),
             Self::Stock(at, product) if at == site => i64::from(used.stock.get(product).copied().unwrap_or(0)),
             Self::Stock(..) => 0,
         }

@@ -86,22 +86,28 @@ pub fn slices(
     policy: &LeasePolicy,
     now: UtcMs,
 ) -> LeaseUse {
-    let offer = |pool: &Pool, figure: Option<&i64>, share_permille: u16, need: i64| {
-        let committed = book.committed(pool, figures.read_at, now).sum();
-        let free = available(figure.copied().unwrap_or(0), committed, policy);
-        need.min(permille(free, share_permille)).max(0)
+    let offer = |pool: &Pool, share_permille: u16, need: i64| {
+        need.min(permille(free(pool, book, figures, policy, now), share_permille)).max(0)
     };
     let credit_minor = needs.credit_minor.iter().map(|(customer, need)| {
-        let pool = Pool::Credit(customer.clone());
-        let minor = offer(&pool, figures.credit_minor.get(customer), policy.credit_share_permille, *need);
+        let minor = offer(&Pool::Credit(customer.clone()), policy.credit_share_permille, *need);
         (customer.clone(), minor)
     });
     let stock = needs.stock.iter().map(|(product, need)| {
         let pool = Pool::Stock(site.clone(), product.clone());
-        let units = offer(&pool, figures.stock.get(product), policy.stock_share_permille, i64::from(*need));
+        let units = offer(&pool, policy.stock_share_permille, i64::from(*need));
         (product.clone(), u32::try_from(units).unwrap_or(u32::MAX))
     });
     LeaseUse { value_minor: policy.value_ceiling_minor, credit_minor: credit_minor.collect(), stock: stock.collect() }
+}
+
+/// What of a pool may still be lent, beside all that weighs on it.
+fn free(pool: &Pool, book: &Book, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> i64 {
+    let figure = match pool {
+        Pool::Credit(customer) => figures.credit_minor.get(customer),
+        Pool::Stock(_, product) => figures.stock.get(product),
+    };
+    available(figure.copied().unwrap_or(0), book.committed(pool, figures.read_at, now).sum(), policy)
 }
 
 /// What a depot is to be given now.
@@ -111,7 +117,7 @@ pub enum Due {
     Nothing,
     /// A lease of its own, in whose favour it closes the one it holds.
     Lease,
-    /// More time for the lease it holds.
+    /// More time for the lease it holds, and more in it of what is needed beyond what is left.
     Time,
 }
 
@@ -121,7 +127,8 @@ pub enum Due {
 /// A successor that holds less of something needed than is left would take away instead of giving, since a depot
 /// closes the old lease when the new one arrives. It cannot hold more than is free beside the old one, so who is lent
 /// more than half of a figure gets more time instead: or nothing could be decided there between the end of the one and
-/// the next, and a depot that is cut off shortly before the end would soon have none.
+/// the next, and a depot that is cut off shortly before the end would soon have none. Where more is needed of something
+/// else, it gets that with it, and at once: one scarce pool must not keep it from what is there of all others.
 #[must_use]
 pub fn due(
     held: Option<(&Lease, &LeaseUse)>,
@@ -153,7 +160,7 @@ pub fn due(
     let is_old = u64::try_from(now.since(begun)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
     match (gives_less, is_old) {
         (false, _) if gives_more || is_old => Due::Lease,
-        (true, true) if keeps => Due::Time,
+        (true, _) if keeps && (gives_more || is_old) => Due::Time,
         _ => Due::Nothing,
     }
 }
@@ -172,15 +179,52 @@ pub fn still_fits(lease: &Lease, book: &Book, figures: &Figures, policy: &LeaseP
         && stock.all(|(product, _)| fits(&Pool::Stock(lease.site.clone(), product.clone()), figures.stock.get(product)))
 }
 
-/// `lease` with more time: the same slices under the same name, so that what was used of them stays used. Of value as
-/// much is allowed again as under a new one.
+/// A lease of which so much is used, with more time: under the same name, so that what was used of it stays used. Of value
+/// as much is allowed again as under a new one. Its slices grow by what is needed beyond what is left, out of what is free
+/// beside it. None gets smaller: the depot may use all of it until this version comes, and the hub weighs the newest.
 #[must_use]
-pub fn renewed(lease: &Lease, used: &LeaseUse, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> Lease {
-    Lease {
+pub fn renewed(
+    (lease, used): (&Lease, &LeaseUse),
+    needs: &LeaseUse,
+    book: &Book,
+    figures: &Figures,
+    policy: &LeasePolicy,
+    now: UtcMs,
+) -> Lease {
+    let mut longer = Lease {
         lasts_ms: policy.lasts_ms,
         expires_at: now.plus(i64::try_from(policy.lasts_ms).unwrap_or(i64::MAX)),
         value_ceiling_minor: used.value_minor.saturating_add(policy.value_ceiling_minor),
         erp_read_at: figures.read_at,
         ..lease.clone()
+    };
+    for (customer, need) in &needs.credit_minor {
+        let slice = lease.credit_minor.get(customer).copied().unwrap_or(0);
+        let used = used.credit_minor.get(customer).copied().unwrap_or(0);
+        let free = free(&Pool::Credit(customer.clone()), book, figures, policy, now);
+        let more = growth(slice, used, *need, free, policy.credit_share_permille);
+        if more > 0 {
+            longer.credit_minor.insert(customer.clone(), slice.saturating_add(more));
+        }
     }
+    for (product, need) in &needs.stock {
+        let slice = i64::from(lease.stock.get(product).copied().unwrap_or(0));
+        let used = i64::from(used.stock.get(product).copied().unwrap_or(0));
+        let free = free(&Pool::Stock(lease.site.clone(), product.clone()), book, figures, policy, now);
+        let more = growth(slice, used, i64::from(*need), free, policy.stock_share_permille);
+        if more > 0 {
+            let units = u32::try_from(slice.saturating_add(more)).unwrap_or(u32::MAX);
+            longer.stock.insert(product.clone(), units);
+        }
+    }
+    longer
+}
+
+/// By how much a slice grows. What is left of it then is at most the share that a new lease would get if the old one were
+/// given back: else it would take a share of the rest at each look, until nothing is there for other depots. And however
+/// much is used of it, no more than is free beside it.
+fn growth(slice: i64, used: i64, need: i64, free: i64, share_permille: u16) -> i64 {
+    let left = slice.saturating_sub(used).max(0);
+    let wanted = need.min(permille(free.saturating_add(left), share_permille));
+    used.saturating_add(wanted).saturating_sub(slice).min(free).max(0)
 }

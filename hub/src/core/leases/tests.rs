@@ -143,14 +143,25 @@ impl World {
         self.really_used.push(0);
     }
 
-    /// A lease in force gets more time, where the figures bear it.
+    /// A lease in force gets more time and more in it, where the figures bear it. Its depot goes on under whichever version
+    /// it has; the worst is that it has the newest.
     fn renew(&mut self, weigh: fn(&Committed) -> i64) {
+        if self.now.since(self.figures.read_at) >= self.figure_max.max(100) {
+            return;
+        }
         let held = self.book.loans.iter().rposition(|l| l.stated.is_none() && l.lease.expires_at > self.now);
         let committed = self.book.committed(&Pool::Credit(customer()), self.figures.read_at, self.now);
         if let Some(n) = held
             && weigh(&committed) <= self.figures.credit_minor[&customer()]
         {
-            self.book.loans[n].lease.expires_at = self.now.plus(50);
+            let policy = LeasePolicy { reserve_permille: 0, lasts_ms: 50, ..LeasePolicy::default() };
+            let needs = credit(self.dice.roll(LIMIT as u64) as i64);
+            let lease = &self.book.loans[n].lease;
+            let mut used = LeaseUse::default();
+            let of_this = self.book.spendings.iter().filter(|s| s.lease.as_ref() == Some(&lease.id));
+            of_this.for_each(|s| used.add(&s.used));
+            let longer = renewed((lease, &used), &needs, &self.book, &self.figures, &policy, self.now);
+            self.book.loans[n].lease = longer;
         }
     }
 
@@ -321,10 +332,95 @@ fn a_depot_gets_a_new_lease_where_that_takes_nothing_away_and_else_more_time_for
 }
 
 #[test]
-fn more_time_leaves_the_slices_as_they_are_and_counts_from_now() {
+fn one_scarce_pool_keeps_a_depot_from_nothing_else_that_it_needs() {
+    let other = CustomerId::new("C2").unwrap();
+    let both = |one: i64, two: i64| {
+        let mut both = credit(one);
+        both.credit_minor.insert(other.clone(), two);
+        both
+    };
+    let (held, unused, now) = (lease(1, "D1", 450_000, UtcMs(0)), LeaseUse::default(), UtcMs(5));
+    let policy = LeasePolicy { lasts_ms: 50, ..LeasePolicy::default() };
+    let credit_minor = both(1_000_000, 100_000).credit_minor;
+    let figures = Figures { read_at: UtcMs(4), credit_minor, stock: BTreeMap::new() };
+    let needs = both(600_000, 1_000);
+    let book_of =
+        |lease: &Lease| Book { loans: vec![Loan { lease: lease.clone(), stated: None }], spendings: Vec::new() };
+
+    let book = book_of(&held);
+    let offer = slices(&book, &held.site, &needs, &figures, &policy, now);
+    assert_eq!(offer.credit_minor, both(225_000, 1_000).credit_minor, "less of C1 than is left, and all of C2");
+    let given = |keeps: bool| due(Some((&held, &unused)), &needs, &offer, keeps, 1_000, now);
+    assert_eq!((given(true), given(false)), (Due::Time, Due::Nothing), "at once, where the figures bear what it has");
+    let longer = renewed((&held, &unused), &needs, &book, &figures, &policy, now);
+    assert_eq!(longer.credit_minor, both(450_000, 1_000).credit_minor, "of C1 it has its share already");
+
+    let offer = slices(&book_of(&longer), &held.site, &needs, &figures, &policy, now);
+    let again = due(Some((&longer, &unused)), &needs, &offer, true, 1_000, now);
+    assert_eq!(again, Due::Nothing, "the next look gives no more of the same");
+}
+
+#[test]
+fn a_slice_grows_by_what_is_needed_beyond_what_is_left_and_never_by_more_than_is_free_beside_it() {
+    let held = lease(1, "D1", 4_000, UtcMs(0));
+    let policy = LeasePolicy { lasts_ms: 50, ..all_of_it() };
+    let credit_minor = BTreeMap::from([(customer(), LIMIT)]);
+    let figures = Figures { read_at: UtcMs(4), credit_minor, stock: BTreeMap::new() };
+    // The new slice, and what weighs then.
+    let grown = |used: i64, told: i64, need: i64| {
+        let (lease, site) = (Some(held.id.clone()), held.site.clone());
+        let spending = Spending { lease, site, used: credit(told), issued_at: None, void: false };
+        let mut book = Book { loans: vec![Loan { lease: held.clone(), stated: None }], spendings: vec![spending] };
+        let longer = renewed((&held, &credit(used)), &credit(need), &book, &figures, &policy, UtcMs(5));
+        book.loans[0].lease = longer.clone();
+        (longer.credit_minor[&customer()], book.committed(&Pool::Credit(customer()), UtcMs(4), UtcMs(5)).sum())
+    };
+    assert_eq!(grown(1_000, 1_000, 2_500), (4_000, 4_000), "3,000 are left");
+    assert_eq!(grown(1_000, 1_000, 3_700), (4_700, 4_700));
+    assert_eq!(grown(1_000, 1_000, 9_000), (5_500, 5_500), "half of the 9,000 that nobody has used is left then");
+    assert_eq!(grown(6_000, 6_000, 5_000), (8_000, 8_000), "a person let more go than the slice: half of 4,000 on top");
+    assert_eq!(grown(9_000, 0, 5_000), (10_000, 10_000), "whatever is known of its use");
+
+    let (pool, used) = pallets(5);
+    let escrow = Lease { stock: used.stock, ..lease(3, "D1", 0, UtcMs(0)) };
+    let (_, needs) = pallets(20);
+    let stock = needs.stock.keys().map(|product| (product.clone(), 20)).collect();
+    let figures = Figures { read_at: UtcMs(4), credit_minor: BTreeMap::new(), stock };
+    let mut book = Book { loans: vec![Loan { lease: escrow.clone(), stated: None }], spendings: Vec::new() };
+    let longer = renewed((&escrow, &LeaseUse::default()), &needs, &book, &figures, &policy, UtcMs(5));
+    assert_eq!(longer.stock.values().sum::<u32>(), 16, "four fifths of 20");
+    book.loans[0].lease = longer;
+    assert_eq!(book.committed(&pool, UtcMs(4), UtcMs(5)).sum(), 16);
+}
+
+#[test]
+fn a_release_that_states_less_than_nothing_makes_no_room_for_others() {
+    let held = lease(1, "D1", 4_000, UtcMs(0));
+    let spending = |lease: &str| Spending {
+        lease: Some(LeaseId::new(lease).unwrap()),
+        site: SiteId::new("D1").unwrap(),
+        used: credit(-3_000),
+        issued_at: None,
+        void: false,
+    };
+    let mut book = Book {
+        loans: vec![Loan { lease: held, stated: None }],
+        spendings: vec![spending("L9"), spending("L1"), Spending { void: true, ..spending("L1") }],
+    };
+    let weight = |book: &Book| book.committed(&Pool::Credit(customer()), UtcMs(0), UtcMs(10)).sum();
+    assert_eq!(weight(&book), 4_000, "of a lease that was never granted, of one that was, and taken back");
+    book.loans[0].stated = Some(credit(-3_000));
+    assert_eq!(weight(&book), 0);
+    book.loans[0].stated = Some(credit(500));
+    assert_eq!(weight(&book), 500);
+}
+
+#[test]
+fn more_time_leaves_the_slices_as_they_are_where_no_more_is_needed_and_counts_from_now() {
     let (held, policy) = (lease(1, "D1", 4_000, UtcMs(0)), LeasePolicy { lasts_ms: 50, ..LeasePolicy::default() });
     let figures = Figures { read_at: UtcMs(39), credit_minor: BTreeMap::new(), stock: BTreeMap::new() };
-    let longer = renewed(&held, &credit(700), &figures, &policy, UtcMs(40));
+    let (used, book) = (credit(700), Book::default());
+    let longer = renewed((&held, &used), &LeaseUse::default(), &book, &figures, &policy, UtcMs(40));
     assert_eq!((&longer.id, &longer.credit_minor, longer.granted_at), (&held.id, &held.credit_minor, held.granted_at));
     assert_eq!((longer.expires_at, longer.erp_read_at), (UtcMs(90), UtcMs(39)));
     assert_eq!(longer.value_ceiling_minor, 700 + policy.value_ceiling_minor);

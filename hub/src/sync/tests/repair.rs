@@ -230,6 +230,50 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
 }
 
 #[test]
+fn a_gateway_that_was_cut_off_after_the_copy_that_was_restored_is_waited_for_until_a_person_answers() {
+    let hub = Hub::new();
+    for (name, site, seed) in [("gw-1", "D1", 7), ("gw-2", "D2", 8), ("gw-3", "D3", 9)] {
+        hub.gateway(name, site, seed);
+    }
+    let untold = || {
+        let untold = hub.store.read_now(|r| r.untold_leases()).unwrap();
+        untold.into_iter().map(|(site, _)| site.to_string()).collect::<Vec<_>>()
+    };
+    let revoke = |name: &str, at: i64| {
+        let name = name.parse().unwrap();
+        assert!(hub.store.write_now(move |tx| tx.revoke_device(&name, "stolen", UtcMs(at))).unwrap());
+    };
+    let remove = |name: &str| {
+        let name = name.parse().unwrap();
+        hub.store.write_now(move |tx| tx.remove_device(&name, UtcMs(9)))
+    };
+    let answer = |site: &str| {
+        let site = site.parse().unwrap();
+        hub.store
+            .write_now(move |tx| crate::lease_grants::write_off_untold(tx, &site, "ann", "sold", UtcMs(9)))
+            .unwrap();
+    };
+    revoke("gw-1", 2);
+    hub.store.write_now(|tx| tx.mark_day(UtcMs(3))).unwrap();
+    // After the copy and before the hub is started with it, as the guide says.
+    revoke("gw-2", 4);
+    hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
+    assert_eq!(untold(), ["D2", "D3"], "what gw-1 held the copy knows");
+    revoke("gw-3", 6);
+    assert_eq!(untold(), ["D2", "D3"]);
+    answer("D2");
+    answer("D3");
+    assert_eq!(untold(), Vec::<String>::new());
+
+    hub.gateway("gw-4", "D4", 10);
+    hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(8))).unwrap();
+    assert!(untold().contains(&"D4".to_owned()));
+    assert!(matches!(remove("gw-4"), Err(StoreError::Refused(why)) if why.contains("write-off --site D4")));
+    answer("D4");
+    assert!(remove("gw-4").unwrap());
+}
+
+#[test]
 fn devices_keep_what_came_after_the_newest_backup_and_without_one_two_weeks() {
     const DAY: i64 = 86_400_000;
     let hub = Hub::new();
