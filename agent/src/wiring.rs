@@ -22,7 +22,7 @@ use crate::{
     scrub,
     store::{Identity, Store},
     supervisor::{Seen, Supervisor},
-    sync::{HubState, Sync},
+    sync::{HubState, Own, Sync},
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -139,12 +139,8 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
             watch::channel(HubState { trouble, ..HubState::default() }).1
         }
         Some(hub) => {
-            if let Some(what) = hub.identity.as_ref().and_then(|held| held.lacks(&device.site, device.vehicle.as_ref()))
-            {
-                warn!("{what}");
-            }
             let (sync, seen) =
-                Sync::new(&hub, device.id.clone(), key.clone(), store_path.clone(), clock.clone(), handle.clone())
+                Sync::new(&hub, Own::from(&device), key.clone(), store_path.clone(), clock.clone(), handle.clone())
                     .map_err(|error| anyhow::anyhow!("the line to the hub cannot be set up: {error}"))?;
             if let Some(path) = identity_file.filter(|_| hub.identity.is_some()) {
                 let (keeper, key) = (sync.clone(), key.clone());

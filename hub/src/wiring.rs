@@ -29,7 +29,7 @@ use crate::{
     descriptors,
     identity::{self, Authority, Enrolment, Revocations, Terms, Watcher},
     lease_grants::Grantor,
-    listen::{self, Caller, Doors, Shares, TlsListener},
+    listen::{self, Caller, Doors, Share, Shares, TlsListener},
     partners::{
         desk::folders,
         webhooks::deliver::{self, Subscribers},
@@ -236,8 +236,8 @@ struct Ground {
 }
 
 impl Ground {
-    fn listener(&self, tcp: TcpListener, doors: Doors, open_max: usize) -> TlsListener {
-        TlsListener::start(tcp, doors, open_max, self.revocations.clone(), self.refusals.clone())
+    fn listener(&self, tcp: TcpListener, doors: Doors, share: Share) -> TlsListener {
+        TlsListener::start(tcp, doors, share, self.revocations.clone(), self.refusals.clone())
     }
 
     fn admission(&self, devices: &DevicesConfig) -> Admission {

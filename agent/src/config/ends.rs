@@ -194,8 +194,8 @@ impl HubConfig {
     }
 }
 
-/// An identity of another device is none of this one. One for another depot is what the hub lists now: the hub refuses
-/// what it does not allow, and a slip in its list must not keep a depot from starting.
+/// An identity of another device is none of this one. One for another depot is what the hub lists now: the line stays
+/// silent while it does ([`crate::sync::Line`]), and a slip in the hub's list must not keep a depot from starting.
 fn check_identity(
     section: &Section,
     identity: &Identity,

@@ -100,7 +100,8 @@ impl Identity {
             format!("vehicle {}", vehicle.filter(|vehicle| !self.said.vehicles.contains(vehicle))?)
         };
         Some(format!(
-            "the hub does not list this device for {lacking}, and takes nothing of it: set right the hub's list or [device]"
+            "the hub does not list this device for {lacking}, so nothing is told to it: set right the hub's list, or \
+             [device] here"
         ))
     }
 

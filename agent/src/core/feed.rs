@@ -212,6 +212,10 @@ impl Core {
 
     /// Takes a whole document. One that is known here takes what it lacks of it, change by change.
     fn take_whole(&mut self, now: &Moment, id: DocumentId, kind: DocumentKind, bytes: &[u8]) -> Vec<Told> {
+        if self.is_past(id) {
+            // What has left with it is counted already.
+            return Vec::new();
+        }
         let document = match Document::admit_whole(bytes) {
             Ok(document) => document,
             Err(e) => {

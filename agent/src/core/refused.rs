@@ -2,7 +2,9 @@
 //!
 //! The hub takes nothing that builds on such a change, so everything later in that document would be refused with it.
 //! The entries go into the document once more under another actor, in their order and with their times; the case
-//! says so. What is refused a second time stays aside, and only what came after it is written again.
+//! says so. What is refused a second time stays aside, and only what came after it is written again. Then a case about
+//! this device says it, one for each document: a word in the refused document would be refused like the rest, and the
+//! two sides would answer each other for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,7 @@ use gatehouse_common::{
     case::{self, CaseType},
     dispatch,
     document::{Actor, Chunk, Document, DocumentError, Entry, EntryKey},
-    id::{DocumentKind, Hash32},
+    id::{DocumentId, DocumentKind, Hash32},
     time::Moment,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +33,8 @@ use super::{
 const ACTOR_STEP: u32 = 1 << 16;
 /// Most changes remembered as written for the second time.
 const REWRITTEN_MAX: usize = 256;
+/// What is done with a refused change, as its case says it.
+const WRITE_AGAIN: &str = "write again";
 /// The key of those among the state of rules.
 pub(super) const REWRITTEN: &str = "rewritten";
 
@@ -58,9 +62,12 @@ impl Core {
         };
         let actor = Actor { epoch: self.actor.epoch.saturating_add(ACTOR_STEP), ..self.actor.clone() };
         let is_second = self.rewritten.contains(&refused.change);
+        let is_about_it = self.is_about_this_device(refused.document);
         let again = match refused.kind {
-            DocumentKind::Dispatch => write_again::<dispatch::Says>(&held, &actor, &refused.change, is_second),
-            DocumentKind::Case => write_again::<case::Says>(&held, &actor, &refused.change, is_second),
+            DocumentKind::Dispatch => {
+                write_again::<dispatch::Says>(&held, &actor, &refused.change, is_second, |_| false)
+            }
+            DocumentKind::Case => write_again::<case::Says>(&held, &actor, &refused.change, is_second, is_word_of_it),
         };
         let again = match again {
             Ok(again) => again,
@@ -79,8 +86,28 @@ impl Core {
             }
             self.write_rule(REWRITTEN, &self.rewritten.clone());
         }
+        // Where nothing is written again, nothing but the word of an earlier refusal was refused.
+        let speaks_there = !is_second && again.written.is_some();
         self.put_again(refused, again.document, &again.set_aside, again.written);
-        self.tell_refused(now, refused, again.entries);
+        let what = format!(
+            "the hub did not let in change {} of {}: {}; the change is kept, {} entries were written again",
+            refused.change, self.profile.device, refused.reason, again.entries
+        );
+        if speaks_there && self.cases.get(&refused.document).is_some_and(|case| case.view.is_some()) {
+            let says = case::Says::Acted { action: WRITE_AGAIN.to_owned(), outcome: what };
+            self.say_case(now, refused.document, "rule", vec![says]);
+        } else if is_about_it {
+            // A case about that would be refused in turn.
+            tracing::warn!(document.id = %refused.document, "{what}");
+        } else {
+            self.tell_refused(now, refused, what);
+        }
+    }
+
+    /// Whether a document is a case that says of this device what it should not have done.
+    fn is_about_this_device(&self, document: DocumentId) -> bool {
+        let view = self.cases.get(&document).and_then(|case| case.view.as_ref());
+        view.is_some_and(|v| v.case_type == CaseType::PolicyViolation && v.subject == self.profile.device.as_str())
     }
 
     fn put_again(&mut self, refused: &RefusedChange, document: Document, aside: &[Chunk], written: Option<Chunk>) {
@@ -111,24 +138,14 @@ impl Core {
         self.out.effects.push(Effect::PushNow);
     }
 
-    /// The case says it: the one that the change was of, or one about this device.
-    fn tell_refused(&mut self, now: &Moment, refused: &RefusedChange, entries: usize) {
-        let what = format!(
-            "the hub did not let in change {} of {}: {}; the change is kept, {entries} entries were written again",
-            refused.change, self.profile.device, refused.reason
-        );
-        let is_case =
-            refused.kind == DocumentKind::Case && self.cases.get(&refused.document).is_some_and(|c| c.view.is_some());
-        if is_case {
-            let says = case::Says::Acted { action: "write again".to_owned(), outcome: what };
-            return self.say_case(now, refused.document, "rule", vec![says]);
-        }
+    /// A case about this device says it; one for each document.
+    fn tell_refused(&mut self, now: &Moment, refused: &RefusedChange, what: String) {
         let view = self.view(refused.document);
         let order = view.map(|v| v.order.clone());
         let matter = Matter {
             case_type: CaseType::PolicyViolation,
             subject: self.profile.device.to_string(),
-            leg: format!("change {}", refused.change),
+            leg: format!("document {}", refused.document),
             since: now.wall,
             summary: what,
             order,
@@ -139,18 +156,24 @@ impl Core {
     }
 }
 
+/// Whether an entry says no more than that a change was refused.
+fn is_word_of_it(says: &case::Says) -> bool {
+    matches!(says, case::Says::Acted { action, .. } if action == WRITE_AGAIN)
+}
+
 /// `held` without `refused` and what builds on it, and the entries of that written again by `actor`. Those of `refused`
-/// itself are left out if it was written for the second time.
+/// itself are left out if it was written for the second time, and always the words of an earlier refusal.
 fn write_again<T: Serialize + DeserializeOwned + Clone>(
     held: &Document,
     actor: &Actor,
     refused: &Hash32,
     is_second: bool,
+    is_word_of_it: impl Fn(&T) -> bool,
 ) -> Result<Again, DocumentError> {
     let (mut document, set_aside) = held.without(refused)?;
     let (all, _) = held.entries::<T>();
     let (stay, _) = document.entries::<T>();
-    let left_out: BTreeSet<EntryKey> = if is_second {
+    let mut left_out: BTreeSet<EntryKey> = if is_second {
         let mut with_it = document.clone();
         if let Some(chunk) = set_aside.iter().find(|chunk| chunk.hash == *refused) {
             with_it.apply_own(&chunk.bytes)?;
@@ -159,6 +182,7 @@ fn write_again<T: Serialize + DeserializeOwned + Clone>(
     } else {
         BTreeSet::new()
     };
+    left_out.extend(all.iter().filter(|(_, entry)| is_word_of_it(&entry.says)).map(|(key, _)| key.clone()));
     let gone: Vec<EntryKey> = in_order(&all, all.keys().filter(|key| !stay.contains_key(*key)));
     let mut names: BTreeMap<EntryKey, Vec<EntryKey>> = BTreeMap::new();
     let mut again: Vec<Entry<T>> = Vec::new();

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::{Config, HubConfig, Identity, key},
     store::Reader,
-    sync::{ExchangeError, Line, Parties},
+    sync::{ExchangeError, Line, Own, Parties},
 };
 
 /// A difference between the clocks that is worth a word, in milliseconds.
@@ -31,7 +31,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
         Ok(mut findings) => {
             let known = format!("{} knows this device, and its answers are signed as they should be", hub.url);
             findings.insert(0, Finding::fine("hub", known));
-            findings.extend(hub.identity.iter().flat_map(|identity| certificate(config, identity, clock.wall())));
+            findings.extend(hub.identity.as_ref().map(|identity| certificate(identity, clock.wall())));
             findings
         }
         Err(Asking::Store(what)) => vec![
@@ -40,8 +40,9 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
         ],
         Err(Asking::Exchange(ExchangeError::Http(error))) => hub
             .identity
-            .iter()
-            .flat_map(|identity| certificate(config, identity, clock.wall()))
+            .as_ref()
+            .map(|identity| certificate(identity, clock.wall()))
+            .into_iter()
             .chain([Finding::note("hub", format!("{}: {}", hub.url, ExchangeError::Http(error))).remedy(
                 "nothing is lost: what happens is kept and told when it is back; see docs/runbook.md#hub-gone",
             )])
@@ -69,7 +70,7 @@ async fn ask(config: &Config, hub: &HubConfig, clock: &Clock) -> Result<Vec<Find
     let parties = Parties {
         url: hub.url.clone(),
         hub: hub.public_key,
-        device: config.device.id.clone(),
+        own: Own::from(&config.device),
         key,
         identity: hub.identity.clone(),
     };
@@ -84,15 +85,8 @@ async fn ask(config: &Config, hub: &HubConfig, clock: &Clock) -> Result<Vec<Find
     }])
 }
 
-/// What the certificate is for, how long it lasts, and what then.
-fn certificate(config: &Config, identity: &Identity, now: UtcMs) -> Vec<Finding> {
-    let lacks = identity.lacks(&config.device.site, config.device.vehicle.as_ref());
-    let loses = "nothing here; but nothing is told and no lease comes until it is set right";
-    let scopes = lacks.map(|what| Finding::loses("certificate", what, loses));
-    scopes.into_iter().chain([lasting(identity, now)]).collect()
-}
-
-fn lasting(identity: &Identity, now: UtcMs) -> Finding {
+/// How long the certificate lasts, and what then.
+fn certificate(identity: &Identity, now: UtcMs) -> Finding {
     let (until, renewable_until) = (identity.said.until, identity.renewable_until());
     if now > renewable_until {
         return Finding::loses(

@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 use super::{
     Backoff,
     enrolment::{CertificateState, Keeper},
-    line::{ExchangeError, Line, Parties},
+    line::{ExchangeError, Line, Own, Parties},
     mending::Mender,
     standing,
 };
@@ -106,7 +106,7 @@ impl Sync {
     /// When the store cannot be read or no HTTP client can be made.
     pub fn new(
         hub: &HubConfig,
-        device: DeviceId,
+        own: Own,
         key: PrivateKey,
         store: PathBuf,
         clock: Clock,
@@ -117,7 +117,8 @@ impl Sync {
         let public: PublicKey = hub.public_key;
         let identity = hub.identity.clone();
         let certificate = identity.as_ref().map(|identity| CertificateState::of(identity, None));
-        let parties = Parties { url: hub.url.clone(), hub: public, device: device.clone(), key, identity };
+        let device = own.device.clone();
+        let parties = Parties { url: hub.url.clone(), hub: public, own, key, identity };
         let line = Line::new(parties, clock.clone())?.of_a_run();
         let start = HubState { url: Some(hub.url.clone()), since: clock.wall(), certificate, ..HubState::default() };
         let (state, seen) = watch::channel(start);
@@ -393,7 +394,7 @@ impl Sync {
 /// Says once of each damaged record what becomes of it.
 fn tell_damage(outbox: &Outbox, known: &mut BTreeSet<u64>) {
     for n in outbox.mended.iter().filter(|n| known.insert(**n)) {
-        warn!(outbox.n = n, "record {n} of the outbox is damaged; the hub is told what the store holds elsewhere");
+        warn!(outbox.n = n, "record {n} of the outbox is damaged; what it said is known, and told");
     }
     for n in outbox.stopped_at.iter().filter(|n| known.insert(**n)) {
         error!(

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU8, Ordering},
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
-    id::DeviceId,
+    id::{DeviceId, SiteId, VehicleId},
     seal::{PrivateKey, PublicKey, SealError},
     sync::{
         FrameError, PROTOCOL, decode, encode_as,
@@ -29,12 +29,20 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::transport::{self, TransportError};
-use crate::{clock::Clock, config::Identity};
+use crate::{
+    clock::Clock,
+    config::{DeviceConfig, Identity},
+};
 
 /// Longest wait for an answer on top of the wait that was asked for, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// What rustls says when the other side finds our certificate expired.
 const EXPIRED: &str = "CertificateExpired";
+/// While the hub lists this device for something else than it is, the certificate is looked at again after so long, and the
+/// next one asked for after so long, in milliseconds: only that one says that the list is right again, and the hub gives
+/// six in an hour.
+const LISTED_LOOK_MS: u64 = 10_000;
+const LISTED_ASK_MS: u64 = 900_000;
 /// Longest wait that the hub may ask for, in seconds.
 const RETRY_AFTER_MAX_S: u64 = 600;
 /// The hub's clock confirms ours when they differ by no more than this, the way included.
@@ -49,6 +57,9 @@ pub enum ExchangeError {
     /// The hub does not let this device speak, and says what to do.
     #[error("hub refuses this device: {0}")]
     Refused(String),
+    /// The hub lists this device for something else than it is. What it says would be refused for good, so it says nothing.
+    #[error("{0}")]
+    NotListed(String),
     /// The hub speaks with this device again once its certificate is renewed.
     #[error("hub wants the certificate renewed first: {0}")]
     RenewFirst(String),
@@ -109,8 +120,26 @@ impl ExchangeError {
     pub fn wait_ms(&self) -> u64 {
         match self {
             Self::Busy { wait_ms, .. } => *wait_ms,
+            Self::NotListed(_) => LISTED_LOOK_MS,
             _ => 0,
         }
+    }
+}
+
+/// This device, as it is configured.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Its name.
+    pub device: DeviceId,
+    /// Its depot.
+    pub site: SiteId,
+    /// The vehicle that it rides in, if it does.
+    pub vehicle: Option<VehicleId>,
+}
+
+impl From<&DeviceConfig> for Own {
+    fn from(config: &DeviceConfig) -> Self {
+        Self { device: config.id.clone(), site: config.site.clone(), vehicle: config.vehicle.clone() }
     }
 }
 
@@ -122,7 +151,7 @@ pub struct Parties {
     /// What it signs with.
     pub hub: PublicKey,
     /// This device.
-    pub device: DeviceId,
+    pub own: Own,
     /// What this device signs with.
     pub key: PrivateKey,
     /// Its certificate; without one it only signs.
@@ -134,7 +163,7 @@ pub struct Parties {
 pub struct Line {
     url: String,
     hub: PublicKey,
-    device: DeviceId,
+    own: Own,
     key: PrivateKey,
     clock: Clock,
     held: Arc<RwLock<Held>>,
@@ -146,6 +175,8 @@ pub struct Line {
     protocol: Arc<AtomicU8>,
     /// Told when the hub wants the certificate renewed.
     pub(super) renew: Arc<Notify>,
+    /// From when, by the time since boot, it is told so again because of what the hub's list lacks.
+    renews_from_ms: Arc<AtomicU64>,
 }
 
 struct Held {
@@ -163,14 +194,26 @@ impl Line {
     /// # Errors
     /// When no client can be made of the identity.
     pub fn new(parties: Parties, clock: Clock) -> Result<Self, TransportError> {
-        let Parties { url, hub, device, key, identity } = parties;
+        let Parties { url, hub, own, key, identity } = parties;
         let client = match &identity {
             None => transport::plain()?,
             Some(identity) => transport::certified(identity, &clock)?,
         };
         let held = Arc::new(RwLock::new(Held { client, identity }));
         let (skew_ms, renew, protocol) = (Arc::default(), Arc::default(), Arc::new(AtomicU8::new(PROTOCOL)));
-        Ok(Self { url, hub, device, key, clock, held, run: None, skew_ms, protocol, renew })
+        Ok(Self {
+            url,
+            hub,
+            own,
+            key,
+            clock,
+            held,
+            run: None,
+            skew_ms,
+            protocol,
+            renew,
+            renews_from_ms: Arc::default(),
+        })
     }
 
     /// This line as that of a run of the agent, of which there may be one at a time. Tools beside it have none.
@@ -215,6 +258,7 @@ impl Line {
         question: &Q,
         wait_ms: u32,
     ) -> Result<A, ExchangeError> {
+        self.is_listed()?;
         let protocol = self.protocol.load(Ordering::Relaxed);
         let asked = self.ask(path, encode_as(protocol, question)?, wait_ms).await;
         match asked {
@@ -227,16 +271,29 @@ impl Line {
         }
     }
 
+    fn is_listed(&self) -> Result<(), ExchangeError> {
+        let Own { site, vehicle, .. } = &self.own;
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let lacks = held.identity.as_ref().and_then(|identity| identity.lacks(site, vehicle.as_ref()));
+        let Some(what) = lacks else { return Ok(()) };
+        let now_ms = self.clock.now().boottime_ms;
+        if now_ms >= self.renews_from_ms.load(Ordering::Relaxed) {
+            self.renews_from_ms.store(now_ms.saturating_add(LISTED_ASK_MS), Ordering::Relaxed);
+            self.renew.notify_one();
+        }
+        Err(ExchangeError::NotListed(what))
+    }
+
     async fn ask<A: DeserializeOwned>(&self, path: &str, body: Vec<u8>, wait_ms: u32) -> Result<A, ExchangeError> {
         let sent = self.clock.wall();
         let time = sent.plus(self.skew_ms.load(Ordering::Relaxed));
         let fresh = hex::encode(rand::random::<[u8; 16]>());
         let nonce = self.run.as_ref().map_or_else(|| fresh.clone(), |run| format!("{run}.{fresh}"));
-        let signature = self.key.sign(request_text(path, &self.device, time, &nonce, &body).as_bytes());
+        let signature = self.key.sign(request_text(path, &self.own.device, time, &nonce, &body).as_bytes());
         let response = self
             .client()
             .post(format!("{}{path}", self.url))
-            .header(DEVICE_HEADER, self.device.as_str())
+            .header(DEVICE_HEADER, self.own.device.as_str())
             .header(TIME_HEADER, time.0.to_string())
             .header(NONCE_HEADER, &nonce)
             .header(SIGNATURE_HEADER, STANDARD.encode(signature))
@@ -266,7 +323,8 @@ impl Line {
         }
         let (hub_time, signature) = signed_headers(&response)?;
         let body = bounded(response).await?;
-        self.hub.verify(reply_text(&self.device, hub_time, &nonce, status.as_u16(), &body).as_bytes(), &signature)?;
+        self.hub
+            .verify(reply_text(&self.own.device, hub_time, &nonce, status.as_u16(), &body).as_bytes(), &signature)?;
         self.confirm(sent, hub_time);
         Ok(decode(&body)?)
     }

@@ -14,6 +14,6 @@ mod tests;
 pub use backoff::Backoff;
 pub use client::{HubState, Sync};
 pub use enrolment::{CertificateState, EnrolmentError, enrol};
-pub use line::{ExchangeError, Line, Parties};
+pub use line::{ExchangeError, Line, Own, Parties};
 pub use mending::{CHECK_EVERY_MS, Due, Mender};
 pub use transport::TransportError;

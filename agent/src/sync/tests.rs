@@ -32,7 +32,7 @@ use gatehouse_common::{
 };
 use tokio::sync::mpsc;
 
-use super::{HubState, Sync};
+use super::{HubState, Own, Sync};
 use crate::{
     clock::Clock,
     config::HubConfig,
@@ -58,6 +58,10 @@ struct Hub {
 
 fn device() -> DeviceId {
     DeviceId::new("V1-unit").unwrap()
+}
+
+fn own() -> Own {
+    Own { device: device(), site: SiteId::new("D1").unwrap(), vehicle: Some(VehicleId::new("1").unwrap()) }
 }
 
 fn device_key() -> PrivateKey {
@@ -212,7 +216,7 @@ impl Depot {
         let (driver, handle) = Driver::start(core, opened, clock.clone(), mpsc::unbounded_channel().0).unwrap();
         let public_key = PrivateKey::from_seed([expected; 32]).public();
         let config = HubConfig { url, public_key, identity: None };
-        let (sync, state) = Sync::new(&config, device(), key, path, clock.clone(), handle.clone()).unwrap();
+        let (sync, state) = Sync::new(&config, own(), key, path, clock.clone(), handle.clone()).unwrap();
         let (sender, stop) = Stop::pair();
         tokio::spawn(sync.clone().push(stop.clone()));
         tokio::spawn(sync.pull(stop));

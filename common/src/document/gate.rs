@@ -7,7 +7,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{document::Actor, id::Hash32};
+use automerge::{ScalarValue, legacy::OpType};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    document::{Actor, Entry},
+    id::Hash32,
+};
 
 /// Largest chunk taken, in bytes.
 pub const CHUNK_MAX_BYTES: usize = 64 * 1024;
@@ -96,6 +102,24 @@ impl Inspected {
     #[must_use]
     pub fn actor(&self) -> Option<Actor> {
         std::str::from_utf8(&self.actor).ok()?.parse().ok()
+    }
+
+    /// How many operations it has: no fewer than entries.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.change.len()
+    }
+
+    /// The entries in it that can be read as `T`, whether or not they would count for anything.
+    /// # Errors
+    /// [`ChunkRefusal::Panicked`]: it must not be let in.
+    pub fn entries<T: DeserializeOwned>(&self) -> Result<Vec<Entry<T>>, ChunkRefusal> {
+        let said = guarded(|| self.change.decode())?;
+        let read = |action: &OpType| match action {
+            OpType::Put(ScalarValue::Str(text)) => serde_json::from_str::<Entry<T>>(text.as_str()).ok(),
+            _ => None,
+        };
+        Ok(said.operations.iter().filter_map(|operation| read(&operation.action)).collect())
     }
 }
 

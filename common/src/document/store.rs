@@ -285,6 +285,19 @@ impl Document {
         self.inner.get_change_meta_by_hash(&automerge::ChangeHash(seen.hash.0)).is_some()
     }
 
+    /// How many entries it has, with those that cannot be read. It takes a look at each.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.inner.length(&self.entries)
+    }
+
+    /// How many operations it is made of: one for each entry, one for each character of the notes. It is known without
+    /// a look at them.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        usize::try_from(self.inner.stats().num_ops).unwrap_or(usize::MAX)
+    }
+
     /// Counters of the entries that `actor` wrote.
     fn keys_of(&self, actor: &Actor) -> BTreeSet<u32> {
         self.inner

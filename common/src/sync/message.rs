@@ -125,7 +125,7 @@ pub struct Stand {
 /// What the hub knows of a device. A store that holds less is an older copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// When, by the hub's clock.
+    /// When, by the hub's clock, and no earlier than the newest lease of the device's depots.
     pub at: crate::time::UtcMs,
     /// The last number taken in the life of the outbox that was asked for; 0 if none was.
     pub taken_through: u64,

@@ -55,8 +55,8 @@ pub enum Repair {
         /// [`digest`] over their heads.
         heads: Hash32,
     },
-    /// These are all documents held here between two places. What is not held here and long over is not sent again:
-    /// a device forgets it. Answered by [`Repaired::Heads`].
+    /// These are all documents held here between two places. What is not held here and long over is not sent again to a
+    /// device that had it: it forgets it. One that begins gets it. Answered by [`Repaired::Heads`].
     Heads {
         /// Behind which document the stretch begins; at the first if none.
         after: Option<DocumentId>,

@@ -53,6 +53,26 @@ pub struct Projection {
     pub columns: Columns,
 }
 
+/// Whose a document is: by this it is said which devices may write into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// Its depot.
+    pub site: SiteId,
+    /// The orders that a case is about, by what it says and by its subject.
+    pub orders: Vec<OrderId>,
+    /// The vehicle of a dispatch.
+    pub vehicle: Option<VehicleId>,
+}
+
+/// What the gate compares before and after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    /// Whose the document is.
+    pub whose: Whose,
+    /// The version of the fold that it asks for.
+    pub fold: u32,
+}
+
 /// Folds a document.
 #[must_use]
 pub fn project(kind: DocumentKind, document: &Document) -> Projection {
@@ -78,6 +98,22 @@ impl Projection {
         match &self.view {
             View::Case(view) => serde_json::to_string(view),
             View::Dispatch(view) => serde_json::to_string(view),
+        }
+    }
+
+    /// What the gate has to know of it; none while it says nothing.
+    #[must_use]
+    pub fn brief(&self) -> Option<Brief> {
+        match &self.view {
+            View::Case(view) => view.as_deref().map(|v| {
+                let named = OrderId::new(v.subject.as_str()).ok().filter(|named| v.order.as_ref() != Some(named));
+                let orders = v.order.iter().cloned().chain(named).collect();
+                Brief { whose: Whose { site: v.site.clone(), orders, vehicle: None }, fold: v.fold }
+            }),
+            View::Dispatch(view) => view.as_deref().map(|v| {
+                let vehicle = Some(v.vehicle.clone());
+                Brief { whose: Whose { site: v.site.clone(), orders: Vec::new(), vehicle }, fold: v.fold }
+            }),
         }
     }
 

@@ -47,7 +47,7 @@ pub struct Connection {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) caller: Caller,
     pub(super) cut: Cut,
-    /// Ends when its place is needed for a newer one; none where it has no place to lose. Beside `cut` and not within: one
+    /// Ends when its place is needed for a newer one; none once it has ended. Beside `cut` and not within: one
     /// future of both would be twice as large, and there are many that wait.
     pub(super) lost: Option<Lost>,
     /// What it takes up as long as it lives: it is one of those that are open, and may have a place.

@@ -40,7 +40,7 @@ const CONNECTIONS_MIN: usize = 64;
 const DESCRIPTORS_LEFT: usize = 256;
 /// Longest that somebody without a certificate may stay where devices enrol, in real time.
 const ENROLMENT_MAX: Duration = Duration::from_secs(60);
-/// Most that are there at one time: of one network, whose oldest makes room for the next, and in all. One needs a second.
+/// Most that are there at one time, of one network and in all; the oldest makes room for the next. One needs a second.
 const ENROLMENTS_PER_NETWORK: usize = 64;
 const ENROLMENTS_MAX: usize = 1_024;
 /// Most connections of one device at one time. An agent uses about two; those that a bad line left half open are the
@@ -55,12 +55,12 @@ pub struct TlsListener {
 }
 
 impl TlsListener {
-    /// Begins to listen; ends when this is dropped. `open_max`: most connections that are open at one time.
+    /// Begins to listen; ends when this is dropped. `share`: what it may hold open.
     #[must_use]
     pub fn start(
         listener: TcpListener,
         doors: Doors,
-        open_max: usize,
+        share: Share,
         revocations: Revocations,
         refusals: Refusals,
     ) -> Self {
@@ -71,10 +71,11 @@ impl TlsListener {
             refusals,
             shaking: Places::new(HANDSHAKES_PER_NETWORK),
             enrolling: Places::new(ENROLMENTS_PER_NETWORK),
-            enrolments: Arc::new(Semaphore::new(ENROLMENTS_MAX)),
+            enrolments: Places::new(ENROLMENTS_MAX),
             devices: Places::new(CONNECTIONS_PER_DEVICE),
+            people: Places::new(share.of_network),
         });
-        tokio::spawn(take(listener, reception, open_max, sender));
+        tokio::spawn(take(listener, reception, share.all, sender));
         Self { done }
     }
 
@@ -88,24 +89,39 @@ impl TlsListener {
     }
 }
 
-/// Most connections that each listener holds open.
+/// Most connections that a listener holds open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// In all.
+    pub all: usize,
+    /// Of those who show no certificate, with one network.
+    pub of_network: usize,
+}
+
+/// What each listener may hold open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
     /// The one of people and programs.
-    pub people: usize,
+    pub people: Share,
     /// The one of devices.
-    pub devices: usize,
+    pub devices: Share,
 }
 
 impl Shares {
     /// Shares the `descriptors` that the process may have, so that no listener can use up what the other needs. People are
-    /// few beside devices, unless devices have no listener of their own and come to theirs.
+    /// few beside devices, unless devices have no listener of their own and come to theirs, perhaps all from one network.
     #[must_use]
     pub fn of(descriptors: usize, devices_have_one: bool) -> Self {
-        let all = descriptors.saturating_sub(DESCRIPTORS_LEFT);
+        let left = descriptors.saturating_sub(DESCRIPTORS_LEFT);
         let bounded = |share: usize| share.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
-        let people = if devices_have_one { bounded(all / 64) } else { bounded(all) };
-        Self { people, devices: bounded(all.saturating_sub(people)) }
+        let people = if devices_have_one { bounded(left / 32) } else { bounded(left) };
+        let devices = bounded(left.saturating_sub(people));
+        let of_network = if devices_have_one { people / 2 } else { people };
+        Self {
+            people: Share { all: people, of_network },
+            // Where devices speak, nobody else does but who enrols, and those have a bound of their own.
+            devices: Share { all: devices, of_network: devices },
+        }
     }
 }
 
@@ -117,9 +133,11 @@ struct Reception {
     shaking: Arc<Places<IpAddr>>,
     /// Connections of those who enrol, of each network and in all.
     enrolling: Arc<Places<IpAddr>>,
-    enrolments: Arc<Semaphore>,
+    enrolments: Arc<Places<()>>,
     /// Connections of devices.
     devices: Arc<Places<DeviceId>>,
+    /// Connections of everybody else, of each network.
+    people: Arc<Places<IpAddr>>,
 }
 
 async fn take(listener: TcpListener, reception: Arc<Reception>, open_max: usize, sender: mpsc::Sender<Connection>) {
@@ -206,22 +224,30 @@ impl Reception {
         let peer = shown.map(Peer::of).transpose().map_err(|e| e.to_string())?;
         // None of these keeps its place, so each newcomer gets one.
         let none = || "there is no place".to_owned();
-        let (cut, lost, takes): (Cut, Option<Lost>, Box<dyn Send>) = match &peer {
+        let (cut, lost, takes): (Cut, Lost, Box<dyn Send>) = match &peer {
             Some(peer) => {
                 let device = &peer.device.device;
                 let (place, lost) = self.devices.take(device.clone()).ok_or_else(none)?;
-                (Box::pin(self.revocations.cut(device)), Some(lost), Box::new((open, place)))
+                (Box::pin(self.revocations.cut(device)), lost, Box::new((open, place)))
             }
             None if enrols => {
-                let full = |_| "too many enrol at once; come back in a minute".to_owned();
-                let one = self.enrolments.clone().try_acquire_owned().map_err(full)?;
                 let (place, lost) = self.enrolling.take(network(address.ip())).ok_or_else(none)?;
-                (Box::pin(tokio::time::sleep(ENROLMENT_MAX)), Some(lost), Box::new((open, one, place)))
+                let (one, pushed_out) = self.enrolments.take(()).ok_or_else(none)?;
+                let cut = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(ENROLMENT_MAX) => {}
+                        () = pushed_out => {}
+                    }
+                };
+                (Box::pin(cut), lost, Box::new((open, one, place)))
             }
-            None => (Box::pin(std::future::pending()), None, Box::new(open)),
+            None => {
+                let (place, lost) = self.people.take(network(address.ip())).ok_or_else(none)?;
+                (Box::pin(std::future::pending()), lost, Box::new((open, place)))
+            }
         };
         let caller = Caller { address, peer: peer.map(Arc::new), enrols };
-        Ok(Connection { stream, caller, cut, lost, _takes: takes })
+        Ok(Connection { stream, caller, cut, lost: Some(lost), _takes: takes })
     }
 }
 
@@ -238,7 +264,6 @@ fn handshake_kind(why: &str) -> &'static str {
         ("peer is incompatible", "older TLS"),
         ("took too long", "handshake too long"),
         ("too many handshakes", "too many handshakes"),
-        ("too many enrol", "too many enrolments"),
         ("names no device", "certificate of no device"),
     ];
     kinds.iter().find(|(part, _)| why.contains(part)).map_or("handshake", |(_, kind)| kind)
@@ -250,9 +275,13 @@ mod tests {
 
     #[test]
     fn two_listeners_together_leave_descriptors_for_everything_else() {
-        assert_eq!(Shares::of(20_000, true), Shares { people: 308, devices: 19_436 });
-        assert_eq!(Shares::of(20_000, false).people, 19_744);
-        assert_eq!(Shares::of(usize::MAX, true), Shares { people: CONNECTIONS_MAX, devices: CONNECTIONS_MAX });
-        assert_eq!(Shares::of(100, true).devices, CONNECTIONS_MIN, "some are served wherever it runs");
+        let all = |descriptors: usize, devices_have_one: bool| {
+            let Shares { people, devices } = Shares::of(descriptors, devices_have_one);
+            (people.all, people.of_network, devices.all)
+        };
+        assert_eq!(all(20_000, true), (617, 308, 19_127));
+        assert_eq!(all(20_000, false), (19_744, 19_744, CONNECTIONS_MIN), "devices come where people do");
+        assert_eq!(all(usize::MAX, true), (CONNECTIONS_MAX, CONNECTIONS_MAX / 2, CONNECTIONS_MAX));
+        assert_eq!(all(100, true), (CONNECTIONS_MIN, CONNECTIONS_MIN / 2, CONNECTIONS_MIN), "some, wherever it runs");
     }
 }

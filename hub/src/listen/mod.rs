@@ -12,6 +12,6 @@ mod serve;
 
 pub use configs::{Doors, TlsError, devices, people, people_from_files};
 pub use connection::{Caller, Connection, From, caller};
-pub use handshakes::{Shares, TlsListener};
+pub use handshakes::{Share, Shares, TlsListener};
 pub(crate) use places::network;
 pub use serve::serve;

@@ -11,21 +11,30 @@ use gatehouse_common::{
     time::Hlc,
 };
 
+use crate::core::projections::Brief;
+
 /// Bytes that the documents in hand may take in memory, as they are estimated.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a document takes in memory beside its content, in bytes: measured, with 20 to 200 entries.
 const EMPTY: usize = 14 * 1024;
 
-struct InHand {
-    kind: DocumentKind,
-    document: Document,
+/// A document, and what had to be folded to know it.
+pub(crate) struct InHand {
+    pub(crate) kind: DocumentKind,
+    pub(crate) document: Document,
+    /// What the gate has to know of it; none while nothing makes it a document of its kind.
+    pub(crate) brief: Option<Brief>,
+}
+
+struct Kept {
+    in_hand: InHand,
     used: u64,
     bytes: usize,
 }
 
 /// What the writer remembers between two closures, and forgets when another replica wrote.
 pub(crate) struct DocumentCache {
-    documents: HashMap<DocumentId, InHand>,
+    documents: HashMap<DocumentId, Kept>,
     by_use: BTreeMap<u64, DocumentId>,
     uses: u64,
     bytes: usize,
@@ -59,23 +68,23 @@ impl DocumentCache {
     }
 
     /// Takes a document out, if it is in hand, with what it was put in as.
-    pub(crate) fn take(&mut self, id: &DocumentId) -> Option<(DocumentKind, Document)> {
+    pub(crate) fn take(&mut self, id: &DocumentId) -> Option<InHand> {
         let taken = self.documents.remove(id)?;
         self.by_use.remove(&taken.used);
         self.bytes -= taken.bytes;
-        Some((taken.kind, taken.document))
+        Some(taken.in_hand)
     }
 
-    /// Puts a document that the running closure changed into hand.
-    pub(crate) fn put(&mut self, id: &DocumentId, kind: DocumentKind, document: Document) {
+    /// Puts a document that the running closure changed into hand. Saved it has `saved_bytes`.
+    pub(crate) fn put(&mut self, id: &DocumentId, in_hand: InHand, saved_bytes: usize) {
         self.take(id);
         self.touched.push(*id);
         self.uses += 1;
         // Each byte of content takes two to three in memory.
-        let bytes = EMPTY + document.save().len() * 5 / 2;
+        let bytes = EMPTY + saved_bytes * 5 / 2;
         self.bytes += bytes;
         self.by_use.insert(self.uses, *id);
-        self.documents.insert(*id, InHand { kind, document, used: self.uses, bytes });
+        self.documents.insert(*id, Kept { in_hand, used: self.uses, bytes });
     }
 
     /// Nothing that a closure did which is undone stays in hand.
@@ -107,8 +116,14 @@ mod tests {
         DocumentId::of(DocumentKind::Case, "k", n)
     }
 
+    fn touch(cache: &mut DocumentCache, n: u32) {
+        let document = Document::new().unwrap();
+        let saved_bytes = document.save().len();
+        cache.put(&id(n), InHand { kind: DocumentKind::Case, document, brief: None }, saved_bytes);
+    }
+
     fn put(cache: &mut DocumentCache, n: u32) {
-        cache.put(&id(n), DocumentKind::Case, Document::new().unwrap());
+        touch(cache, n);
         cache.trim();
     }
 
@@ -116,9 +131,8 @@ mod tests {
     fn what_was_used_longest_ago_goes_first_and_no_more_than_has_to() {
         let mut cache = DocumentCache::of(4 * (EMPTY + 1_024));
         (0..4).for_each(|n| put(&mut cache, n));
-        let (kind, first) = cache.take(&id(0)).unwrap();
-        cache.put(&id(0), kind, first);
-        cache.trim();
+        assert!(cache.take(&id(0)).is_some());
+        put(&mut cache, 0);
         put(&mut cache, 4);
         let there: Vec<bool> = (0..5).map(|n| cache.documents.contains_key(&id(n))).collect();
         assert_eq!(there, [true, false, true, true, true]);
@@ -131,7 +145,7 @@ mod tests {
     fn what_is_undone_is_not_in_hand() {
         let mut cache = DocumentCache::of(usize::MAX);
         put(&mut cache, 1);
-        cache.put(&id(2), DocumentKind::Case, Document::new().unwrap());
+        touch(&mut cache, 2);
         cache.forget_touched();
         assert!(cache.take(&id(2)).is_none());
         assert!(cache.take(&id(1)).is_some());

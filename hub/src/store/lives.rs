@@ -104,8 +104,8 @@ impl Reader<'_> {
         }
         let Some(restored) = self.restored_at()? else { return Ok(None) };
         let copied = self.cursor(COPIED)?.map(|text| row::parse("cursors", &text).map(UtcMs)).transpose()?;
-        // A life that an older program began does not say.
-        Ok(Some((restored, copied.unwrap_or(restored))))
+        // A life that an older program began does not say: whoever was revoked in it has been passed over since.
+        Ok(Some((restored, copied.unwrap_or(UtcMs(i64::MAX)))))
     }
 
     /// The newest mark; before all time if nothing was marked yet.
@@ -144,6 +144,12 @@ impl Reader<'_> {
     /// it goes on behind what this store has forgotten.
     pub(crate) fn has_begun(&self, device: &DeviceId) -> Result<bool, StoreError> {
         Ok(self.restored_at()?.is_none() || self.cursor(&begun(device))? == Some(self.ledger_epoch()?.to_string()))
+    }
+
+    /// Whether a gateway has told in this life of the ledger which leases it holds; in one that no restore began, whether
+    /// it did or not.
+    pub(crate) fn has_told_leases(&self, gateway: &DeviceId) -> Result<bool, StoreError> {
+        Ok(self.restored_at()?.is_none() || self.cursor(&told(gateway))? == Some(self.ledger_epoch()?.to_string()))
     }
 
     /// Whether a page that this hub signed can have been sent by this store.

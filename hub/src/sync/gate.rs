@@ -6,17 +6,16 @@
 //! is read again from what was let in.
 
 use gatehouse_common::{
-    case::CaseView,
     document::{
         ActorKind,
         gate::{ChunkRefusal, Inspected, inspect},
     },
-    id::{DocumentId, DocumentKind, Hash32, OrderId},
+    id::{DocumentId, DocumentKind, Hash32},
     time::UtcMs,
 };
 
 use crate::{
-    core::projections::{Projection, View},
+    core::projections::Whose,
     store::{Device, DeviceKind, Reader, StoreError, Tx, documents::ForeignChunks, quarantine::Refused},
 };
 
@@ -60,8 +59,9 @@ pub(super) fn chunks(
 }
 
 /// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. What
-/// the document is, and whether the device may write into it, is asked after the last. Only where nothing is odd: one
-/// writer, each number the next, none known. Else nothing is changed, and each has to be looked at alone.
+/// the document is, and whether the device may write into it, is asked before the first and after the last. Only where
+/// nothing is odd: one writer, each number the next, none known. Else nothing is changed, and each has to be looked at
+/// alone.
 fn together(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<bool, StoreError> {
     let [first, rest @ ..] = chunks else { return Ok(true) };
     let due = tx.writer_seq(sent.document, &writer(first))? + 1;
@@ -110,7 +110,7 @@ fn admit(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<Resu
     let Sent { device, document, kind, standing, now } = *sent;
     let foreign =
         ForeignChunks { origin: &device.device, document, kind, chunks, is_proved: standing == Standing::Proved };
-    tx.admit_chunks(&foreign, |reader, projection| may_write(reader, device, projection), now)
+    tx.admit_chunks(&foreign, |reader, whose| may_write(reader, device, kind, whose), now)
 }
 
 fn writer(inspected: &Inspected) -> String {
@@ -160,15 +160,19 @@ fn quarantined<'a>(
     Ok(None)
 }
 
-/// Whether the document, as it now stands, belongs to the device's depots or vehicles.
-fn may_write(reader: &Reader<'_>, device: &Device, projection: &Projection) -> Result<Result<(), String>, StoreError> {
-    let allowed = match &projection.view {
-        View::Case(Some(view)) => device.sites.contains(&view.site) && !is_of_a_foreign_order(reader, device, view)?,
-        View::Dispatch(Some(view)) => match device.kind {
-            DeviceKind::Gateway => device.sites.contains(&view.site),
-            DeviceKind::Vehicle => device.vehicles.contains(&view.vehicle),
-        },
-        View::Case(None) | View::Dispatch(None) => true,
+/// Whether a document that is somebody's is one of the device's depots or vehicles.
+fn may_write(
+    reader: &Reader<'_>,
+    device: &Device,
+    kind: DocumentKind,
+    whose: &Whose,
+) -> Result<Result<(), String>, StoreError> {
+    let allowed = match (kind, device.kind) {
+        (DocumentKind::Case, _) => device.sites.contains(&whose.site) && !is_of_a_foreign_order(reader, device, whose)?,
+        (DocumentKind::Dispatch, DeviceKind::Gateway) => device.sites.contains(&whose.site),
+        (DocumentKind::Dispatch, DeviceKind::Vehicle) => {
+            whose.vehicle.as_ref().is_some_and(|vehicle| device.vehicles.contains(vehicle))
+        }
     };
     // The answer for a foreign document names nothing of it.
     Ok(if allowed { Ok(()) } else { Err("this document is not one of the device's own".to_owned()) })
@@ -176,9 +180,8 @@ fn may_write(reader: &Reader<'_>, device: &Device, projection: &Projection) -> R
 
 /// Whether a case is about an order that was never one of the device's depots. The case's id follows from the
 /// order's number alone, so whoever came first would keep the order's own depot from its case.
-fn is_of_a_foreign_order(reader: &Reader<'_>, device: &Device, case: &CaseView) -> Result<bool, StoreError> {
-    let named = OrderId::new(case.subject.as_str()).ok();
-    for order in case.order.iter().chain(&named) {
+fn is_of_a_foreign_order(reader: &Reader<'_>, device: &Device, case: &Whose) -> Result<bool, StoreError> {
+    for order in &case.orders {
         if reader.is_foreign_order(order, &device.sites)? {
             return Ok(true);
         }

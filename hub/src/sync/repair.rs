@@ -2,7 +2,7 @@
 //!
 //! In: a [`Repair`]. Out: a [`Repaired`], after the commit. What a device writes itself passes the same gate as a push;
 //! what others wrote is taken where the hub's own signature shows that it sent it to this device. Nothing is kept
-//! between two questions.
+//! between two questions but whether a gateway begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,12 +29,26 @@ use crate::{
     store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
 };
 
-/// What is over and has not changed for so long is not sent to a device that does not hold it, in milliseconds.
+/// What is over and has not changed for so long is not sent to a device that had it and has forgotten it, in milliseconds.
 const OVER_MS: i64 = 7 * 24 * 3_600_000;
 /// Documents looked at for one answer.
 const SCAN_MAX: usize = 4_000;
 /// Documents that differ in one answer.
 const DIFFER_MAX: usize = 500;
+
+/// A gateway compares everything, and may hold nothing: it is new, or has a depot more, or was away for long. Orders come
+/// to it however old they are, and matters come up again; without the dispatches and cases of before it would send goods
+/// once more that have left, and count cases from the first.
+const ANEW: &str = "anew";
+/// It compares everything since this store was restored, for the first time.
+const AGAIN: &str = "again";
+/// It had everything, and makes sure.
+const CHECKS: &str = "checks";
+
+/// Where it stands which of these a gateway does.
+fn compares(gateway: &DeviceId) -> String {
+    format!("alike.compares/{gateway}")
+}
 
 /// Whether a question is within its bounds.
 /// # Errors
@@ -74,10 +88,16 @@ pub fn handle_repair(
             store.write_now(move |tx| prove(tx, &key, &device, &page, claimed, now))
         }
         Repair::Leases(leases) => store.write_now(move |tx| take_leases(tx, &key, &device, &leases, now)),
-        Repair::Digest { documents, heads } => store.read_now(|r| {
-            let ours = r.digest_of_open(&device.scopes())?;
-            Ok(Repaired::Alike(ours.map(|ours| ours == (documents, heads))))
-        }),
+        Repair::Digest { documents, heads } => {
+            if let Err(error) = only_checks(store, &device.device) {
+                // Then it gets more than it needs; a full disk must not keep it from its recalls.
+                warn!(device.id = %device.device, %error, "that {} only makes sure is not noted: {error}", device.device);
+            }
+            store.read_now(|r| {
+                let ours = r.digest_of_open(&device.scopes())?;
+                Ok(Repaired::Alike(ours.map(|ours| ours == (documents, heads))))
+            })
+        }
         Repair::Heads { after, through, documents } => {
             let attest = Attest { key, run: store.actor().epoch, now };
             store.read_now(|r| compare(r, &device, (after, through), documents, &attest))
@@ -165,8 +185,20 @@ fn take_leases(
         };
         tx.put_lease(&row, now)?;
     }
+    // With this question a gateway begins to compare everything.
+    let how = if tx.has_told_leases(&device.device)? { ANEW } else { AGAIN };
+    tx.set_cursor(&compares(&device.device), how)?;
     tx.leases_are_told(&device.device)?;
     Ok(Repaired::Noted)
+}
+
+/// With this question a gateway that has begun makes sure.
+fn only_checks(store: &Store, gateway: &DeviceId) -> Result<(), StoreError> {
+    let name = compares(gateway);
+    if store.read_now(|r| r.cursor(&name))?.is_none_or(|how| how == CHECKS) {
+        return Ok(());
+    }
+    store.write_now(move |tx| tx.set_cursor(&name, CHECKS))
 }
 
 /// What differs between two places, as far as one answer goes.
@@ -187,6 +219,14 @@ fn compare(
     let within = |id: &DocumentId| Some(*id) > after && through.is_none_or(|last| *id <= last);
     let mut held: BTreeMap<DocumentId, _> = held.into_iter().map(|held| (held.document, held)).collect();
     let ids: BTreeSet<DocumentId> = asked.keys().chain(held.keys()).copied().filter(within).collect();
+    let is_long_over = |over: bool, changed_at: UtcMs| over && now.since(changed_at) > OVER_MS;
+    let forgets = match reader.cursor(&compares(&device.device))?.as_deref() {
+        Some(ANEW) => false,
+        // One that holds what is long over stood at the hub that was lost, and forgot the rest by itself. To give all of
+        // it to every depot at once would take the restored hub days.
+        Some(AGAIN) => asked.keys().filter_map(|id| held.get(id)).any(|held| is_long_over(held.over, held.changed_at)),
+        _ => true,
+    };
     let (mut differ, mut weight, mut reached) = (Vec::new(), 0, through);
     let mut before = after;
     for document in ids {
@@ -209,7 +249,7 @@ fn compare(
             }
             continue;
         }
-        let is_forgotten = theirs.is_none() && ours.over && now.since(ours.changed_at) > OVER_MS;
+        let is_forgotten = forgets && theirs.is_none() && is_long_over(ours.over, ours.changed_at);
         if is_forgotten || (ours.heads.is_some() && ours.heads.as_ref() == theirs) {
             continue;
         }

@@ -30,9 +30,14 @@ pub fn standing(
     now: UtcMs,
 ) -> Result<Standing, StoreError> {
     let heads = reader.chains_of(device)?;
+    // A device whose store was restored takes no lease of before this: none that was granted while the clock was ahead.
+    let mut at = now;
+    for site in reader.device(device)?.iter().flat_map(|listed| &listed.sites) {
+        at = reader.newest_lease_at(site)?.map_or(at, |newest| at.max(newest));
+    }
     let seal = |head: &ChainHead| Sealed::new(head, key).map_err(|e| StoreError::Refused(e.to_string()));
     Ok(Standing {
-        at: now,
+        at,
         taken_through: reader.taken_through(device, asked.outbox_epoch)?,
         outbox_epochs: reader.outbox_epochs(device)?,
         heads: heads.iter().map(seal).collect::<Result<_, _>>()?,

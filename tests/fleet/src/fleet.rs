@@ -33,7 +33,7 @@ const FLEET: usize = 10_000;
 /// Descriptors that each agent costs at most: it waits on one connection and pushes on another.
 const DESCRIPTORS_EACH: usize = 2;
 /// Descriptors that a hub leaves to people and to itself where there are few.
-const DESCRIPTORS_ELSE: usize = 700;
+const DESCRIPTORS_ELSE: usize = 1_000;
 /// Memory that hub and generator need for each agent, in kB.
 const KB_EACH: u64 = 200;
 /// Changes told at the hub, and changes pushed by depots, of which it is measured when they are seen.

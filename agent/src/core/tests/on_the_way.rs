@@ -1,13 +1,13 @@
 //! Cargo on the way: seals, cargo doors, alarms, temperatures; and what lies behind the facts: feeds and clocks.
 
 use gatehouse_common::{
-    case::Severity,
+    case::{CaseType, Severity},
     reading::{AlarmKind, ReadingValue, ScanStep},
     sync::Downward,
 };
 
 use super::{Depot, both};
-use crate::core::input::Line;
+use crate::core::{cases::Matter, input::Line, signals::watch::Gravity};
 
 /// Metres north of the yard at which the orders are delivered.
 const THERE_M: f64 = 0.5 * 111_195.0;
@@ -112,6 +112,55 @@ fn each_kind_of_alarm_is_a_matter_of_its_own_and_of_the_worst_severity() {
         }
         assert_eq!(only(depot, "SECURITY_ALARM"), ["SECURITY_ALARM V1 open"; 2]);
         assert_eq!(severity(depot, "SECURITY_ALARM"), Severity::S1);
+    });
+}
+
+#[test]
+fn an_alarm_and_a_wrong_clock_are_cases_of_the_depot_that_sees_them() {
+    both(|depot| {
+        depot.reads(ReadingValue::Alarm { vehicle: "V1".parse().unwrap(), alarm: AlarmKind::Panic, on: true });
+        for _ in 0..6 {
+            depot.wait_minutes(1);
+            depot.door_reads(depot.now().plus(20_000), "3", false);
+        }
+        let mut keys: Vec<String> =
+            depot.case_views().iter().map(|c| format!("{} {} {}", c.case_type.code(), c.subject, c.leg)).collect();
+        keys.sort();
+        assert_eq!(keys, ["CLOCK_SKEW sensor D1", "SECURITY_ALARM V1 D1/panic"]);
+    });
+}
+
+#[test]
+fn what_an_older_program_opened_without_its_depot_comes_to_rest() {
+    both(|depot| {
+        for (case_type, subject, leg) in
+            [(CaseType::SecurityAlarm, "V1", "panic"), (CaseType::ClockSkew, "sensor", "-")]
+        {
+            let matter = Matter {
+                case_type,
+                subject: subject.to_owned(),
+                leg: leg.to_owned(),
+                since: depot.now(),
+                summary: "as before".to_owned(),
+                order: None,
+                blocks: None,
+                gravity: Gravity::default(),
+            };
+            let now = depot.moment();
+            depot.core.raise(&now, matter);
+            // Else a restart would forget it.
+            depot.wait_minutes(1);
+        }
+        let open = ["CLOCK_SKEW sensor open", "SECURITY_ALARM V1 open"];
+        assert_eq!(depot.cases(), open);
+        depot.reads(ReadingValue::Alarm { vehicle: "V1".parse().unwrap(), alarm: AlarmKind::Panic, on: true });
+        for _ in 0..6 {
+            depot.wait_minutes(1);
+            depot.door_reads(depot.now().plus(20_000), "3", false);
+        }
+        depot.wait_minutes(5);
+        let resolved = ["CLOCK_SKEW sensor resolved", "SECURITY_ALARM V1 resolved"];
+        assert_eq!(depot.cases(), [open[0], resolved[0], open[1], resolved[1]]);
     });
 }
 

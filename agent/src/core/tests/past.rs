@@ -196,9 +196,25 @@ fn what_the_hub_tells_once_more_of_what_is_forgotten_is_not_taken_again() {
             let kind = gatehouse_common::id::DocumentKind::Dispatch;
             depot.tell(Downward::Chunk { document: Depot::id("O1"), kind, bytes: chunk.bytes });
         }
+        let kind = gatehouse_common::id::DocumentKind::Dispatch;
+        depot.tell(Downward::Snapshot { document: Depot::id("O1"), kind, bytes: document.save() });
         assert!(depot.core.orders.is_empty() && depot.core.dispatches.is_empty());
         assert_eq!((facts_of(depot, "O1"), depot.look().outbox(1_000).unwrap().len()), (0, before));
         assert!(depot.look().status().unwrap().counters["changes_of_forgotten"] > 0);
+    });
+}
+
+#[test]
+fn a_gateway_that_was_replaced_plans_for_what_has_not_left_under_the_next_number() {
+    let mut before = Depot::new(false, None);
+    before.left();
+    let bytes = before.hub_document("O1").save();
+    both(|depot| {
+        let kind = gatehouse_common::id::DocumentKind::Dispatch;
+        depot.wait_minutes(60).tell(Downward::Snapshot { document: Depot::id("O1"), kind, bytes: bytes.clone() });
+        depot.order("O1", 12);
+        assert_eq!(depot.state("O1"), "departed");
+        assert_eq!(depot.dispatch_n("O1", 2).load, Depot::load(2));
     });
 }
 

@@ -1,14 +1,19 @@
 //! A change that the hub does not let in.
 
 use gatehouse_common::{
+    case::{self, CaseType, dedup_key},
     dispatch::{DispatchState, document_id},
-    document::gate::inspect,
-    id::DocumentKind,
-    sync::{LedgerEpoch, Rejection, Upward, repair::Local},
+    document::{Document, gate::inspect},
+    id::{DocumentId, DocumentKind},
+    sync::{Downward, LedgerEpoch, Rejection, Upward, repair::Local},
+    time::Hlc,
 };
 
 use super::{Depot, both};
-use crate::core::input::{Input, RefusedChange};
+use crate::core::{
+    dispatches::append,
+    input::{Input, RefusedChange},
+};
 
 /// The changes that wait to be told, with their numbers.
 fn waiting(depot: &Depot) -> Vec<(u64, RefusedChange)> {
@@ -93,5 +98,83 @@ fn what_is_refused_a_second_time_is_not_written_a_third_time() {
         let second = of_it(depot).unwrap();
         refuse(depot, second);
         assert_eq!(of_it(depot), None);
+    });
+}
+
+/// Door 1 stands open, and of its case the depot knows only that another opened it.
+fn opened_by_others(depot: &mut Depot) -> DocumentId {
+    let says = case::Says::Opened {
+        case_type: CaseType::DockBlocked,
+        subject: "D1/1".into(),
+        leg: "-".into(),
+        occurrence: 1,
+        site: "D2".parse().unwrap(),
+        since: depot.now(),
+        summary: "door 1 stands open".into(),
+        order: None,
+        blocks: None,
+        follows: None,
+    };
+    let (mut document, actor) = (Document::new().unwrap(), "hub/HQ/hub-1/1".parse().unwrap());
+    let id = case::document_id(&dedup_key(CaseType::DockBlocked, "D1/1", "-"), 1);
+    let now = depot.moment();
+    let chunk = append(&mut document, &actor, &mut Hlc::default(), &now, "hub", vec![says]).unwrap();
+    depot.online().tell(Downward::Chunk { document: id, kind: DocumentKind::Case, bytes: chunk.bytes });
+    depot.door("1", true).wait_minutes(15);
+    id
+}
+
+/// What waits of one document.
+fn waiting_of(depot: &Depot, id: DocumentId) -> Vec<(u64, RefusedChange)> {
+    waiting(depot).into_iter().filter(|(_, change)| change.document == id).collect()
+}
+
+#[test]
+fn where_the_hub_takes_nothing_of_a_case_that_others_opened_the_depot_stops_after_the_second_time() {
+    both(|depot| {
+        let id = opened_by_others(depot);
+        for _ in 0..2 {
+            let mut times = 0;
+            while let Some(next) = waiting_of(depot, id).into_iter().next() {
+                refuse(depot, next);
+                times += 1;
+                assert!(times <= 2, "it says again and again that it was refused");
+            }
+            assert_eq!(times, 2);
+            let once_for_the_document = ["DOCK_BLOCKED D1/1 open", "POLICY_VIOLATION gw-1 open"];
+            assert_eq!(depot.cases(), once_for_the_document);
+            // Told again after two hours, it is refused once more.
+            depot.wait_minutes(121);
+        }
+    });
+}
+
+#[test]
+fn the_word_that_a_change_was_refused_is_not_said_again_where_that_is_refused() {
+    both(|depot| {
+        let id = opened_by_others(depot);
+        let first = waiting_of(depot, id).remove(0);
+        refuse(depot, first);
+        let [again, word] = <[_; 2]>::try_from(waiting_of(depot, id)).unwrap();
+        let (rejected, changes) = (Vec::new(), Vec::new());
+        let ledger = LedgerEpoch::default();
+        depot.give(Input::Pushed { ledger, through: again.0, rejected, changes, kept_through: 0 });
+        refuse(depot, word);
+        assert_eq!(waiting_of(depot, id), []);
+        assert_eq!(depot.cases(), ["DOCK_BLOCKED D1/1 open", "POLICY_VIOLATION gw-1 open"]);
+    });
+}
+
+#[test]
+fn a_hub_that_takes_nothing_at_all_does_not_make_the_depot_speak_without_end() {
+    both(|depot| {
+        depot.online().door("1", true).wait_minutes(15);
+        let mut times = 0;
+        while let Some(next) = waiting(depot).into_iter().next() {
+            refuse(depot, next);
+            times += 1;
+            assert!(times <= 4, "{:?}", depot.cases());
+        }
+        assert_eq!(times, 4, "twice for the case, and twice for the one about that");
     });
 }

@@ -1,6 +1,6 @@
 //! What weighs on a figure: leases and releases, as far as the figure does not include them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
     id::{CustomerId, LeaseId, ProductId, SiteId},
@@ -97,24 +97,49 @@ impl Committed {
     }
 }
 
+/// What was used of a pool under one lease.
+#[derive(Default)]
+struct Uses {
+    all: i64,
+    /// Of that, what the figure includes.
+    seen: i64,
+    /// Of that, what was taken back before the figure included it.
+    void: i64,
+}
+
+impl Uses {
+    fn add(&mut self, amount: i64, is_seen: bool, is_void: bool) {
+        self.all = self.all.saturating_add(amount);
+        if is_seen {
+            self.seen = self.seen.saturating_add(amount);
+        } else if is_void {
+            self.void = self.void.saturating_add(amount);
+        }
+    }
+}
+
 impl Book {
     /// What weighs on `pool` against a figure of a read that began at `read_at`.
     #[must_use]
     pub fn committed(&self, pool: &Pool, read_at: UtcMs, now: UtcMs) -> Committed {
         let mut committed = Committed::default();
-        let known: BTreeSet<&LeaseId> = self.loans.iter().map(|l| &l.lease.id).collect();
+        // Once over all that was used, however many leases there are.
+        let mut uses: BTreeMap<&LeaseId, Uses> =
+            self.loans.iter().map(|loan| (&loan.lease.id, Uses::default())).collect();
+        for spending in &self.spendings {
+            let (amount, is_seen) = (pool.of_use(&spending.site, &spending.used), spending.is_seen(read_at));
+            match spending.lease.as_ref().and_then(|lease| uses.get_mut(lease)) {
+                Some(uses) => uses.add(amount, is_seen, spending.void),
+                None if !is_seen && !spending.void => committed.unseen = committed.unseen.saturating_add(amount),
+                None => {}
+            }
+        }
         for loan in &self.loans {
-            let of_this = |s: &&Spending| s.lease.as_ref() == Some(&loan.lease.id);
-            let sum = |wanted: &dyn Fn(&Spending) -> bool| {
-                let matching = self.spendings.iter().filter(of_this).filter(|s| wanted(s));
-                matching.map(|s| pool.of_use(&s.site, &s.used)).fold(0, i64::saturating_add)
-            };
-            let used = sum(&|_| true);
-            let seen = sum(&|s| s.is_seen(read_at));
+            let Some(uses) = uses.get(&loan.lease.id) else { continue };
             match &loan.stated {
                 // The depot may use the rest of the slice at any time; what the figure includes is no longer on top of it.
                 None => {
-                    let weight = pool.of_lease(&loan.lease).max(used).saturating_sub(seen).max(0);
+                    let weight = pool.of_lease(&loan.lease).max(uses.all).saturating_sub(uses.seen).max(0);
                     if loan.lease.expires_at > now {
                         committed.outstanding = committed.outstanding.saturating_add(weight);
                     } else {
@@ -122,18 +147,10 @@ impl Book {
                     }
                 }
                 Some(stated) => {
-                    let void = sum(&|s| s.void && !s.is_seen(read_at));
-                    let stated = pool.of_use(&loan.lease.site, stated).max(used);
-                    let weight = stated.saturating_sub(seen).saturating_sub(void).max(0);
+                    let stated = pool.of_use(&loan.lease.site, stated).max(uses.all);
+                    let weight = stated.saturating_sub(uses.seen).saturating_sub(uses.void).max(0);
                     committed.unseen = committed.unseen.saturating_add(weight);
                 }
-            }
-        }
-        for spending in &self.spendings {
-            let has_loan = spending.lease.as_ref().is_some_and(|id| known.contains(id));
-            if !has_loan && !spending.void && !spending.is_seen(read_at) {
-                let weight = pool.of_use(&spending.site, &spending.used);
-                committed.unseen = committed.unseen.saturating_add(weight);
             }
         }
         committed
@@ -147,13 +164,17 @@ impl Book {
     #[must_use]
     pub fn settled(&self, read_at: UtcMs) -> Settled {
         let is_over = |s: &&Spending| s.void || s.is_seen(read_at);
+        let mut under: BTreeMap<&LeaseId, Vec<&Spending>> = BTreeMap::new();
+        for (lease, spending) in self.spendings.iter().filter_map(|s| s.lease.as_ref().map(|lease| (lease, s))) {
+            under.entry(lease).or_default().push(spending);
+        }
         let mut settled = Settled::default();
         let mut stay: BTreeSet<&LeaseId> = BTreeSet::new();
         for loan in &self.loans {
-            let of_this = |s: &&Spending| s.lease.as_ref() == Some(&loan.lease.id);
+            let of_this = under.get(&loan.lease.id).map_or(&[][..], Vec::as_slice);
             let mut known = LeaseUse::default();
-            self.spendings.iter().filter(of_this).filter(is_over).for_each(|s| known.add(&s.used));
-            let all_over = self.spendings.iter().filter(of_this).all(|s| is_over(&s));
+            of_this.iter().copied().filter(is_over).for_each(|s| known.add(&s.used));
+            let all_over = of_this.iter().copied().all(|s| is_over(&s));
             // What the depot used beyond what it told weighs until it is told, or for ever.
             let is_settled = all_over && loan.stated.as_ref().is_some_and(|stated| covers(&known, stated));
             if is_settled {

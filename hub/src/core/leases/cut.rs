@@ -121,6 +121,9 @@ pub enum Due {
     Time,
 }
 
+/// For how many times its length a lease gets more time.
+const TIMES_MAX: i64 = 7;
+
 /// What the depot is to be given now, given the lease it holds and what is used of it. `keeps` says whether that lease
 /// [`still_fits`].
 ///
@@ -129,6 +132,9 @@ pub enum Due {
 /// more than half of a figure gets more time instead: or nothing could be decided there between the end of the one and
 /// the next, and a depot that is cut off shortly before the end would soon have none. Where more is needed of something
 /// else, it gets that with it, and at once: one scarce pool must not keep it from what is there of all others.
+///
+/// After [`TIMES_MAX`] times its length a lease gets nothing any more and ends: what it set aside for what is not needed
+/// any more is free then, and so is the book of all that was used under it.
 #[must_use]
 pub fn due(
     held: Option<(&Lease, &LeaseUse)>,
@@ -158,9 +164,10 @@ pub fn due(
     let lasts = i64::try_from(lease.lasts_ms).unwrap_or(i64::MAX);
     let begun = lease.expires_at.plus(lasts.saturating_neg());
     let is_old = u64::try_from(now.since(begun)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
+    let is_worn = now.since(lease.granted_at) > lasts.saturating_mul(TIMES_MAX);
     match (gives_less, is_old) {
         (false, _) if gives_more || is_old => Due::Lease,
-        (true, _) if keeps && (gives_more || is_old) => Due::Time,
+        (true, _) if keeps && !is_worn && (gives_more || is_old) => Due::Time,
         _ => Due::Nothing,
     }
 }

@@ -361,6 +361,18 @@ fn one_scarce_pool_keeps_a_depot_from_nothing_else_that_it_needs() {
 }
 
 #[test]
+fn a_lease_gets_more_time_for_a_week_of_days_and_ends_then() {
+    let (unused, needs, offer) = (LeaseUse::default(), credit(600_000), credit(225_000));
+    let day = LeasePolicy::default().lasts_ms;
+    let given = |days: i64| {
+        let now = UtcMs(days * day as i64);
+        let held = Lease { lasts_ms: day, ..lease(1, "D1", 450_000, UtcMs(0)) };
+        due(Some((&Lease { expires_at: now.plus(1_000), ..held }, &unused)), &needs, &offer, true, 1_000, now)
+    };
+    assert_eq!((given(1), given(7), given(8)), (Due::Time, Due::Time, Due::Nothing));
+}
+
+#[test]
 fn a_slice_grows_by_what_is_needed_beyond_what_is_left_and_never_by_more_than_is_free_beside_it() {
     let held = lease(1, "D1", 4_000, UtcMs(0));
     let policy = LeasePolicy { lasts_ms: 50, ..all_of_it() };

@@ -14,15 +14,25 @@ use tracing::error;
 
 use super::heads_json;
 use crate::{
-    core::projections::{Projection, View, project},
+    core::projections::{Brief, Projection, View, Whose, project},
     store::{
         Reader, Scope, StoreChange, StoreError, Tx,
+        cache::InHand,
         ledger::{Placed, Provenance},
         mending::UNREADABLE,
         row,
         sql::params,
     },
 };
+
+/// Most entries of a document that a device may write into. A case goes on in another document after a tenth of them,
+/// and a dispatch that is held and ready again every half hour for three weeks has as many. To fold a document takes a
+/// bit for each pair of its entries, 500 kB for these, and time by the square at least.
+const ENTRIES_MAX: usize = 10 * case::lifecycle::ENTRIES_MAX;
+
+/// Most bytes of such a document as it is saved, with its notes and what waits for its past: thirty entries of the
+/// largest size. In memory it takes two to three times as much, and twice that while a change is tried on it.
+const SAVED_MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// What the hub says in a document; several are said one after the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,42 +75,46 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
-    fn take_document(&mut self, id: &DocumentId, kind: DocumentKind) -> Result<Result<Document, String>, StoreError> {
-        let in_hand = self.cache.take(id);
-        let known = match in_hand {
+    fn take_document(&mut self, id: &DocumentId, kind: DocumentKind) -> Result<Result<InHand, String>, StoreError> {
+        let known = match self.cache.take(id) {
             Some(known) => Some(known),
             None => {
                 self.cache.loads += 1;
-                self.whole(id)?.map(|(known, document, _)| (known, document))
+                self.whole(id)?.map(|(kind, document, _)| {
+                    let brief = project(kind, &document).brief();
+                    InHand { kind, document, brief }
+                })
             }
         };
         Ok(match known {
-            None => Ok(Document::new()?),
+            None => Ok(InHand { kind, document: Document::new()?, brief: None }),
+            Some(known) if known.kind == kind => Ok(known),
             // A kind holds once the document is one; before, its first chunks only claimed it.
-            Some((known, document)) if known == kind || project(known, &document).document_id().is_none() => {
-                Ok(document)
+            Some(InHand { document, brief: None, .. }) => {
+                let brief = project(kind, &document).brief();
+                Ok(InHand { kind, document, brief })
             }
             // The id is a hash over the kind too, so an honest writer never has one id for both.
-            Some((known, _)) => Err(format!("this document is a {}", known.as_str())),
+            Some(known) => Err(format!("this document is a {}", known.kind.as_str())),
         })
     }
 
-    fn return_document(&mut self, id: &DocumentId, kind: DocumentKind, document: Document) {
-        self.cache.put(id, kind, document);
+    fn return_document(&mut self, id: &DocumentId, in_hand: InHand, saved_bytes: usize) {
+        self.cache.put(id, in_hand, saved_bytes);
     }
 
-    /// Tries a device's chunks on their document, logs them and feeds them. `allows` says whether the document as
-    /// it then stands is one that the device may write to. The inner error is the reason of a refusal of them all, after
-    /// which nothing is changed.
+    /// Tries a device's chunks on their document, logs them and feeds them. `allows` says whether a document that is
+    /// somebody's is one that the device may write into; it is asked of the document as it stood and as it then stands.
+    /// The inner error is the reason of a refusal of them all, after which nothing is changed.
     pub(crate) fn admit_chunks(
         &mut self,
         foreign: &ForeignChunks<'_>,
-        allows: impl FnOnce(&Reader<'_>, &Projection) -> Result<Result<(), String>, StoreError>,
+        allows: impl Fn(&Reader<'_>, &Whose) -> Result<Result<(), String>, StoreError>,
         now: UtcMs,
     ) -> Result<Result<(), String>, StoreError> {
         let (id, kind) = (foreign.document, foreign.kind);
-        let document = match self.take_document(id, kind) {
-            Ok(Ok(document)) => document,
+        let InHand { document, brief, .. } = match self.take_document(id, kind) {
+            Ok(Ok(taken)) => taken,
             Ok(Err(why)) => return Ok(Err(why)),
             Err(damaged @ StoreError::Damaged { .. }) => {
                 // One document that rotted must not keep its sender from all others.
@@ -109,19 +123,49 @@ impl Tx<'_> {
             }
             Err(e) => return Err(e),
         };
+        // What the hub itself sent was let in once, and comes back in any order: only what then stands is looked at.
+        let before = brief.filter(|_| !foreign.is_proved);
+        // As it stands, and not only as it would: an opening that claims to be the earliest makes a case its writer's.
+        if let Some(before) = &before
+            && let Err(why) = allows(self, &before.whose)?
+        {
+            return Ok(Err(why));
+        }
+        if foreign.chunks.len() > 1 && may_outgrow(&document, foreign.chunks) {
+            // Alone, some of them may still fit.
+            return Ok(Err("too much at once for so long a document".to_owned()));
+        }
         let had_waiting = !document.missing().is_empty();
         let (document, applied) = match document.admitting(foreign.chunks) {
             Ok(admitted) => admitted,
             Err(why) => return Ok(Err(why.to_string())),
         };
+        let saved_bytes = document.save().len();
+        // Before it is folded: that is what a long document makes dear.
+        if !foreign.is_proved
+            && let Err(why) = is_within_bounds(&document, saved_bytes)
+        {
+            return Ok(Err(why));
+        }
         let projection = project(kind, &document);
+        let after = projection.brief();
         let all_wait = applied.iter().all(|applied| *applied == Applied::Waiting);
         let fits = match projection.document_id() {
             Some(says) if says != *id => Err(format!("the document says of itself that it is {says}")),
             // Else whoever comes first could make a document anything under another's id. What the hub itself sent may
             // come before what makes it something.
             None if !all_wait && !foreign.is_proved => Err(format!("nothing in it makes it a {}", kind.as_str())),
-            _ => allows(self, &projection)?,
+            _ => match &after {
+                Some(after) if before.as_ref().is_none_or(|before| before.whose != after.whose) => {
+                    allows(self, &after.whose)?
+                }
+                // It was asked already.
+                _ => Ok(()),
+            },
+        };
+        let fits = match fits {
+            Ok(()) if !foreign.is_proved => leaves_as_it_was(foreign, &applied, before.as_ref(), after.as_ref()),
+            other => other,
         };
         if let Err(why) = fits {
             return Ok(Err(why));
@@ -143,7 +187,7 @@ impl Tx<'_> {
             self.mark_waiting(id, has_waiting, now)?;
         }
         self.feed_document(id, &projection, Lane::Documents, &placed, had_waiting)?;
-        self.return_document(id, kind, document);
+        self.return_document(id, InHand { kind, document, brief: after }, saved_bytes);
         Ok(Ok(()))
     }
 
@@ -178,7 +222,7 @@ impl Tx<'_> {
         if self.actor.epoch == 0 {
             return Err(StoreError::Refused("a tool beside the hub writes no entries".to_owned()));
         }
-        let mut document = self.take_document(id, kind)?.map_err(StoreError::Refused)?;
+        let InHand { mut document, .. } = self.take_document(id, kind)?.map_err(StoreError::Refused)?;
         let mut keys = Vec::new();
         let mut chunks: Vec<Chunk> = Vec::new();
         for says in with_fold(&document.entries::<T>().0, says) {
@@ -208,7 +252,8 @@ impl Tx<'_> {
                 self.hurry_document(&scope, id)?;
             }
         }
-        self.return_document(id, kind, document);
+        let (brief, saved_bytes) = (projection.brief(), document.save().len());
+        self.return_document(id, InHand { kind, document, brief }, saved_bytes);
         Ok(keys)
     }
 
@@ -308,6 +353,73 @@ impl Tx<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a document could be too long after some changes. Operations are counted, of which there are no fewer than
+/// entries: what many changes at once would bring is not to be tried first.
+fn may_outgrow(document: &Document, chunks: &[&Inspected]) -> bool {
+    let operations = chunks.iter().map(|chunk| chunk.operations());
+    operations.fold(document.operations(), usize::saturating_add) > ENTRIES_MAX
+}
+
+/// Whether a document, `saved_bytes` long, is one that a device may have brought so far.
+fn is_within_bounds(document: &Document, saved_bytes: usize) -> Result<(), String> {
+    if saved_bytes > SAVED_MAX_BYTES {
+        return Err(format!("the document would have {saved_bytes} bytes; {SAVED_MAX_BYTES} is the most"));
+    }
+    // Entries are only counted where there can be so many.
+    if document.operations() > ENTRIES_MAX && document.entry_count() > ENTRIES_MAX {
+        return Err(format!("the document would have more than {ENTRIES_MAX} entries"));
+    }
+    Ok(())
+}
+
+/// Whether a device's changes leave a document with the depot that it is of, and in the reach of this hub.
+fn leaves_as_it_was(
+    foreign: &ForeignChunks<'_>,
+    applied: &[Applied],
+    before: Option<&Brief>,
+    after: Option<&Brief>,
+) -> Result<(), String> {
+    if let (Some(before), Some(after)) = (before, after)
+        && before.whose.site != after.whose.site
+    {
+        // All that was said in it would count for nothing. No join and no successor does that.
+        return Err("a document stays with the depot that it is of".to_owned());
+    }
+    let newest = newest_fold(foreign.kind);
+    // A newer hub beside this one may have let in what asks for more; what comes after that asks for nothing.
+    let known = before.map_or(newest, |before| before.fold.max(newest));
+    let mut asked = after.map_or(0, |after| after.fold);
+    for (inspected, _) in foreign.chunks.iter().zip(applied).filter(|(_, applied)| **applied == Applied::Waiting) {
+        // It is in no fold yet, and whoever brings its past could do nothing about it.
+        asked = asked.max(fold_asked(foreign.kind, inspected)?);
+    }
+    if asked > known {
+        // No program could read it, and none would decide anything on it any more.
+        return Err(format!("it asks for version {asked} of the fold; this hub knows {newest} and is upgraded first"));
+    }
+    Ok(())
+}
+
+/// The newest fold of a kind of document that this hub knows.
+fn newest_fold(kind: DocumentKind) -> u32 {
+    match kind {
+        DocumentKind::Case => case::Says::NEWEST,
+        DocumentKind::Dispatch => dispatch::Says::NEWEST,
+    }
+}
+
+/// The highest version of the fold that a change asks for, with or without authority; 0 if it asks for none.
+fn fold_asked(kind: DocumentKind, inspected: &Inspected) -> Result<u32, String> {
+    fn highest<T: Folds + DeserializeOwned>(inspected: &Inspected) -> Result<u32, String> {
+        let entries = inspected.entries::<T>().map_err(|why| why.to_string())?;
+        Ok(entries.iter().filter_map(|entry| entry.says.fold_named()).max().unwrap_or(0))
+    }
+    match kind {
+        DocumentKind::Case => highest::<case::Says>(inspected),
+        DocumentKind::Dispatch => highest::<dispatch::Says>(inspected),
     }
 }
 

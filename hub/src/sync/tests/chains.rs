@@ -2,11 +2,12 @@
 
 use gatehouse_common::{
     decision::{Beginning, ChainHead},
+    lease::Lease,
     sync::Stand,
 };
 
 use super::*;
-use crate::sync::standing::standing;
+use crate::{core::leases::LeaseRow, fixture, sync::standing::standing};
 
 fn cases(hub: &Hub) -> Vec<String> {
     hub.store.fold_now().unwrap();
@@ -60,6 +61,19 @@ fn a_second_record_for_a_place_that_is_taken_is_kept_and_opens_one_case() {
     assert_eq!(hub.store.read_now(move |r| r.forks_of(&device)).unwrap(), [other]);
     assert_eq!(cases(&hub), ["POLICY_VIOLATION gw-1 chain 1/1"]);
     assert_eq!(hub.store.read_now(|r| r.decision_count()).unwrap(), 1);
+}
+
+#[test]
+fn a_device_that_was_restored_takes_no_lease_that_was_granted_while_the_clock_was_ahead() {
+    let hub = Hub::new();
+    let depot = hub.gateway("gw-1", "D1", 7);
+    assert_eq!(stands(&hub, &depot).at, UtcMs(2_000));
+    for (id, site, at) in [("L1", "D1", 1_000), ("L2", "D1", 9_000), ("L3", "D2", 99_000)] {
+        let lease = Lease { granted_at: UtcMs(at), ..fixture::lease(id, site) };
+        let sealed = Sealed::new(&lease, &hub_key()).unwrap();
+        hub.store.write_now(move |tx| tx.put_lease(&LeaseRow::granted(lease, sealed), UtcMs(0))).unwrap();
+    }
+    assert_eq!(stands(&hub, &depot).at, UtcMs(9_000), "the newest of its own depot");
 }
 
 #[test]

@@ -228,3 +228,177 @@ fn what_was_refused_is_known_until_the_device_offers_it_no_more() {
     let known = hub.store.read_now(|r| r.rejections(&depot.device, 1, 1, 9)).unwrap();
     assert_eq!(known.iter().map(|refused| refused.number).collect::<Vec<_>>(), [3, 4, 5], "as no backup holds them");
 }
+
+/// The opening of a case about `subject` by a gateway, as the first change of its writer.
+fn opening(by: &Depot, subject: &str, at: UtcMs) -> (DocumentId, Document, Upward) {
+    let case_type = case::CaseType::DockBlocked;
+    let opened = case::Says::Opened {
+        case_type,
+        subject: subject.into(),
+        leg: "-".into(),
+        occurrence: 1,
+        site: by.site.clone(),
+        since: at,
+        summary: "the door is blocked".into(),
+        order: None,
+        blocks: None,
+        follows: None,
+    };
+    let mut document = Document::new().unwrap();
+    let id = case::document_id(&case::dedup_key(case_type, subject, "-"), 1);
+    let record = says_in(id, &mut document, by, opened, at);
+    (id, document, record)
+}
+
+/// The next change of a case.
+fn says_in(id: DocumentId, document: &mut Document, by: &Depot, says: case::Says, at: UtcMs) -> Upward {
+    let after = History::new(document.entries::<case::Says>().0).heads();
+    let entry = Entry { after, at, hlc: Hlc::default(), by: "x".into(), says };
+    let (_, chunk) = document.append(&by.actor, &[entry]).unwrap();
+    Upward::Chunk { document: id, kind: DocumentKind::Case, bytes: chunk.bytes }
+}
+
+fn reasons(reply: &PushReply) -> Vec<&str> {
+    reply.rejected.iter().map(|refused| refused.reason.as_str()).collect()
+}
+
+#[test]
+fn nobody_takes_over_the_open_case_of_another_depot_with_an_opening_that_claims_to_be_the_earliest() {
+    let hub = Hub::new();
+    let (depot, thief) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));
+    let (id, mut document, opened) = opening(&depot, "D1/3", UtcMs(100));
+    assert_eq!(reasons(&hub.push_records(&depot, vec![(1, opened)])), [""; 0]);
+    let looked = || case::Says::Acted { action: "look".into(), outcome: "nothing".into() };
+
+    let (same, mut copy, earliest) = opening(&thief, "D1/3", UtcMs(0));
+    assert_eq!(same, id);
+    let next = says_in(id, &mut copy, &thief, looked(), UtcMs(0));
+    let refused = hub.push_records(&thief, vec![(1, earliest), (2, next)]);
+    assert_eq!(refused.rejected.len(), 2, "also where they come together");
+    assert_eq!(reasons(&refused)[0], "this document is not one of the device's own");
+
+    // Nothing of its own depot's word is lost, nor refused from then on.
+    let next = says_in(id, &mut document, &depot, looked(), UtcMs(200));
+    assert_eq!(reasons(&hub.push_records(&depot, vec![(2, next)])), [""; 0]);
+    let view = hub.store.read_now(move |r| r.case_view(&id)).unwrap().unwrap();
+    assert_eq!((view.site.as_str(), view.void.len(), view.taken.len()), ("D1", 0, 1));
+}
+
+#[test]
+fn who_writes_for_two_depots_does_not_make_the_case_of_one_the_others() {
+    let mut hub = Hub::new();
+    let (depot, both) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));
+    let sites = vec![both.site.clone(), depot.site.clone()];
+    let device = Device { sites, ..fixture::gateway("gw-2", "D2", 8) };
+    crate::sync::devices::add(&hub.store, device, "test", UtcMs(2)).unwrap();
+    let (id, _, opened) = opening(&depot, "D1/3", UtcMs(100));
+    assert_eq!(reasons(&hub.push_records(&depot, vec![(1, opened)])), [""; 0]);
+    // Also where the hub has the document not in hand.
+    hub.restart();
+    let (_, _, earliest) = opening(&both, "D1/3", UtcMs(0));
+    let refused = hub.push_records(&both, vec![(1, earliest)]);
+    assert_eq!(reasons(&refused), ["a document stays with the depot that it is of"]);
+    assert_eq!(hub.store.read_now(move |r| r.case_view(&id)).unwrap().unwrap().site.as_str(), "D1");
+}
+
+#[test]
+fn a_device_does_not_take_the_case_of_an_order_that_is_not_its_own_by_opening_it_without_the_order() {
+    let hub = Hub::new();
+    let depot = hub.gateway("gw-1", "D1", 7);
+    let order = Order { site: "D2".parse().unwrap(), ..fixture::order(UtcMs(9_000)) };
+    hub.store.write_now(move |tx| tx.put_order(&order, UtcMs(2))).unwrap();
+    let (id, _, bare) = opening(&depot, "D1/3", UtcMs(0));
+    // The hub said it, of this depot's door, and of an order of another.
+    let says = case::Says::Opened {
+        case_type: case::CaseType::DockBlocked,
+        subject: "D1/3".into(),
+        leg: "-".into(),
+        occurrence: 1,
+        site: "D1".parse().unwrap(),
+        since: UtcMs(3),
+        summary: "the door is blocked".into(),
+        order: Some("SO-1".parse().unwrap()),
+        blocks: None,
+        follows: None,
+    };
+    let says = DocumentSays::Case(vec![says]);
+    hub.store.write_now(move |tx| tx.write_entries(&id, says, "test", Lane::Documents, UtcMs(3))).unwrap();
+    let refused = hub.push_records(&depot, vec![(1, bare)]);
+    assert_eq!(reasons(&refused), ["this document is not one of the device's own"]);
+}
+
+/// Many short entries, as one change.
+fn says_often(depot: &mut Depot, times: usize) {
+    let said = Entry { after: Vec::new(), at: UtcMs(100), hlc: Hlc::default(), by: "x".into(), says: Says::RecallSeen };
+    let (_, chunk) = depot.document.append(&depot.actor, &vec![said; times]).unwrap();
+    depot.queue_chunk(chunk.bytes);
+}
+
+#[test]
+fn a_device_makes_no_document_longer_than_is_stated_and_goes_on_in_others() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    (0..5).for_each(|_| says_often(&mut depot, 399));
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+    depot.outbox.drain(..5);
+    // 1,996 entries are there.
+    (0..6).for_each(|_| says_often(&mut depot, 1));
+    let newest = depot.outbox.split_off(1);
+    let refused = hub.push_records(&depot, newest);
+    assert_eq!(refused.rejected.len(), 2, "four fit, though they came with others: {refused:?}");
+    assert_eq!(reasons(&refused)[0], "the document would have more than 2000 entries");
+    let (id, _, opened) = opening(&depot, "D1/3", UtcMs(100));
+    assert_eq!(reasons(&hub.push_records(&depot, vec![(13, opened)])), [""; 0]);
+    assert!(hub.store.read_now(move |r| r.case_view(&id)).unwrap().is_some());
+    assert_eq!(hub.quarantined(), 2);
+}
+
+#[test]
+fn a_device_makes_no_document_larger_than_is_stated() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    let long = || Says::Lifted { holds: Vec::new(), why: "x".repeat(60_000) };
+    (0..34).for_each(|_| drop(depot.say(long())));
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+    depot.say(long());
+    let newest = depot.outbox.split_off(35);
+    let refused = hub.push_records(&depot, newest);
+    assert!(reasons(&refused)[0].ends_with(" bytes; 2097152 is the most"), "{refused:?}");
+}
+
+#[test]
+fn no_device_makes_a_document_wait_for_a_program_that_there_is_not() {
+    let newer = dispatch::FOLD_VERSION + 1;
+    let why = format!(
+        "it asks for version {newer} of the fold; this hub knows {} and is upgraded first",
+        dispatch::FOLD_VERSION
+    );
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    depot.say(Says::Fold { version: dispatch::FOLD_VERSION });
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+    depot.say(Says::Fold { version: newer });
+    let newest = depot.outbox.split_off(2);
+    assert_eq!(reasons(&hub.push_records(&depot, newest)), [why.as_str()]);
+    let id = depot.id();
+    let view = hub.store.read_now(move |r| r.dispatch_view(&id)).unwrap().unwrap();
+    assert_eq!((view.fold, view.waits_for_upgrade), (dispatch::FOLD_VERSION, false));
+
+    // Nor with a change whose past comes later, whoever brings it.
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+    depot.actor.epoch = 2;
+    depot.say(Says::Ready);
+    let past = depot.outbox.split_off(1);
+    depot.actor.epoch = 1;
+    depot.say(Says::Fold { version: newer });
+    let waits = depot.outbox.split_off(1);
+    assert_eq!(reasons(&hub.push_records(&depot, waits)), [why.as_str()]);
+    let past = past.into_iter().map(|(_, says)| (3, says)).collect();
+    assert_eq!(reasons(&hub.push_records(&depot, past)), [""; 0]);
+}

@@ -1,6 +1,9 @@
 //! A hub that is an older copy of itself, and devices that make it whole again.
 
+use std::collections::BTreeSet;
+
 use gatehouse_common::{
+    case,
     lease::Lease,
     sync::{
         Attested, Comparison, PageDigest, Repair, Repaired,
@@ -322,6 +325,61 @@ fn a_device_that_holds_the_same_is_alike_and_one_that_lacks_a_document_gets_it_w
     let given = Given { document: depot.id(), kind: DocumentKind::Dispatch, bytes: depot.say(Says::Ready), page: None };
     let give = Repair::Give { pages: Vec::new(), changes: vec![given] };
     assert!(matches!(hub.asked(&elsewhere, give), Repaired::Given(refused) if refused.len() == 1));
+}
+
+/// What the hub gives a gateway that asks `first`, long after everything was over, and then says what it holds.
+fn gets(hub: &Hub, depot: &Depot, first: Repair, documents: Vec<Heads>) -> BTreeSet<DocumentId> {
+    let ask = |asked: Repair| handle_repair(&hub.store, &hub_key(), &depot.device, asked, &at(9 * 86_400_000)).unwrap();
+    hub.store.fold_now().unwrap();
+    ask(first);
+    let asked = Repair::Heads { after: None, through: None, documents };
+    let Repaired::Heads { differ, .. } = ask(asked) else { panic!("not compared") };
+    differ.into_iter().filter(|differs| !differs.lacks.is_empty()).map(|differs| differs.document).collect()
+}
+
+#[test]
+fn what_was_over_long_ago_goes_to_a_gateway_that_begins_and_not_to_one_that_had_it_and_forgot_it() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    let new = hub.gateway("gw-2", "D1", 8);
+    depot.plan();
+    depot.push(&hub);
+    let dispatch = depot.id();
+    hub.says(dispatch, Says::Departed { load: Vec::new(), evidence: evidence() }, Lane::Documents);
+    let case_type = case::CaseType::DockBlocked;
+    let case = case::document_id(&case::dedup_key(case_type, "D1/3", "-"), 1);
+    let opened = case::Says::Opened {
+        case_type,
+        subject: "D1/3".into(),
+        leg: "-".into(),
+        occurrence: 1,
+        site: "D1".parse().unwrap(),
+        since: UtcMs(1),
+        summary: "door 3 is blocked".into(),
+        order: None,
+        blocks: None,
+        follows: None,
+    };
+    let (reason, how) = ("it is another's".to_owned(), Some(case::How::DuplicateOf(dispatch)));
+    let to = case::CaseState::Cancelled;
+    let closed = case::Says::Moved { to, since: UtcMs(2), reason, auto_cleared: false, how };
+    let says = DocumentSays::Case(vec![opened, closed]);
+    hub.store.write_now(move |tx| tx.write_entries(&case, says, "test", Lane::Documents, UtcMs(5_000))).unwrap();
+
+    let (both, nothing) = (BTreeSet::from([dispatch, case]), BTreeSet::new());
+    let begins = || Repair::Leases(Vec::new());
+    let makes_sure = || Repair::Digest { documents: 1, heads: Hash32::ZERO };
+    assert_eq!(gets(&hub, &new, begins(), Vec::new()), both);
+    let held = || vec![(dispatch, hub.heads(&dispatch))];
+    assert_eq!(gets(&hub, &new, begins(), held()), BTreeSet::from([case]), "it broke off, and gets the rest");
+    assert_eq!(gets(&hub, &new, makes_sure(), Vec::new()), nothing, "it had everything");
+    assert_eq!(gets(&hub, &depot, makes_sure(), Vec::new()), nothing, "as one that began before this was noted");
+
+    // The hub was restored: all depots compare everything at once, and most hold what they held.
+    hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(9))).unwrap();
+    assert_eq!(gets(&hub, &depot, begins(), held()), nothing);
+    assert_eq!(gets(&hub, &depot, begins(), held()), BTreeSet::from([case]), "the second time it is asked for");
+    assert_eq!(gets(&hub, &new, begins(), Vec::new()), both, "one that was replaced meanwhile");
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Core {
         if sender.says_nothing() {
             self.senders.forget(source);
         }
-        self.found(now, watched, MatterKey::new(CaseType::ClockSkew, source, "-"), condition);
+        // Senders of two depots may have one name.
+        self.found(now, watched, MatterKey::new(CaseType::ClockSkew, source, &self.profile.site), condition);
+        // The key of an older program did not name the depot; what is still open under it comes to rest.
+        self.clear(now, CaseType::ClockSkew, source, "-");
     }
 
     /// Has the feeds looked at: the line or the ages of sources have changed. `heard` is the hub's last word before.

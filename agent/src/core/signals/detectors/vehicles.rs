@@ -53,7 +53,11 @@ impl Core {
             } else {
                 Condition::Absent
             };
-            self.found(now, watched, MatterKey::new(CaseType::SecurityAlarm, vehicle, code(kind)), condition);
+            // A vehicle goes from depot to depot, and the alarm at each is a case of that depot.
+            let leg = format!("{}/{}", self.profile.site, code(kind));
+            self.found(now, watched, MatterKey::new(CaseType::SecurityAlarm, vehicle, leg), condition);
+            // The key of an older program did not name the depot; what is still open under it comes to rest.
+            self.clear(now, CaseType::SecurityAlarm, vehicle.as_str(), code(kind));
         }
     }
 }
@@ -69,7 +73,7 @@ fn word(kind: AlarmKind) -> &'static str {
     }
 }
 
-/// The leg of an alarm: each kind is a matter of its own.
+/// In the leg of an alarm: each kind is a matter of its own.
 fn code(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::Jamming => "jamming",
