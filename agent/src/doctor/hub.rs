@@ -38,12 +38,12 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
             Finding::unknown("hub", format!("it was not asked: {what}"))
                 .remedy("start the agent once, so that key and store are there, then ask again"),
         ],
-        Err(Asking::Exchange(ExchangeError::Http(error))) => hub
+        Err(Asking::Exchange(error)) if error.is_of_the_line() => hub
             .identity
             .as_ref()
             .map(|identity| certificate(identity, clock.wall()))
             .into_iter()
-            .chain([Finding::note("hub", format!("{}: {}", hub.url, ExchangeError::Http(error))).remedy(
+            .chain([Finding::note("hub", format!("{}: {error}", hub.url)).remedy(
                 "nothing is lost: what happens is kept and told when it is back; see docs/runbook.md#hub-gone",
             )])
             .collect(),

@@ -27,7 +27,8 @@ use tracing::{error, info, warn};
 use super::{
     Backoff,
     enrolment::{CertificateState, Keeper},
-    line::{ExchangeError, Line, Own, Parties},
+    failure::ExchangeError,
+    line::{Line, Own, Parties},
     mending::Mender,
     standing,
 };
@@ -221,7 +222,8 @@ impl Sync {
                 Err(error) => {
                     self.session().push_failed();
                     self.failed(&error);
-                    if matches!(error, ExchangeError::Http(_)) {
+                    if error.is_of_the_line() {
+                        self.session().push_broke_off();
                         self.in_doubt.notify_waiters();
                     }
                     self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
@@ -253,6 +255,7 @@ impl Sync {
         loop {
             if let Err(error) = self.mend_if_due(&mut mender, &store).await? {
                 self.failed(&error);
+                mender.line_lost();
                 self.lost().await?;
                 self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
                 continue;
@@ -301,6 +304,7 @@ impl Sync {
                 }
                 Err(error) => {
                     self.failed(&error);
+                    mender.line_lost();
                     self.lost().await?;
                     self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
                 }

@@ -163,7 +163,7 @@ impl Asking<'_> {
 }
 
 async fn send(client: &Client, url: &str, sealed: &Sealed) -> Result<Enrolled, EnrolmentError> {
-    let http = |e: reqwest::Error| EnrolmentError::Http(super::line::chain(&e.without_url()));
+    let http = |e: reqwest::Error| EnrolmentError::Http(super::failure::chain(&e.without_url()));
     let response = client.post(url).timeout(ANSWER_MAX).json(sealed).send().await.map_err(http)?;
     let status = response.status();
     if !status.is_success() {

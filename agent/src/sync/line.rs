@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
     id::{DeviceId, SiteId, VehicleId},
-    seal::{PrivateKey, PublicKey, SealError},
+    seal::{PrivateKey, PublicKey},
     sync::{
         FrameError, PROTOCOL, decode, encode_as,
         enrolment::RENEW_FIRST,
@@ -25,106 +25,35 @@ use gatehouse_common::{
 };
 use reqwest::{Client, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
-use super::transport::{self, TransportError};
+use super::{
+    failure::ExchangeError,
+    transport::{self, TransportError},
+};
 use crate::{
     clock::Clock,
     config::{DeviceConfig, Identity},
 };
 
-/// Longest wait for an answer on top of the wait that was asked for, in real time.
+/// Longest wait for an answer on top of the wait that was asked for, and then for each part of it, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// The slowest line that is one, in bytes a millisecond: what is asked has so much longer to get there. Otherwise a
+/// long push would be cut off on a slow line each time, and told again without end.
+const SLOWEST: u64 = 2;
 /// What rustls says when the other side finds our certificate expired.
 const EXPIRED: &str = "CertificateExpired";
-/// While the hub lists this device for something else than it is, the certificate is looked at again after so long, and the
-/// next one asked for after so long, in milliseconds: only that one says that the list is right again, and the hub gives
-/// six in an hour.
-const LISTED_LOOK_MS: u64 = 10_000;
+/// While the hub lists this device for something else than it is, the next certificate is asked for after so long, in
+/// milliseconds: only that one says that the list is right again, and the hub gives six in an hour.
 const LISTED_ASK_MS: u64 = 900_000;
 /// Longest wait that the hub may ask for, in seconds.
 const RETRY_AFTER_MAX_S: u64 = 600;
 /// The hub's clock confirms ours when they differ by no more than this, the way included.
 const CONFIRMS_MS: i64 = 5_000;
-
-/// Why an exchange failed. Every one of them is tried again later.
-#[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
-    /// The hub cannot be reached, or the answer broke off.
-    #[error("hub cannot be reached: {}", chain(.0))]
-    Http(#[source] reqwest::Error),
-    /// The hub does not let this device speak, and says what to do.
-    #[error("hub refuses this device: {0}")]
-    Refused(String),
-    /// The hub lists this device for something else than it is. What it says would be refused for good, so it says nothing.
-    #[error("{0}")]
-    NotListed(String),
-    /// The hub speaks with this device again once its certificate is renewed.
-    #[error("hub wants the certificate renewed first: {0}")]
-    RenewFirst(String),
-    /// This device has asked too much; the hub says when to come back.
-    #[error("hub asks to wait {} s: {text}", .wait_ms / 1_000)]
-    Busy {
-        /// How long, in milliseconds.
-        wait_ms: u64,
-        /// What it says.
-        text: String,
-    },
-    /// The hub answered with an error.
-    #[error("hub answered {status}: {text}")]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// What it says.
-        text: String,
-    },
-    /// The answer is not signed by the hub that the configuration names.
-    #[error("the answer is not from the hub that hub.public_key names: {0}; check hub.url and hub.public_key")]
-    NotTheHub(String),
-    /// The frame cannot be read or written.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-}
-
-impl From<reqwest::Error> for ExchangeError {
-    fn from(error: reqwest::Error) -> Self {
-        // Pull and push fail alike when the line is cut: without the path they are told once, not in turns.
-        Self::Http(error.without_url())
-    }
-}
-
-impl From<SealError> for ExchangeError {
-    fn from(error: SealError) -> Self {
-        Self::NotTheHub(error.to_string())
-    }
-}
-
-/// An error and all its causes: reqwest's own text leaves out why.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-impl ExchangeError {
-    /// The least wait before the next try, in milliseconds.
-    #[must_use]
-    pub fn wait_ms(&self) -> u64 {
-        match self {
-            Self::Busy { wait_ms, .. } => *wait_ms,
-            Self::NotListed(_) => LISTED_LOOK_MS,
-            _ => 0,
-        }
-    }
-}
 
 /// This device, as it is configured.
 #[derive(Debug, Clone)]
@@ -290,7 +219,8 @@ impl Line {
         let fresh = hex::encode(rand::random::<[u8; 16]>());
         let nonce = self.run.as_ref().map_or_else(|| fresh.clone(), |run| format!("{run}.{fresh}"));
         let signature = self.key.sign(request_text(path, &self.own.device, time, &nonce, &body).as_bytes());
-        let response = self
+        let patience = patience(body.len()).saturating_add(self.clock.real(u64::from(wait_ms)));
+        let request = self
             .client()
             .post(format!("{}{path}", self.url))
             .header(DEVICE_HEADER, self.own.device.as_str())
@@ -298,11 +228,9 @@ impl Line {
             .header(NONCE_HEADER, &nonce)
             .header(SIGNATURE_HEADER, STANDARD.encode(signature))
             .header("content-type", "application/octet-stream")
-            .timeout(ANSWER_MAX.saturating_add(self.clock.real(u64::from(wait_ms))))
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| self.heeded(error))?;
+            .body(body);
+        let answered = timeout(patience, request.send()).await.map_err(|_| ExchangeError::Silent)?;
+        let response = answered.map_err(|error| self.heeded(error))?;
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS {
             let seconds: u64 = header(&response, "retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -376,6 +304,11 @@ impl Line {
     }
 }
 
+/// How long so many bytes may take, and an answer to them to begin.
+fn patience(bytes: usize) -> Duration {
+    ANSWER_MAX.saturating_add(Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST))
+}
+
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
@@ -389,16 +322,20 @@ fn signed_headers(response: &Response) -> Result<(UtcMs, Vec<u8>), ExchangeError
     Ok((UtcMs(time), signature))
 }
 
-/// The body, as long as it is no longer than a frame can be.
+/// The body, as long as it is no longer than a frame can be and goes on coming.
 pub(super) async fn bounded(mut response: Response) -> Result<Vec<u8>, ExchangeError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(FRAME_MAX_BYTES);
+    let (mut body, within) = (Vec::new(), patience(length.min(FRAME_MAX_BYTES)));
+    let begun = Instant::now();
+    loop {
+        let left = within.saturating_sub(begun.elapsed()).min(ANSWER_MAX);
+        let part = timeout(left, response.chunk()).await.map_err(|_| ExchangeError::Silent)??;
+        let Some(part) = part else { return Ok(body) };
+        body.extend_from_slice(&part);
         if body.len() > FRAME_MAX_BYTES {
             return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES }.into());
         }
     }
-    Ok(body)
 }
 
 pub(super) async fn text_of(response: Response) -> String {

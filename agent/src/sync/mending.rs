@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     client::{Looks, Sync},
-    line::ExchangeError,
+    failure::ExchangeError,
 };
 use crate::{
     core::input::Input,
@@ -80,6 +80,11 @@ impl Mender {
     /// The hub cannot do it: it is of an older version.
     pub fn hub_cannot(&mut self) {
         self.hub_can = false;
+    }
+
+    /// The hub may be another than it was: it may be one that can.
+    pub fn line_lost(&mut self) {
+        self.hub_can = true;
     }
 
     /// What is due now that recalls are known, with the feed's position in the lane of documents.
@@ -176,7 +181,13 @@ impl Sync {
                     mender.hub_cannot();
                     return Ok(Ok(()));
                 }
-                Err(error) => return Ok(Err(error)),
+                Err(error) => {
+                    if due == Due::Check {
+                        // It makes sure, no more: where it does not get through, orders and recalls still may.
+                        mender.done(due, &self.clock.now());
+                    }
+                    return Ok(Err(error));
+                }
             };
             if let Repaired::Given(refused) = &answer {
                 for (place, why) in refused {

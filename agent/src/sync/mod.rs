@@ -3,6 +3,7 @@
 mod backoff;
 mod client;
 mod enrolment;
+mod failure;
 mod line;
 mod mending;
 mod standing;
@@ -14,6 +15,7 @@ mod tests;
 pub use backoff::Backoff;
 pub use client::{HubState, Sync};
 pub use enrolment::{CertificateState, EnrolmentError, enrol};
-pub use line::{ExchangeError, Line, Own, Parties};
+pub use failure::ExchangeError;
+pub use line::{Line, Own, Parties};
 pub use mending::{CHECK_EVERY_MS, Due, Mender};
 pub use transport::TransportError;

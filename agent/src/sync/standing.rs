@@ -10,10 +10,7 @@ use gatehouse_common::{
 };
 use tracing::info;
 
-use super::{
-    client::Looks,
-    line::{ExchangeError, Line},
-};
+use super::{client::Looks, failure::ExchangeError, line::Line};
 use crate::store::{Reader, StoreError};
 
 /// Asks the hub. `None`: it is of a version that cannot say.

@@ -22,7 +22,7 @@ use rustls::{
 use crate::{clock::Clock, config::Identity};
 
 /// Longest wait for a connection, in real time.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(20);
 
 /// A client cannot be made of what was given.
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,8 @@ use crate::{
 pub const BATCH_MAX: usize = 500;
 /// Most bytes of records or items in one message, before packing.
 pub const BATCH_MAX_BYTES: usize = 256 * 1024;
+/// A push is not made shorter than this on a line that breaks, in bytes before packing.
+const PUSH_MIN_BYTES: usize = 8 * 1024;
 
 /// The device's end.
 ///
@@ -25,6 +27,8 @@ pub struct DeviceSession {
     cursor: Cursor,
     outbox_epoch: u64,
     push_in_flight: Option<u64>,
+    /// Most bytes of the next push: on a line that breaks a short one gets through where a long one never does.
+    push_bytes: usize,
     pull_in_flight: bool,
     recalls_known: bool,
 }
@@ -66,12 +70,20 @@ impl DeviceSession {
     /// A session that goes on from what the store holds.
     #[must_use]
     pub fn resume(cursor: Cursor, outbox_epoch: u64) -> Self {
-        Self { cursor, outbox_epoch, push_in_flight: None, pull_in_flight: false, recalls_known: false }
+        Self {
+            cursor,
+            outbox_epoch,
+            push_in_flight: None,
+            push_bytes: BATCH_MAX_BYTES,
+            pull_in_flight: false,
+            recalls_known: false,
+        }
     }
 
     /// The next push of `waiting` (numbers rising), or `None` while one is in flight or nothing waits.
     ///
-    /// Takes at most [`BATCH_MAX`] records and [`BATCH_MAX_BYTES`], but always at least one.
+    /// Takes at most [`BATCH_MAX`] records and [`BATCH_MAX_BYTES`], but always at least one; half as many bytes after each
+    /// push that broke off, and twice as many after each that was answered.
     pub fn next_push(&mut self, waiting: impl IntoIterator<Item = (u64, Upward)>) -> Option<Push> {
         if self.push_in_flight.is_some() {
             return None;
@@ -80,7 +92,7 @@ impl DeviceSession {
         let mut bytes = 0;
         for (number, record) in waiting.into_iter().take(BATCH_MAX) {
             bytes += record.weight();
-            if bytes > BATCH_MAX_BYTES && !records.is_empty() {
+            if bytes > self.push_bytes && !records.is_empty() {
                 break;
             }
             records.push((number, record));
@@ -95,6 +107,7 @@ impl DeviceSession {
     /// [`SessionError`]; the push is no longer in flight and is sent again.
     pub fn pushed(&mut self, reply: &PushReply) -> Result<u64, SessionError> {
         let sent = self.push_in_flight.take().ok_or(SessionError::Unasked)?;
+        self.push_bytes = self.push_bytes.saturating_mul(2).min(BATCH_MAX_BYTES);
         if reply.taken_through > sent {
             return Err(SessionError::BeyondSent { taken: reply.taken_through, sent });
         }
@@ -145,9 +158,8 @@ impl DeviceSession {
         self.cursor = cursor;
     }
 
-    /// A request failed: nothing is in flight, and recalls may have been missed.
+    /// A pull failed, and recalls may have been missed. A push that is in flight may still be answered.
     pub fn line_lost(&mut self) {
-        self.push_in_flight = None;
         self.pull_in_flight = false;
         self.recalls_known = false;
     }
@@ -157,6 +169,11 @@ impl DeviceSession {
     pub fn push_failed(&mut self) {
         self.push_in_flight = None;
         self.recalls_known = false;
+    }
+
+    /// A push broke off on its way: the next one is shorter. Call [`DeviceSession::push_failed`] as well.
+    pub fn push_broke_off(&mut self) {
+        self.push_bytes = (self.push_bytes / 2).max(PUSH_MIN_BYTES);
     }
 
     /// Whether every recall up to the last contact is known. While the line is up and this is
@@ -296,5 +313,39 @@ mod tests {
         assert_eq!(asks(nothing(), false), (true, true));
         assert_eq!(asks(PullReply::OtherEpoch(LedgerEpoch(3)), true), (false, false), "in the same life too");
         assert_eq!(asks(nothing(), false), (true, true), "asked for before anything else");
+    }
+
+    /// How many of a thousand records of 1,000 bytes the next push takes.
+    fn taken_of_a_thousand(session: &mut DeviceSession) -> usize {
+        let waiting = (1..=1_000).map(|n| (n, Upward::Fact("x".repeat(1_000))));
+        session.next_push(waiting).map_or(0, |push| push.records.len())
+    }
+
+    #[test]
+    fn a_push_that_breaks_off_is_made_shorter_until_one_is_answered() {
+        let mut session = DeviceSession::resume(Cursor::start(LedgerEpoch(3)), 1);
+        let mut sizes = Vec::new();
+        for _ in 0..7 {
+            sizes.push(taken_of_a_thousand(&mut session));
+            session.push_failed();
+            session.push_broke_off();
+        }
+        assert_eq!(sizes, [258, 129, 64, 32, 16, 8, 8]);
+        assert_eq!(taken_of_a_thousand(&mut session), 8);
+        let reply = PushReply { taken_through: 8, rejected: Vec::new(), kept_through: 0 };
+        assert_eq!(session.pushed(&reply), Ok(8));
+        assert_eq!(taken_of_a_thousand(&mut session), 16);
+    }
+
+    #[test]
+    fn a_pull_that_fails_does_not_throw_away_the_answer_to_a_push() {
+        let mut session = DeviceSession::resume(Cursor::start(LedgerEpoch(3)), 1);
+        assert_eq!(taken_of_a_thousand(&mut session), 258);
+        assert!(session.next_pull(1_000).is_some());
+        session.line_lost();
+        assert_eq!(taken_of_a_thousand(&mut session), 0, "it is on its way");
+        let reply = PushReply { taken_through: 258, rejected: Vec::new(), kept_through: 0 };
+        assert_eq!(session.pushed(&reply), Ok(258));
+        assert!(session.next_pull(1_000).is_some_and(|pull| pull.recalls_only));
     }
 }

@@ -39,9 +39,11 @@ use super::{Caller, TlsListener};
 /// the 90 s for which devices keep a connection that they do not use: they should be those who close it.
 const HEAD_MAX: Duration = Duration::from_secs(120);
 
-/// Longest from when a request's body is first waited for to its end, in real time: whoever sends half of one must not
-/// have it kept for ever. Nothing that is taken here is larger than 2 MiB, and a line may be slow.
+/// Longest from when a request's body is first waited for to its end, in real time, on top of what its length takes on a
+/// line of 16 kbit/s: whoever sends half of one must not have it kept for ever.
 const BODY_MAX: Duration = Duration::from_secs(120);
+/// Nothing that is taken here is longer, in bytes.
+const LENGTH_MAX: u64 = 2 * 1024 * 1024;
 
 /// Serves `router` on what `listener` gives, until `stop` ends; what is under way is answered before this returns.
 pub async fn serve(mut listener: TlsListener, router: Router, stop: impl Future<Output = ()>) {
@@ -65,7 +67,7 @@ pub async fn serve(mut listener: TlsListener, router: Router, stop: impl Future<
 }
 
 /// Answers what `caller` asks over one stream, for as long as a head takes no longer than `head_max` to come, and a body
-/// no longer than `body_max`.
+/// no longer than `body_max` and what its length takes.
 fn answer<I>(
     stream: I,
     caller: Caller,
@@ -78,7 +80,10 @@ where
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(caller.clone()));
-        router.clone().call(request.map(|body| Body::new(InTime { body, within: body_max, end: None })))
+        router.clone().call(request.map(|body| {
+            let length = body.size_hint().exact().unwrap_or(0).min(LENGTH_MAX);
+            Body::new(InTime { body, within: body_max + Duration::from_millis(length / 2), end: None })
+        }))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_max);

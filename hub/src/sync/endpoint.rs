@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{
         HeaderValue, StatusCode, Uri,
@@ -68,8 +68,8 @@ const PROBE: usize = 8;
 /// after 20 s and would send all of it again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 
-/// Longest that the body of a request may take to come, in real time. An agent gives up 20 s after it began to connect, so
-/// of those who wait for an answer none is cut off.
+/// Longest that the body of a request may take to come, in real time, on top of what its length takes on a line of 16 kbit/s.
+/// An agent gives up after 20 s and as much, so of those who wait for an answer none is cut off.
 const BODY_MAX: Duration = Duration::from_secs(30);
 
 /// What is refused is paid for like so many bytes: looking at it and keeping it aside costs more than taking it in, and
@@ -294,6 +294,9 @@ impl Shared {
 
 /// The body of a request, if it comes whole and in time.
 async fn whole(request: Request, within: Duration) -> Result<Bytes, Refusal> {
+    // One that does not say how long it is gets no more time for it.
+    let length = request.body().size_hint().exact().unwrap_or(0).min(FRAME_MAX_BYTES as u64);
+    let within = within.saturating_add(Duration::from_millis(length / 2));
     match tokio::time::timeout(within, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) => Err(Refusal::Unread(rejection.status(), rejection.body_text())),

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, ensure};
 use gatehouse_bench::lines::{Aim, Printer, rounded};
 use gatehouse_common::{
-    id::DeviceId,
+    id::{DeviceId, Hash32},
     seal::PrivateKey,
     sync::{Push, Upward},
 };
@@ -183,7 +183,7 @@ fn sender(n: usize, changes: usize) -> anyhow::Result<Sender> {
     }
     let numbered: Vec<(u64, Upward)> = (1..).zip(records).collect();
     let pushes = numbered.chunks(PUSH).map(|records| Push { outbox_epoch: 1, records: records.to_vec() }).collect();
-    let key = PrivateKey::from_seed([7; 32]);
+    let key = PrivateKey::from_seed(Hash32::of(name.as_str().as_bytes()).0);
     let (kind, sites) = (DeviceKind::Gateway, vec![site]);
     Ok(Sender { device: Device { device: name, kind, public_key: key.public(), sites, vehicles: Vec::new() }, pushes })
 }
