@@ -28,6 +28,8 @@ use super::{Error, Kind, NotCommitted, Place, Row, Value, ValueRef};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may be silent at the other end before it counts as lost.
 const SILENT: Duration = Duration::from_secs(10);
+/// How soon after that, and after each try, it is asked whether it is still there; three times.
+const PROBE: Duration = Duration::from_secs(3);
 /// Most statements that are kept prepared.
 const PREPARED_MAX: usize = 512;
 /// What every connection asks of the server. Who holds the turn and says nothing more is cut off.
@@ -78,7 +80,8 @@ impl PostgresOptions {
         let mut config = Config::new();
         config.host(&self.host).port(self.port).user(&self.user).dbname(&self.database);
         config.application_name("gatehouse-hub").connect_timeout(CONNECT).tcp_user_timeout(SILENT);
-        config.keepalives_idle(SILENT);
+        // Also one that took the question and then vanished.
+        config.keepalives_idle(SILENT).keepalives_interval(PROBE).keepalives_retries(3);
         if let Some(Password(password)) = &self.password {
             config.password(password);
         }
