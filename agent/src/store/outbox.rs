@@ -10,7 +10,7 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use self::row::{Row, Says, sum_of};
+use self::row::{COLUMNS, Row, Says, sum_of};
 use super::ledger::{int, uint};
 use crate::core::input::RefusedChange;
 
@@ -91,7 +91,7 @@ pub fn taken(conn: &Connection, through: u64, rejected: &[Rejection], kept_throu
 
 /// A record is not told any more: what it says is said anew in another. It is kept with the reason.
 pub fn set_aside(conn: &Connection, document: DocumentId, says: &Upward, reason: &str) -> Result<()> {
-    let mut query = conn.prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE document = ?1")?;
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE document = ?1"))?;
     // Also a row that rotted, or ground would tell what it said.
     let rows: Vec<Row> = query.query_map([document.to_string()], Row::read)?.collect::<Result<_>>()?;
     for row in rows.iter().filter(|row| row.was_written_of(says)) {
@@ -107,7 +107,7 @@ pub fn changes_among(conn: &Connection, rejected: &[Rejection]) -> Result<Vec<Re
     let mut changes = Vec::new();
     for rejection in rejected {
         let row = conn
-            .prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE n = ?1 AND rejected IS NULL")?
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE n = ?1 AND rejected IS NULL"))?
             .query_row([int(rejection.number)], Row::read)
             .optional()?;
         let Some(row) = row else { continue };
@@ -153,8 +153,7 @@ pub fn again(conn: &Connection) -> Result<()> {
 /// The oldest that wait, `limit` of them beside those that are lost: a damaged row must not keep back the others.
 /// In order: the hub applies one depot's changes as they happened.
 pub fn waiting(conn: &Connection, limit: u32) -> Result<Outbox> {
-    let mut query =
-        conn.prepare_cached("SELECT n, kind, document, body, checksum FROM outbox WHERE taken = 0 ORDER BY n")?;
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE taken = 0 ORDER BY n"))?;
     let mut rows = query.query([])?;
     let mut outbox = Outbox::default();
     while outbox.waiting.len() < limit as usize
@@ -191,9 +190,9 @@ pub fn oldest(conn: &Connection) -> Result<Option<u64>> {
 
 /// Leases whose closing waits to be told, newest first.
 pub fn closings(conn: &Connection) -> Result<Vec<LeaseId>> {
-    let mut query = conn.prepare_cached(
-        "SELECT n, kind, document, body, checksum FROM outbox WHERE taken = 0 AND kind = 'decision' ORDER BY n DESC",
-    )?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE taken = 0 AND kind = 'decision' ORDER BY n DESC"
+    ))?;
     let mut rows = query.query([])?;
     let mut leases = Vec::new();
     while let Some(row) = rows.next()? {

@@ -16,8 +16,8 @@ use gatehouse_common::{
         FrameError, PROTOCOL, decode, encode_as,
         enrolment::RENEW_FIRST,
         exchange::{
-            DEVICE_HEADER, HELLO_PATH, NONCE_HEADER, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, reply_text,
-            request_text,
+            DEVICE_HEADER, HELLO_PATH, NONCE_HEADER, SIGNATURE_HEADER, SKEW_MAX_MS, TIME_HEADER, on_the_slowest_line,
+            reply_text, request_text,
         },
         version::{FRAME_MAX_BYTES, OLDEST},
     },
@@ -42,9 +42,6 @@ use crate::{
 
 /// Longest wait for an answer on top of the wait that was asked for, and then for each part of it, in real time.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// The slowest line that is one, in bytes a millisecond: what is asked has so much longer to get there. Otherwise a
-/// long push would be cut off on a slow line each time, and told again without end.
-const SLOWEST: u64 = 2;
 /// What rustls says when the other side finds our certificate expired.
 const EXPIRED: &str = "CertificateExpired";
 /// While the hub lists this device for something else than it is, the next certificate is asked for after so long, in
@@ -306,7 +303,7 @@ impl Line {
 
 /// How long so many bytes may take, and an answer to them to begin.
 fn patience(bytes: usize) -> Duration {
-    ANSWER_MAX.saturating_add(Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST))
+    ANSWER_MAX.saturating_add(on_the_slowest_line(u64::try_from(bytes).unwrap_or(u64::MAX)))
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {

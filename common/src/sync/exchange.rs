@@ -4,6 +4,8 @@
 //! text, so that neither a request nor an answer can be altered, moved to another path or another
 //! device, or answered in the hub's name by someone else.
 
+use std::time::Duration;
+
 use crate::{
     id::{DeviceId, Hash32},
     time::UtcMs,
@@ -33,6 +35,13 @@ pub const HELLO_PATH: &str = "/sync/v1/hello";
 /// How far a request's time may be from the hub's clock, in milliseconds. A device whose clock is
 /// further off learns the hub's time from [`HELLO_PATH`] and sends that time instead of its own.
 pub const SKEW_MAX_MS: i64 = 300_000;
+
+/// How long so many bytes take on the slowest line that is one, of 16 kbit/s: both sides give a body so much more time, or
+/// a long push would be cut off on a slow line each time, and told again without end.
+#[must_use]
+pub fn on_the_slowest_line(bytes: u64) -> Duration {
+    Duration::from_millis(bytes / 2)
+}
 
 /// What a device signs.
 #[must_use]

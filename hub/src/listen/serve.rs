@@ -16,6 +16,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::ConnectInfo,
 };
+use gatehouse_common::sync::exchange::on_the_slowest_line;
 use hyper::{
     Request,
     body::{Frame, Incoming, SizeHint},
@@ -82,7 +83,7 @@ where
         request.extensions_mut().insert(ConnectInfo(caller.clone()));
         router.clone().call(request.map(|body| {
             let length = body.size_hint().exact().unwrap_or(0).min(LENGTH_MAX);
-            Body::new(InTime { body, within: body_max + Duration::from_millis(length / 2), end: None })
+            Body::new(InTime { body, within: body_max + on_the_slowest_line(length), end: None })
         }))
     });
     let mut http = http1::Builder::new();

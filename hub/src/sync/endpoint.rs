@@ -24,7 +24,7 @@ use gatehouse_common::{
     seal::PrivateKey,
     sync::{
         Pull, Push, PushReply, Repair, Stand, Upward, decode, encode_as,
-        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, REPAIR_PATH, STANDING_PATH},
+        exchange::{HELLO_PATH, PULL_PATH, PUSH_PATH, REPAIR_PATH, STANDING_PATH, on_the_slowest_line},
         protocol_of,
         session::BATCH_MAX,
         version::FRAME_MAX_BYTES,
@@ -296,7 +296,7 @@ impl Shared {
 async fn whole(request: Request, within: Duration) -> Result<Bytes, Refusal> {
     // One that does not say how long it is gets no more time for it.
     let length = request.body().size_hint().exact().unwrap_or(0).min(FRAME_MAX_BYTES as u64);
-    let within = within.saturating_add(Duration::from_millis(length / 2));
+    let within = within.saturating_add(on_the_slowest_line(length));
     match tokio::time::timeout(within, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) => Err(Refusal::Unread(rejection.status(), rejection.body_text())),

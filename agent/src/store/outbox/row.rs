@@ -10,6 +10,9 @@ use rusqlite::{Connection, Result, Rows, types::ValueRef};
 use super::{TRACKS, word_of};
 use crate::store::{checksum, documents, ledger::uint};
 
+/// The columns that [`Row::read`] reads.
+pub(super) const COLUMNS: &str = "n, kind, document, body, checksum";
+
 /// A row: number, kind, document, body and checksum, in this order. Nothing of it is believed yet.
 pub(super) struct Row {
     /// Its number.

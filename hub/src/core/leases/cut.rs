@@ -103,11 +103,16 @@ pub fn slices(
 
 /// What of a pool may still be lent, beside all that weighs on it.
 fn free(pool: &Pool, book: &Book, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> i64 {
+    available(figure(pool, figures), book.committed(pool, figures.read_at, now).sum(), policy)
+}
+
+/// What the ERP said of a pool; nothing if it was not asked.
+fn figure(pool: &Pool, figures: &Figures) -> i64 {
     let figure = match pool {
         Pool::Credit(customer) => figures.credit_minor.get(customer),
         Pool::Stock(_, product) => figures.stock.get(product),
     };
-    available(figure.copied().unwrap_or(0), book.committed(pool, figures.read_at, now).sum(), policy)
+    figure.copied().unwrap_or(0)
 }
 
 /// What a depot is to be given now.
@@ -176,14 +181,12 @@ pub fn due(
 /// weighs on each of its pools, itself included, is within the figure less its reserve.
 #[must_use]
 pub fn still_fits(lease: &Lease, book: &Book, figures: &Figures, policy: &LeasePolicy, now: UtcMs) -> bool {
-    let fits = |pool: &Pool, figure: Option<&i64>| {
-        let figure = figure.copied().unwrap_or(0);
-        book.committed(pool, figures.read_at, now).sum() <= lendable(figure, policy)
-    };
+    let fits =
+        |pool: &Pool| book.committed(pool, figures.read_at, now).sum() <= lendable(figure(pool, figures), policy);
     let mut credit = lease.credit_minor.iter().filter(|(_, minor)| **minor > 0);
     let mut stock = lease.stock.iter().filter(|(_, units)| **units > 0);
-    credit.all(|(customer, _)| fits(&Pool::Credit(customer.clone()), figures.credit_minor.get(customer)))
-        && stock.all(|(product, _)| fits(&Pool::Stock(lease.site.clone(), product.clone()), figures.stock.get(product)))
+    credit.all(|(customer, _)| fits(&Pool::Credit(customer.clone())))
+        && stock.all(|(product, _)| fits(&Pool::Stock(lease.site.clone(), product.clone())))
 }
 
 /// A lease of which so much is used, with more time: under the same name, so that what was used of it stays used. Of value
