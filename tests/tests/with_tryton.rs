@@ -28,7 +28,7 @@ async fn post(erp: &Tryton, postings: &[Posting]) {
             match erp.apply(posting).await {
                 Ok(applied) => break applied,
                 // Other tests confirm sales meanwhile, for which Tryton locks them all and sends us away.
-                Err(ErpError::Ambiguous { detail }) if detail.contains("503") => {}
+                Err(ErpError::Ambiguous { detail }) if detail.contains("answered 503") => {}
                 Err(error) => panic!("{}: {error}", posting.key),
             }
         };
@@ -333,7 +333,7 @@ async fn a_write_whose_answer_was_lost_is_found_or_finished_and_never_done_twice
             loop {
                 match erp.apply(posting).await {
                     Ok(_) => break,
-                    Err(ErpError::Ambiguous { detail }) if detail.contains("503") => {}
+                    Err(ErpError::Ambiguous { detail }) if detail.contains("answered 503") => {}
                     Err(ErpError::Ambiguous { .. }) => ambiguous += 1,
                     Err(error) => panic!("{method}: {error}"),
                 }
