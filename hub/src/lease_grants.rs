@@ -37,7 +37,7 @@ mod unreported;
 
 use figures::Asked;
 use known::{book, held, needed_at};
-pub use unreported::{ask, write_off, write_off_untold};
+pub use unreported::{ask, write_off, write_off_untold, write_off_untold_of};
 
 /// Wait between two looks, in milliseconds of the hub's clock.
 const EVERY_MS: u64 = 15_000;

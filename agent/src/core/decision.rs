@@ -200,8 +200,12 @@ pub enum Record {
         /// Rows through here may be forgotten.
         kept_through: u64,
     },
-    /// Everything kept in the outbox is to be pushed again.
-    OutboxAgain,
+    /// What is kept in the outbox is to be pushed again.
+    OutboxAgain {
+        /// Whether all of it: else only what the hub may be asking for because it is damaged there, and could not get
+        /// otherwise.
+        whole: bool,
+    },
     /// A page of the hub's feed, as the hub signed it: proof that it sent these changes, should it forget them.
     Page {
         /// What it signed.

@@ -40,9 +40,10 @@ pub enum Input {
         /// Whether more waits at the hub.
         more: bool,
     },
-    /// The hub's ledger began another life: take this cursor and push everything again.
+    /// The feed begins anew: take this cursor. In another life of the hub's ledger everything is pushed again; in the same
+    /// only decisions are, and changes of documents that are forgotten here: the hub may be asking for one that is damaged.
     StartAgain {
-        /// The start of the new life.
+        /// The start of the feed, in the new life or the same.
         cursor: Cursor,
     },
     /// Hub and device hold the same documents: take this cursor, which is past what was compared.

@@ -215,11 +215,13 @@ impl Core {
             }
             Input::StartAgain { cursor } => {
                 self.keep(now, GroundInput::StartAgain);
+                // In the same life the hub still has what was told in it: to tell all again would keep what is new back.
+                let whole = cursor.epoch != self.cursor.epoch;
                 self.cursor = cursor;
                 self.line.recalls_known = false;
                 self.hub_speaks(now);
                 self.write_line();
-                self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain]);
+                self.out.records.extend([Record::Cursor(cursor), Record::OutboxAgain { whole }]);
                 self.out.effects.push(Effect::PushNow);
             }
             Input::Alike { cursor } => {

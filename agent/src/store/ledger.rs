@@ -109,7 +109,8 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::OutboxTaken { through, rejected, kept_through } => {
             outbox::taken(conn, *through, rejected, *kept_through)
         }
-        Record::OutboxAgain => outbox::again(conn),
+        Record::OutboxAgain { whole: true } => outbox::again(conn),
+        Record::OutboxAgain { whole: false } => outbox::again_where_damaged(conn),
         Record::Page { digest, sealed, marks } => pages::write(conn, digest, sealed, marks),
         Record::PagesOutlive { cursor } => pages::outlive(conn, cursor),
         Record::Whole { document, kind, chunks, after } => {

@@ -150,6 +150,18 @@ pub fn again(conn: &Connection) -> Result<()> {
     conn.prepare_cached("UPDATE outbox SET taken = 0 WHERE taken = 1 AND rejected IS NULL")?.execute([]).map(|_| ())
 }
 
+/// Makes wait again what a hub that goes on in the same life may be asking for, since it is damaged there and no comparison
+/// of documents gives it: decisions, and changes of documents that are forgotten here. All else it has.
+pub fn again_where_damaged(conn: &Connection) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET taken = 0
+         WHERE taken = 1 AND rejected IS NULL
+           AND (kind = 'decision' OR (kind = 'chunk' AND document NOT IN (SELECT document FROM documents)))",
+    )?
+    .execute([])
+    .map(|_| ())
+}
+
 /// The oldest that wait, `limit` of them beside those that are lost: a damaged row must not keep back the others.
 /// In order: the hub applies one depot's changes as they happened.
 pub fn waiting(conn: &Connection, limit: u32) -> Result<Outbox> {

@@ -29,7 +29,7 @@ use super::{
     enrolment::{CertificateState, Keeper},
     failure::ExchangeError,
     line::{Line, Own, Parties},
-    mending::Mender,
+    mending::{Mender, Mending},
     standing,
 };
 use crate::{
@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// How long the hub may wait for something new, in milliseconds of its clock.
-const LONG_POLL_MS: u32 = 30_000;
+pub(super) const LONG_POLL_MS: u32 = 30_000;
 /// How often the outbox is looked at though nobody said that it grew, in milliseconds of the clock.
 const OUTBOX_LOOK_MS: u64 = 5_000;
 /// How often the store is asked whether a page is committed, in real time.
@@ -244,7 +244,7 @@ impl Sync {
     async fn pull_loop(&self) -> Result<(), TaskError> {
         let store = Looks(Mutex::new(Reader::open(&self.store)?));
         let mut backoff = Backoff::new();
-        let mut mender = Mender::resume(store.reader().newest_page()?, self.clock.now());
+        let mut mending = Mending::new(Mender::resume(store.reader().newest_page()?, self.clock.now()));
         while !*self.stands.borrow() {
             if let Err(error) = self.stand(&store).await? {
                 self.failed(&error);
@@ -253,18 +253,23 @@ impl Sync {
             }
         }
         loop {
-            if let Err(error) = self.mend_if_due(&mut mender, &store).await? {
-                self.failed(&error);
-                mender.line_lost();
-                self.lost().await?;
-                self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
-                continue;
-            }
-            let pull = self.session().next_pull(LONG_POLL_MS);
-            let Some(pull) = pull else {
+            let wait_ms = match self.mend_if_due(&mut mending, &store).await? {
+                Ok(wait_ms) => wait_ms,
+                Err(error) => {
+                    self.failed(&error);
+                    mending.mender.line_lost();
+                    self.lost().await?;
+                    self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
+                    continue;
+                }
+            };
+            let pull = self.session().next_pull(wait_ms);
+            let Some(mut pull) = pull else {
                 self.session().line_lost();
                 continue;
             };
+            let stood = pull.cursor;
+            mending.mender.asks_beside(&mut pull);
             let answer = tokio::select! {
                 answer = self.line.exchange::<_, PullReply>(PULL_PATH, &pull, pull.wait_ms) => answer,
                 // Without an answer the wait would last for most of a minute, and recalls with it.
@@ -279,19 +284,23 @@ impl Sync {
                     backoff.reset();
                     let pulled = self.session().pulled(reply);
                     match pulled {
-                        Ok(Pulled::Items { items, cursor, more }) => {
-                            mender.heard(store.reader().newest_page()?, &items);
-                            if !items.is_empty() || cursor != pull.cursor {
+                        Ok(Pulled::Items { items, cursor: came, more }) => {
+                            let cursor = mending.mender.stands(&stood, came);
+                            mending.mender.heard(store.reader().newest_page()?, &items);
+                            if !items.is_empty() || cursor != stood {
                                 self.driver.send(Input::Feed { items, cursor, more }).await?;
                                 if !self.committed(&store, cursor).await? {
                                     continue;
                                 }
                             }
                             self.session().committed(cursor, more);
+                            mending.mender.has_read(&came);
                         }
                         Ok(Pulled::StartAgain(cursor)) => {
-                            info!(epoch = %cursor.epoch, "the hub's ledger began another life: starting again in it");
-                            mender.begins_again(cursor.epoch != pull.cursor.epoch);
+                            let same = cursor.epoch == stood.epoch;
+                            let what = if same { "the feed of this device" } else { "the hub's ledger" };
+                            info!(epoch = %cursor.epoch, "{what} began anew: starting again in it");
+                            mending.begins_again(&stood, &cursor);
                             self.driver.send(Input::StartAgain { cursor }).await?;
                             if !self.committed(&store, cursor).await? {
                                 continue;
@@ -304,7 +313,7 @@ impl Sync {
                 }
                 Err(error) => {
                     self.failed(&error);
-                    mender.line_lost();
+                    mending.mender.line_lost();
                     self.lost().await?;
                     self.clock.sleep(error.wait_ms().saturating_add(backoff.next_ms())).await;
                 }

@@ -47,6 +47,8 @@ const EXPIRED: &str = "CertificateExpired";
 /// While the hub lists this device for something else than it is, the next certificate is asked for after so long, in
 /// milliseconds: only that one says that the list is right again, and the hub gives six in an hour.
 const LISTED_ASK_MS: u64 = 900_000;
+/// Of an answer that only says something to people, or what time it is, no more is read, in bytes.
+const TEXT_MAX_BYTES: usize = 16 * 1024;
 /// Longest wait that the hub may ask for, in seconds.
 const RETRY_AFTER_MAX_S: u64 = 600;
 /// The hub's clock confirms ours when they differ by no more than this, the way included.
@@ -290,7 +292,7 @@ impl Line {
         let asked = self.client().get(format!("{}{HELLO_PATH}", self.url)).timeout(ANSWER_MAX).send().await;
         let response = asked.ok()?;
         let in_header = header(&response, TIME_HEADER).and_then(|text| text.parse().ok());
-        let body = bounded(response).await.ok()?;
+        let body = begin_of(response, TEXT_MAX_BYTES).await.ok()?;
         let hello: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let in_body = ["time", "time_ms"].iter().find_map(|key| match hello.get(*key)? {
             serde_json::Value::Number(ms) => ms.as_i64(),
@@ -320,17 +322,26 @@ fn signed_headers(response: &Response) -> Result<(UtcMs, Vec<u8>), ExchangeError
 }
 
 /// The body, as long as it is no longer than a frame can be and goes on coming.
-pub(super) async fn bounded(mut response: Response) -> Result<Vec<u8>, ExchangeError> {
-    let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(FRAME_MAX_BYTES);
-    let (mut body, within) = (Vec::new(), patience(length.min(FRAME_MAX_BYTES)));
+pub(super) async fn bounded(response: Response) -> Result<Vec<u8>, ExchangeError> {
+    let body = begin_of(response, FRAME_MAX_BYTES).await?;
+    if body.len() > FRAME_MAX_BYTES {
+        return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES }.into());
+    }
+    Ok(body)
+}
+
+/// The body as it goes on coming, up to the part with which it is longer than `most` bytes; the rest is not read.
+async fn begin_of(mut response: Response, most: usize) -> Result<Vec<u8>, ExchangeError> {
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(most);
+    let (mut body, within) = (Vec::new(), patience(length.min(most)));
     let begun = Instant::now();
     loop {
         let left = within.saturating_sub(begun.elapsed()).min(ANSWER_MAX);
         let part = timeout(left, response.chunk()).await.map_err(|_| ExchangeError::Silent)??;
         let Some(part) = part else { return Ok(body) };
         body.extend_from_slice(&part);
-        if body.len() > FRAME_MAX_BYTES {
-            return Err(FrameError::TooLarge { limit: FRAME_MAX_BYTES }.into());
+        if body.len() > most {
+            return Ok(body);
         }
     }
 }
@@ -341,7 +352,7 @@ pub(super) async fn text_of(response: Response) -> String {
 
 /// Which kind of problem an answer tells, and its text.
 async fn problem_of(response: Response) -> (Option<String>, String) {
-    let body = bounded(response).await.unwrap_or_default();
+    let body = begin_of(response, TEXT_MAX_BYTES).await.unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
     let field = |name: &str| problem.as_ref().and_then(|p| p.get(name)).and_then(|value| value.as_str());
     let said = field("detail").or_else(|| field("title"));

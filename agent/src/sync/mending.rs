@@ -1,18 +1,24 @@
 //! When this device and the hub are made alike again, and that it is done.
 //!
-//! In: what the pull brought. Out: questions of a [`Comparison`], asked between two pulls, and the inputs that follow.
-//! Due when the ledger began another life, when the feed begins anew, and every few hours to make sure; when the hub
-//! has been started anew it is shown the newest page that is kept, which an older copy of its store cannot know.
+//! In: what the pull brought. Out: questions of a [`Comparison`], one between two pulls, and the inputs that follow. A
+//! comparison that takes long, or does not get through, keeps neither recalls nor orders back: while everything is still to
+//! be compared, they are pulled beside it. Due when the ledger began another life, when the feed begins anew, and every few
+//! hours to make sure; when the hub has been started anew it is shown the newest page that is kept, which an older copy of
+//! its store cannot know.
 
 use gatehouse_common::{
     seal::Sealed,
-    sync::{Comparison, Downward, FeedItem, Lane, PageDigest, Repaired, exchange::REPAIR_PATH, repair::Step},
+    sync::{
+        Comparison, Cursor, Downward, FeedItem, Lane, PageDigest, Pull, Repair, Repaired, exchange::REPAIR_PATH,
+        repair::Step,
+    },
     time::Moment,
 };
 use tracing::{info, warn};
 
 use super::{
-    client::{Looks, Sync},
+    Backoff,
+    client::{LONG_POLL_MS, Looks, Sync},
     failure::ExchangeError,
 };
 use crate::{
@@ -23,6 +29,9 @@ use crate::{
 
 /// Between two checks that both are alike, in milliseconds of the clock.
 pub const CHECK_EVERY_MS: u64 = 6 * 3_600_000;
+/// Where the hub is there and does not answer a question, none is asked for so long, in milliseconds of the clock: what it
+/// cannot answer now it cannot in a moment either.
+const UNANSWERED_MS: u64 = 60_000;
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +57,104 @@ pub struct Mender {
     compared: bool,
     hub_can: bool,
     checked: Moment,
+    /// It held what the feed had said when the feed began anew, and holds it still.
+    holds: bool,
+    /// From where documents are read beside a comparison: the feed's end before it began, and on from there.
+    documents_from: Option<u64>,
+    /// A comparison of everything has begun: what the feed's end is now says nothing of what it includes.
+    begun: bool,
 }
 
 impl Mender {
     /// One that goes on from the newest page that is kept.
     #[must_use]
     pub fn resume(newest: Option<Sealed>, now: Moment) -> Self {
-        let run = newest.as_ref().and_then(run_of);
-        Self { run, proof: None, other_ledger: false, compared: false, hub_can: true, checked: now }
+        Self {
+            run: newest.as_ref().and_then(digest_of).map(|page| page.run),
+            proof: None,
+            other_ledger: false,
+            compared: false,
+            hub_can: true,
+            checked: now,
+            holds: false,
+            documents_from: None,
+            begun: false,
+        }
     }
 
     /// A page came; call it before the page is committed. `newest` is the newest page that is kept until then.
     pub fn heard(&mut self, newest: Option<Sealed>, items: &[FeedItem]) {
         let told = items.iter().find_map(|item| match &item.says {
-            Downward::Page(sealed) => run_of(sealed),
+            Downward::Page(sealed) => digest_of(sealed),
             _ => None,
         });
-        let Some(told) = told else { return };
-        if self.run.is_some_and(|known| known != told) {
+        let Some(PageDigest { run, head, .. }) = told else { return };
+        if self.run.is_some_and(|known| known != run) {
             self.proof = newest;
         }
-        self.run = Some(told);
+        self.run = Some(run);
+        if !self.begun {
+            self.documents_from.get_or_insert(head);
+        }
     }
 
-    /// The feed begins anew; in another life of the ledger, or in the same.
-    pub fn begins_again(&mut self, other_ledger: bool) {
+    /// The feed begins anew at `now`, in another life of the ledger or in the same; this device stood at `before`.
+    pub fn begins_again(&mut self, before: &Cursor, now: &Cursor) {
         self.compared = false;
-        self.other_ledger |= other_ledger;
+        self.other_ledger |= before.epoch != now.epoch;
+        self.holds |= has_read(before, Lane::Orders) || has_read(before, Lane::Documents);
+        (self.documents_from, self.begun) = (None, false);
+    }
+
+    /// Makes a pull one that goes on beside a comparison while everything is still to be compared; else leaves it as it is.
+    ///
+    /// Documents come with the comparison: of these only what is new is asked for. So are orders at a device that may hold
+    /// nothing, being new or restored: without the dispatches of before it would send goods once more that have left.
+    /// The page is taken by [`Mender::stands`] and [`Mender::has_read`].
+    pub fn asks_beside(&self, pull: &mut Pull) {
+        // A hub that signs no page cannot compare either: then there is the feed alone.
+        let Some(from) = self.documents_from.filter(|_| self.compares_all(&pull.cursor)) else { return };
+        if !self.takes_orders(&pull.cursor) {
+            pull.cursor.pass(Lane::Orders, u64::MAX);
+        }
+        pull.cursor.pass(Lane::Documents, from);
+    }
+
+    /// Where the device stands that stood at `before`, with a page that brought it to `came`; call it before
+    /// [`Mender::heard`]. Beside a comparison it stays where it is in the lanes that wait for that: after a restart nothing
+    /// else shows that everything is to be compared.
+    #[must_use]
+    pub fn stands(&self, before: &Cursor, mut came: Cursor) -> Cursor {
+        if self.documents_from.is_none() || !self.compares_all(before) {
+            return came;
+        }
+        let mut stays = |lane: Lane| came.positions[lane.index()] = before.positions[lane.index()];
+        stays(Lane::Documents);
+        if !self.takes_orders(before) {
+            stays(Lane::Orders);
+        }
+        came
+    }
+
+    /// A page that brought this device to `came` was taken.
+    pub fn has_read(&mut self, came: &Cursor) {
+        if let Some(from) = &mut self.documents_from {
+            *from = (*from).max(came.positions[Lane::Documents.index()]);
+        }
+    }
+
+    /// Through which position no document need be read from the feed, once everything was compared as of `head`.
+    #[must_use]
+    pub fn read_through(&self, head: u64) -> u64 {
+        self.documents_from.map_or(head, |from| from.max(head))
+    }
+
+    fn compares_all(&self, held: &Cursor) -> bool {
+        self.hub_can && !self.compared && (self.other_ledger || !has_read(held, Lane::Documents))
+    }
+
+    fn takes_orders(&self, held: &Cursor) -> bool {
+        self.holds || has_read(held, Lane::Orders)
     }
 
     /// The hub cannot do it: it is of an older version.
@@ -106,7 +186,8 @@ impl Mender {
     /// The questions for what is due.
     /// # Errors
     /// What the store says.
-    pub fn begin(&self, due: Due, reader: &Reader) -> Result<Comparison, StoreError> {
+    pub fn begin(&mut self, due: Due, reader: &Reader) -> Result<Comparison, StoreError> {
+        self.begun |= matches!(due, Due::Everything { .. });
         Ok(match (due, &self.proof) {
             (Due::Proof, Some(page)) => Comparison::prove(page.clone(), reader.outbox_epoch()?, reader.outbox_taken()?),
             // Also where only the feed begins anew: a restart forgets which of the two it was.
@@ -125,6 +206,7 @@ impl Mender {
             Due::Proof => self.proof = None,
             Due::Everything { .. } => {
                 (self.compared, self.other_ledger) = (true, false);
+                (self.documents_from, self.begun) = (None, false);
                 self.checked = now.clone();
             }
             Due::Check => self.checked = now.clone(),
@@ -132,88 +214,183 @@ impl Mender {
     }
 }
 
-fn run_of(sealed: &Sealed) -> Option<u32> {
-    sealed.peek::<PageDigest>().ok().map(|digest| digest.run)
+fn digest_of(sealed: &Sealed) -> Option<PageDigest> {
+    sealed.peek::<PageDigest>().ok()
+}
+
+fn has_read(cursor: &Cursor, lane: Lane) -> bool {
+    cursor.positions[lane.index()] > 0
+}
+
+/// A comparison between two of its questions.
+#[derive(Debug)]
+struct UnderWay {
+    due: Due,
+    comparison: Comparison,
+    /// What is to be asked next, where that is known already: the line broke while it was asked.
+    asked: Option<Repair>,
+}
+
+/// What is due, how far it has got, and when it goes on.
+#[derive(Debug)]
+pub(super) struct Mending {
+    pub(super) mender: Mender,
+    under_way: Option<UnderWay>,
+    backoff: Backoff,
+    /// Nothing is asked before, in milliseconds since boot.
+    not_before_ms: u64,
+    /// Why the hub did not answer, as it was last told.
+    told: Option<String>,
+}
+
+impl Mending {
+    pub(super) fn new(mender: Mender) -> Self {
+        Self { mender, under_way: None, backoff: Backoff::new(), not_before_ms: 0, told: None }
+    }
+
+    /// See [`Mender::begins_again`]. What is under way compares with a feed that is no more.
+    pub(super) fn begins_again(&mut self, before: &Cursor, now: &Cursor) {
+        self.mender.begins_again(before, now);
+        self.under_way = None;
+    }
+
+    /// A question was not answered. It waits, and pulls go on meanwhile. Gives how long the next one may wait, or the error
+    /// if the line failed: then nothing is known of recalls either.
+    fn broke_off(&mut self, broken: UnderWay, error: ExchangeError, now: &Moment) -> Result<u32, ExchangeError> {
+        if broken.due == Due::Check {
+            // It makes sure, no more.
+            self.mender.done(broken.due, now);
+        }
+        let of_the_line = error.is_of_the_line();
+        let pause = if of_the_line { self.backoff.next_ms() } else { UNANSWERED_MS.max(error.wait_ms()) };
+        self.not_before_ms = now.boottime_ms.saturating_add(pause);
+        if of_the_line {
+            // From the start it might break off in the same place each time.
+            self.under_way = Some(broken).filter(|one| one.due != Due::Check);
+            return Err(error);
+        }
+        let why = error.to_string();
+        if self.told.as_ref() != Some(&why) {
+            warn!("this device and the hub cannot be made alike now, and go on as they are: {why}");
+            self.told = Some(why);
+        }
+        Ok(wait_for(pause))
+    }
+
+    fn was_answered(&mut self) {
+        self.backoff.reset();
+        self.not_before_ms = 0;
+    }
+}
+
+/// How long a pull may wait so that it is back after `pause`, both in milliseconds.
+fn wait_for(pause: u64) -> u32 {
+    u32::try_from(pause).unwrap_or(LONG_POLL_MS).min(LONG_POLL_MS)
 }
 
 impl Sync {
-    /// Makes both alike as far as that is due. The hub's answers become inputs.
+    /// Asks the next question of what is due; the hub's answer becomes an input. Gives how long the pull after it may wait,
+    /// in milliseconds.
     ///
-    /// Nothing is pulled before all of it is done: a feed that has passed its first document no longer shows, after a
-    /// restart, that everything was to be compared.
+    /// One question between two pulls: all of them may take long, and recalls that wait at the hub are to be known by then.
     pub(super) async fn mend_if_due(
         &self,
-        mender: &mut Mender,
+        mending: &mut Mending,
         store: &Looks,
-    ) -> Result<Result<(), ExchangeError>, TaskError> {
-        loop {
-            let (recalls_known, cursor) = {
-                let session = self.session();
-                (session.recalls_known(), session.cursor())
-            };
-            let documents_at = cursor.positions[Lane::Documents.index()];
-            if !recalls_known {
-                return Ok(Ok(()));
-            }
-            let Some(due) = mender.due(documents_at, &self.clock.now()) else { return Ok(Ok(())) };
-            if let Err(error) = self.mend(mender, due, store).await? {
-                return Ok(Err(error));
-            }
+    ) -> Result<Result<u32, ExchangeError>, TaskError> {
+        let (recalls_known, cursor) = {
+            let session = self.session();
+            (session.recalls_known(), session.cursor())
+        };
+        if !recalls_known {
+            return Ok(Ok(LONG_POLL_MS));
         }
+        let now = self.clock.now();
+        let Some(due) = mending.mender.due(cursor.positions[Lane::Documents.index()], &now) else {
+            return Ok(Ok(LONG_POLL_MS));
+        };
+        let pause = mending.not_before_ms.saturating_sub(now.boottime_ms);
+        if pause > 0 {
+            return Ok(Ok(wait_for(pause)));
+        }
+        self.mend(mending, due, store).await
     }
 
-    async fn mend(&self, mender: &mut Mender, due: Due, store: &Looks) -> Result<Result<(), ExchangeError>, TaskError> {
-        let mut comparison = mender.begin(due, &store.reader())?;
-        loop {
-            let step = comparison.next(&*store.reader())?;
-            let asked = match step {
-                Step::Done(head) => {
-                    self.is_alike(due, store, head).await?;
-                    mender.done(due, &self.clock.now());
-                    return Ok(Ok(()));
-                }
-                Step::Ask(asked) => asked,
-            };
-            let answer = match self.line.exchange::<_, Repaired>(REPAIR_PATH, &asked, 0).await {
-                Ok(answer) => answer,
-                Err(ExchangeError::Status { status: 404, .. }) => {
-                    info!("the hub cannot make both sides alike again; it goes on with the feed alone");
-                    mender.hub_cannot();
-                    return Ok(Ok(()));
-                }
-                Err(error) => {
-                    if due == Due::Check {
-                        // It makes sure, no more: where it does not get through, orders and recalls still may.
-                        mender.done(due, &self.clock.now());
-                    }
-                    return Ok(Err(error));
-                }
-            };
-            if let Repaired::Given(refused) = &answer {
-                for (place, why) in refused {
-                    warn!(place, "the hub did not take a change back: {why}");
-                }
+    async fn mend(
+        &self,
+        mending: &mut Mending,
+        due: Due,
+        store: &Looks,
+    ) -> Result<Result<u32, ExchangeError>, TaskError> {
+        let mut one = match mending.under_way.take().filter(|one| one.due == due) {
+            Some(one) => one,
+            None => UnderWay { due, comparison: mending.mender.begin(due, &store.reader())?, asked: None },
+        };
+        let Some(asked) = self.question(mending, &mut one, store).await? else { return Ok(Ok(0)) };
+        let answer = match self.line.exchange::<_, Repaired>(REPAIR_PATH, &asked, 0).await {
+            Ok(answer) => answer,
+            Err(ExchangeError::Status { status: 404, .. }) => {
+                info!("the hub cannot make both sides alike again; it goes on with the feed alone");
+                mending.mender.hub_cannot();
+                return Ok(Ok(LONG_POLL_MS));
             }
-            match comparison.answered(answer) {
-                Ok(items) if items.is_empty() => {}
-                Ok(items) => {
-                    let cursor = store.cursor()?;
-                    self.driver.send(Input::Feed { items, cursor, more: true }).await?;
-                }
-                Err(error) => {
-                    warn!(%error, "{error}");
-                    mender.done(due, &self.clock.now());
-                    return Ok(Ok(()));
-                }
+            Err(error) => {
+                let broken = UnderWay { asked: Some(asked), ..one };
+                return Ok(mending.broke_off(broken, error, &self.clock.now()));
+            }
+        };
+        mending.was_answered();
+        if let Repaired::Given(refused) = &answer {
+            for (place, why) in refused {
+                warn!(place, "the hub did not take a change back: {why}");
+            }
+        }
+        match one.comparison.answered(answer) {
+            Ok(items) if items.is_empty() => {
+                one.asked = self.question(mending, &mut one, store).await?;
+                mending.under_way = one.asked.is_some().then_some(one);
+            }
+            Ok(items) => {
+                let cursor = store.cursor()?;
+                self.driver.send(Input::Feed { items, cursor, more: true }).await?;
+                // What comes next is read from the store after the pull, when this stands in it.
+                mending.under_way = Some(one);
+            }
+            Err(error) => {
+                warn!(%error, "{error}");
+                mending.mender.done(due, &self.clock.now());
+            }
+        }
+        Ok(Ok(0))
+    }
+
+    /// The next question; none once both are alike.
+    async fn question(
+        &self,
+        mending: &mut Mending,
+        one: &mut UnderWay,
+        store: &Looks,
+    ) -> Result<Option<Repair>, TaskError> {
+        if let Some(asked) = one.asked.take() {
+            return Ok(Some(asked));
+        }
+        let step = one.comparison.next(&*store.reader())?;
+        match step {
+            Step::Ask(asked) => Ok(Some(asked)),
+            Step::Done(head) => {
+                self.is_alike(mending, one.due, store, head).await?;
+                mending.mender.done(one.due, &self.clock.now());
+                mending.told = None;
+                Ok(None)
             }
         }
     }
 
     /// Documents need not be read from the feed up to `head`.
-    async fn is_alike(&self, due: Due, store: &Looks, head: u64) -> Result<(), TaskError> {
+    async fn is_alike(&self, mending: &Mending, due: Due, store: &Looks, head: u64) -> Result<(), TaskError> {
         let Due::Everything { .. } = due else { return Ok(()) };
         let mut cursor = store.cursor()?;
-        cursor.pass(Lane::Documents, head);
+        cursor.pass(Lane::Documents, mending.mender.read_through(head));
         info!(head, "this device and the hub hold the same documents again");
         self.driver.send(Input::Alike { cursor }).await?;
         if self.committed(store, cursor).await? {

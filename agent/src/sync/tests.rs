@@ -18,15 +18,16 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
     bundle::Bundle,
     fact::{FactKey, FactValue, Report, Source},
-    id::{DeviceId, OrderId, SiteId, VehicleId},
-    seal::PrivateKey,
+    id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
+    seal::{PrivateKey, Sealed},
     sync::{
-        Cursor, Downward, FeedItem, Lane, LedgerEpoch, Pull, PullReply, Push, PushReply, Standing, Upward, decode,
-        encode,
+        Cursor, Downward, FeedItem, Lane, LedgerEpoch, PageDigest, Pull, PullReply, Push, PushReply, Repair, Repaired,
+        Standing, Upward, decode, encode,
         exchange::{
-            HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, STANDING_PATH, TIME_HEADER,
-            reply_text, request_text,
+            HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, REPAIR_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, STANDING_PATH,
+            TIME_HEADER, reply_text, request_text,
         },
+        page::root,
     },
     time::UtcMs,
 };
@@ -47,14 +48,37 @@ struct Hub {
     key: PrivateKey,
     clock_ahead_ms: AtomicI64,
     fail_next: AtomicU32,
+    /// How long the text is with which it fails.
+    fails_with_bytes: usize,
     /// Pulls hang but for those of recalls alone, and pushes break off.
     hangs: bool,
+    compares: Compares,
     /// What it knows of the device; `None` for a hub that cannot say.
     standing: Option<Standing>,
     outbox_epochs: Mutex<Vec<u64>>,
     pushed: Mutex<Vec<(u64, Upward)>>,
     pulls: Mutex<Vec<Pull>>,
+    /// The paths of what was asked, but for pushes.
+    asked: Mutex<Vec<String>>,
 }
+
+/// How a hub compares what it and the device hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compares {
+    /// It is of a version that cannot, and signs no page either.
+    Not,
+    /// The line breaks under each question.
+    BreaksOff,
+    /// It has no answer to a question.
+    Fails,
+    /// It says of a stretch of documents after the other that nothing differs.
+    InStretches,
+}
+
+/// The end of the feed, as the hub signs it.
+const FEED_END: u64 = 10;
+/// The end of the feed when the first heads are compared.
+const COMPARED: u64 = 12;
 
 fn device() -> DeviceId {
     DeviceId::new("V1-unit").unwrap()
@@ -74,12 +98,28 @@ impl Hub {
             key: PrivateKey::from_seed([9; 32]),
             clock_ahead_ms: clock_ahead_ms.into(),
             fail_next: fail_next.into(),
+            fails_with_bytes: 0,
             hangs: false,
+            compares: Compares::Not,
             standing: None,
             outbox_epochs: Mutex::default(),
             pushed: Mutex::default(),
             pulls: Mutex::default(),
+            asked: Mutex::default(),
         }
+    }
+
+    /// What it signs of a page without changes.
+    fn page(&self) -> FeedItem {
+        let changes = root(&[]);
+        let (ledger, head) = (LedgerEpoch(7), FEED_END);
+        let digest = PageDigest { device: device(), ledger, run: 1, head, backed_up: 0, changes };
+        let says = Downward::Page(Sealed::new(&digest, &self.key).unwrap());
+        FeedItem { lane: Lane::Rest, position: 0, says }
+    }
+
+    fn asked_for_repair(&self) -> usize {
+        self.asked.lock().unwrap().iter().filter(|path| *path == REPAIR_PATH).count()
     }
 
     fn now(&self) -> UtcMs {
@@ -114,7 +154,18 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
             .into_response();
     }
     if hub.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "x".repeat(hub.fails_with_bytes)).into_response();
+    }
+    if uri.path() != PUSH_PATH {
+        hub.asked.lock().unwrap().push(uri.path().to_owned());
+    }
+    if uri.path() == REPAIR_PATH {
+        return match hub.compares {
+            Compares::Not => StatusCode::NOT_FOUND.into_response(),
+            Compares::BreaksOff => panic!("this breaks the connection off, as is meant"),
+            Compares::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Compares::InStretches => hub.answer(nonce, &compared(decode(&body).unwrap())),
+        };
     }
     if uri.path() == STANDING_PATH {
         return match &hub.standing {
@@ -141,7 +192,10 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     let mut cursor = pull.cursor;
     cursor.epoch = LedgerEpoch(7);
     let mut items = Vec::new();
-    if !pull.recalls_only && cursor.positions[Lane::Orders.index()] == 0 {
+    if pull.recalls_only && hub.compares != Compares::Not {
+        items.push(hub.page());
+    }
+    if !pull.recalls_only && cursor.positions[Lane::Orders.index()] < 3 {
         let report = Report {
             key: FactKey::Capacity { order: OrderId::new("SO1").unwrap() },
             value: FactValue::Capacity { sufficient: true, vehicle: None },
@@ -157,6 +211,15 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     hub.answer(nonce, &PullReply::Page { items, cursor, more: false })
+}
+
+/// Four stretches, each up to a document of its own, and the rest.
+fn compared(asked: Repair) -> Repaired {
+    let Repair::Heads { after, .. } = asked else { return Repaired::Noted };
+    let mut ends: Vec<DocumentId> = (1..=4).map(|n| DocumentId::of(DocumentKind::Case, "k", n)).collect();
+    ends.sort();
+    let through = ends.into_iter().find(|end| after.is_none_or(|after| *end > after));
+    Repaired::Heads { differ: Vec::new(), through, head: COMPARED }
 }
 
 /// The hub and an agent's line to it, with driver and store of its own.
@@ -187,6 +250,7 @@ impl Depot {
             .route(PUSH_PATH, post(exchange))
             .route(PULL_PATH, post(exchange))
             .route(STANDING_PATH, post(exchange))
+            .route(REPAIR_PATH, post(exchange))
             .route(
                 HELLO_PATH,
                 get(|State(hub): State<Arc<Hub>>| async move { Json(serde_json::json!({ "time": hub.now() })) }),
@@ -307,6 +371,65 @@ async fn a_push_that_breaks_off_ends_the_pull_that_hangs_and_recalls_are_asked_f
 
 fn recalls_only(depot: &Depot) -> usize {
     depot.hub.pulls.lock().unwrap().iter().filter(|pull| pull.recalls_only).count()
+}
+
+/// A store that has read orders, and is to compare all documents.
+fn has_orders(store: &mut Store) {
+    let mut cursor = Cursor::start(LedgerEpoch(7));
+    cursor.pass(Lane::Orders, 1);
+    store.commit(&[Record::Cursor(cursor)]).unwrap();
+}
+
+fn position(cursor: &Cursor, lane: Lane) -> u64 {
+    cursor.positions[lane.index()]
+}
+
+#[tokio::test]
+async fn a_comparison_that_does_not_get_through_keeps_no_orders_back() {
+    for compares in [Compares::BreaksOff, Compares::Fails] {
+        let depot = Depot::over(9, Hub { compares, ..Hub::new(0, 0) }, has_orders).await;
+        depot.until("the fact is committed", |d| position(&d.cursor(), Lane::Orders) == 3).await;
+        assert!(depot.hub.asked_for_repair() > 0);
+        assert_eq!(position(&depot.cursor(), Lane::Documents), 0, "after a restart it is to compare still");
+        let pulls = depot.hub.pulls.lock().unwrap().clone();
+        let full = pulls.iter().find(|pull| !pull.recalls_only).unwrap();
+        assert_eq!(position(&full.cursor, Lane::Documents), FEED_END, "those before come with the comparison");
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_that_broke_off_is_asked_for_again() {
+    let depot = Depot::over(9, Hub { compares: Compares::BreaksOff, ..Hub::new(0, 0) }, has_orders).await;
+    depot.until("it is asked for a third time", |d| d.hub.asked_for_repair() >= 3).await;
+}
+
+#[tokio::test]
+async fn a_device_that_may_hold_nothing_gets_no_orders_before_all_is_compared() {
+    let depot = Depot::with(9, Hub { compares: Compares::Fails, ..Hub::new(0, 0) }).await;
+    let full = |d: &Depot| {
+        let pulls = d.hub.pulls.lock().unwrap().clone();
+        pulls.into_iter().filter(|pull| !pull.recalls_only).collect::<Vec<_>>()
+    };
+    depot.until("more is pulled", |d| full(d).len() >= 2).await;
+    assert!(full(&depot).iter().all(|pull| position(&pull.cursor, Lane::Orders) == u64::MAX));
+    assert_eq!(position(&depot.cursor(), Lane::Orders), 0, "it would send once more what has left");
+}
+
+#[tokio::test]
+async fn between_two_questions_of_a_comparison_recalls_and_orders_are_pulled() {
+    let depot = Depot::over(9, Hub { compares: Compares::InStretches, ..Hub::new(0, 0) }, has_orders).await;
+    depot.until("all is compared", |d| position(&d.cursor(), Lane::Documents) == COMPARED).await;
+    let asked = depot.hub.asked.lock().unwrap().clone();
+    assert_eq!(depot.hub.asked_for_repair(), 1 + 5, "leases, four stretches and the rest: {asked:?}");
+    assert!(asked.windows(2).all(|two| two[0] != REPAIR_PATH || two[1] != REPAIR_PATH), "{asked:?}");
+    assert_eq!(position(&depot.cursor(), Lane::Orders), 3);
+}
+
+#[tokio::test]
+async fn of_a_long_text_with_which_the_hub_fails_the_beginning_is_told() {
+    let hub = Hub { fails_with_bytes: 2 * 1024 * 1024, ..Hub::new(0, u32::MAX) };
+    let depot = Depot::with(9, hub).await;
+    depot.until("the trouble", |d| d.state.borrow().trouble.as_ref().is_some_and(|t| t.contains("503: xxx"))).await;
 }
 
 fn knows(taken_through: u64) -> Hub {

@@ -45,8 +45,9 @@ pub enum Pulled {
         /// Whether to ask again at once.
         more: bool,
     },
-    /// The hub's ledger began another life, or the feed of this device did: commit this cursor, push everything
-    /// again, and call [`DeviceSession::committed`] with `more`: recalls are unknown until they have been read.
+    /// The hub's ledger began another life, or the feed of this device did: commit this cursor, push again what the
+    /// hub may have forgotten (everything in another life; in the same, what it may hold damaged and gets by no
+    /// comparison), and call [`DeviceSession::committed`] with `more`: recalls are unknown until they have been read.
     StartAgain(Cursor),
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Api, Done,
     problem::Problem,
-    request::{Body, Person, Place, Query, Reading, bytes, untold},
+    request::{Body, Person, Place, Query, Reading, asker, bytes, untold},
 };
 use crate::{
     auth::{Principal, roles::Act},
@@ -48,7 +48,7 @@ pub struct EdiTaken {
     responses((status = 202, body = EdiTaken), (status = 403, body = Problem),
         (status = 422, body = Problem, description = "Nothing of it could be taken; it is kept with the reason")))]
 pub(super) async fn leave(State(api): State<Api>, request: Request) -> Result<(StatusCode, Json<EdiTaken>), Problem> {
-    let principal = api.keeper.identify(request.headers()).await.map_err(Problem::unauthorized)?;
+    let principal = asker(&api, request.headers(), request.extensions()).await?;
     let partner = match &principal {
         Principal::Program { name, scopes } if scopes.contains(&TokenScope::Edi) => partner_of(&api, name.as_str())?,
         _ => return Err(Problem::forbidden("files come with a partner's token that has the scope \"edi\"")),

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     Api, Done,
     problem::{FieldProblem, Problem},
-    request::{Body, Person, Place, Query, Reading, bytes},
+    request::{Body, Person, Place, Query, Reading, asker, bytes},
 };
 use crate::{
     auth::{Principal, roles::Act},
@@ -37,7 +37,7 @@ impl FromRequestParts<Api> for AnyProgram {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        api.keeper.identify(&parts.headers).await.map_err(Problem::unauthorized)?;
+        asker(api, &parts.headers, &parts.extensions).await?;
         Ok(Self)
     }
 }
@@ -52,7 +52,7 @@ impl FromRequestParts<Api> for Partner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        match api.keeper.identify(&parts.headers).await.map_err(Problem::unauthorized)? {
+        match asker(api, &parts.headers, &parts.extensions).await? {
             Principal::Operator { .. } => {
                 Err(Problem::forbidden("events come from programs: send the token of one, not name and PIN"))
             }

@@ -8,7 +8,11 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{Api, problem::Problem, request::bytes};
+use super::{
+    Api,
+    problem::Problem,
+    request::{asker, bytes},
+};
 use crate::{
     auth::Principal,
     config::TokenScope,
@@ -37,7 +41,7 @@ type Reads = fn(&[u8], gatehouse_common::time::UtcMs) -> Result<Heard, PositionE
 
 async fn take(api: Api, mut request: Request, reads: Reads) -> Result<Json<Vec<Value>>, Problem> {
     password_as_token(&mut request);
-    let who = api.keeper.identify(request.headers()).await.map_err(Problem::unauthorized)?;
+    let who = asker(&api, request.headers(), request.extensions()).await?;
     let name = match who {
         Principal::Program { name, scopes } if scopes.contains(&TokenScope::Positions) => name,
         _ => return Err(Problem::forbidden("positions come with a token that has the scope \"positions\"")),

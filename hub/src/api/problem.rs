@@ -71,7 +71,7 @@ impl Problem {
         Self::fields(vec![FieldProblem { field: field.into(), detail: detail.into() }])
     }
 
-    /// 401: who asks?
+    /// 401: who asks? Or 429: they, or others at their network, were wrong too often.
     #[must_use]
     pub fn unauthorized(why: AuthError) -> Self {
         let detail = why.to_string();
@@ -79,6 +79,10 @@ impl Problem {
             AuthError::Wait(seconds) => Self {
                 retry_after: Some(seconds),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong PINs", detail)
+            },
+            AuthError::Network(seconds) => Self {
+                retry_after: Some(seconds),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong sign-ins", detail)
             },
             _ => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Sign in", detail),
         }

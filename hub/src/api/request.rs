@@ -1,8 +1,8 @@
 //! What requests have in common: who asks, pages of lists, small JSON bodies, entity tags.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     auth::{Principal, Role, roles::Act},
     config::TokenScope,
+    listen::Caller,
 };
 
 /// Most bytes of a body that a person's choice may have.
@@ -26,6 +27,14 @@ const BODY_MAX_BYTES: usize = 64 * 1024;
 pub const REASON_MIN_CHARS: usize = 8;
 const REASON_MAX_CHARS: usize = 2000;
 
+/// Who sent a request with these headers; what the listener knows of them is in its extensions.
+/// # Errors
+/// 401, or 429 with when to come back.
+pub async fn asker(api: &Api, headers: &HeaderMap, extensions: &Extensions) -> Result<Principal, Problem> {
+    let from = extensions.get::<ConnectInfo<Caller>>().map(|from| from.0.address.ip());
+    api.keeper.identify(from, headers).await.map_err(Problem::unauthorized)
+}
+
 /// Someone who may read.
 pub struct Reading(pub Principal);
 
@@ -33,7 +42,7 @@ impl FromRequestParts<Api> for Reading {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        match api.keeper.identify(&parts.headers).await.map_err(Problem::unauthorized)? {
+        match asker(api, &parts.headers, &parts.extensions).await? {
             Principal::Program { scopes, .. } if !scopes.contains(&TokenScope::Read) => {
                 Err(Problem::forbidden("this token may not read; give it the scope \"read\" in the configuration"))
             }
@@ -55,7 +64,7 @@ impl FromRequestParts<Api> for Person {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let who = api.keeper.identify(&parts.headers).await.map_err(Problem::unauthorized)?;
+        let who = asker(api, &parts.headers, &parts.extensions).await?;
         match &who {
             Principal::Operator { name, role, .. } => Ok(Self { name: name.clone(), role: *role, who }),
             Principal::Program { .. } => {

@@ -36,7 +36,7 @@ pub struct Hook {
     /// When the receiver ended it with 410, in UTC milliseconds.
     #[schema(value_type = Option<i64>)]
     ended_at: Option<UtcMs>,
-    /// Deliveries by state: `waiting`, `delivered`, `stale`, `dead`.
+    /// Deliveries by state: `waiting`, `delivered`, `stale`, `dead`; what is over for 90 days is gone.
     deliveries: BTreeMap<String, u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use gatehouse_common::id::{LeaseId, SiteId};
+use gatehouse_common::id::{DeviceId, LeaseId, SiteId};
 
 use super::{open, say};
 use crate::{
@@ -21,8 +21,9 @@ pub(super) enum Leases {
     },
     /// Write off what of a lease its depot has not reported, so that it can be lent again. Only once it has run out.
     ///
-    /// What the depot reports later weighs all the same. With --site: after a restore, answer for it that the depot holds
-    /// no lease which the hub has forgotten.
+    /// What the depot reports later weighs all the same. With --gateway: after a restore, answer for it that this gateway
+    /// holds no lease which the hub has forgotten. With --site: the same of every gateway of the depot, also of those that
+    /// are about to tell.
     WriteOff(WriteOff),
 }
 
@@ -32,11 +33,14 @@ pub(super) struct WriteOff {
     #[arg(long, value_name = "DATABASE")]
     database: String,
     /// The lease, as `list` names it.
-    #[arg(required_unless_present = "site")]
+    #[arg(required_unless_present_any = ["site", "gateway"])]
     lease: Option<LeaseId>,
-    /// The depot that does not come back after a restore.
+    /// The depot that does not come back after a restore, with all its gateways.
     #[arg(long, conflicts_with = "lease")]
     site: Option<SiteId>,
+    /// The one gateway that does not come back after a restore; others of its depot are still waited for.
+    #[arg(long, conflicts_with_all = ["lease", "site"])]
+    gateway: Option<DeviceId>,
     /// Who answers for it, for the audit.
     #[arg(long)]
     by: String,
@@ -73,18 +77,23 @@ fn list(database: &str) -> anyhow::Result<()> {
 }
 
 fn write_off(off: WriteOff) -> anyhow::Result<()> {
-    let WriteOff { database, lease, site, by, why } = off;
+    let WriteOff { database, lease, site, gateway, by, why } = off;
     let (store, now) = (open(&database, false)?, Clock::system().wall());
-    match (lease, site) {
-        (Some(lease), None) => {
+    match (lease, site, gateway) {
+        (Some(lease), None, None) => {
             let row = store.write_now(move |tx| lease_grants::write_off(tx, &lease, &by, &why, now))?;
             say(&format!("lease {} of {} is written off", row.lease.id, row.lease.site))
         }
-        (None, Some(site)) => {
+        (None, Some(site), None) => {
             let told = site.clone();
             store.write_now(move |tx| lease_grants::write_off_untold(tx, &told, &by, &why, now))?;
-            say(&format!("what {site} may have held before the restore is written off"))
+            say(&format!("what any gateway of {site} may have held before the restore is written off"))
         }
-        _ => bail!("name a lease, or a depot with --site"),
+        (None, None, Some(gateway)) => {
+            let told = gateway.clone();
+            store.write_now(move |tx| lease_grants::write_off_untold_of(tx, &told, &by, &why, now))?;
+            say(&format!("what {gateway} may have held before the restore is written off"))
+        }
+        _ => bail!("name a lease, a gateway with --gateway, or a depot with --site"),
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn run(errand: Whole) -> anyhow::Result<()> {
             if json {
                 return say(&serde_json::to_string(&verified)?);
             }
-            say(&format!("{from} is sound: {}", told(&verified)))?;
+            say(&format!("{from} is sound{}: {}", but_for(&verified), told(&verified)))?;
             match verified.snapshots_damaged {
                 0 => Ok(()),
                 n => say(&format!("{n} stored documents are damaged; they are folded anew from the ledger")),
@@ -100,7 +100,41 @@ pub(super) fn run(errand: Whole) -> anyhow::Result<()> {
     }
 }
 
+/// What is known to be unsound, after the word that the rest is sound.
+fn but_for(verified: &Verified) -> &'static str {
+    if verified.rows_put_aside == 0 { "" } else { " but for what is put aside" }
+}
+
 fn told(verified: &Verified) -> String {
     let tables = verified.tables.values().filter(|table| table.rows > 0).count();
-    format!("{} rows in {tables} tables, ledger {}", verified.rows(), verified.ledger_epoch.0)
+    let aside = match verified.rows_put_aside {
+        0 => String::new(),
+        n => format!(" ({n} damaged and put aside)"),
+    };
+    format!("{} rows{aside} in {tables} tables, ledger {}", verified.rows(), verified.ledger_epoch.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gatehouse_common::{id::Hash32, sync::LedgerEpoch};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_are_put_aside_are_told_and_nothing_is_said_where_there_are_none() {
+        let mut verified = Verified {
+            tables: BTreeMap::new(),
+            state: Hash32::ZERO,
+            ledger_epoch: LedgerEpoch(7),
+            snapshots_damaged: 0,
+            rows_put_aside: 0,
+        };
+        assert_eq!((told(&verified).as_str(), but_for(&verified)), ("0 rows in 0 tables, ledger 7", ""));
+        verified.rows_put_aside = 2;
+        assert_eq!(told(&verified), "0 rows (2 damaged and put aside) in 0 tables, ledger 7");
+        assert_eq!(but_for(&verified), " but for what is put aside");
+        assert!(serde_json::to_string(&verified).unwrap().contains("\"rows_put_aside\":2"));
+    }
 }

@@ -125,7 +125,8 @@ pub async fn run(
     mut stop: Stop,
 ) -> Result<(), TaskError> {
     let mut changes = store.changes();
-    store.write(|tx| tx.take_back_postings()).await?;
+    let now = clock.wall();
+    store.write(move |tx| tx.take_back_postings(now)).await?;
     let mut poster = Poster::new(store, connector, clock.clone(), options);
     // A slow answer about one order holds back no other: whatever ends makes room for the next.
     let mut under_way = FuturesUnordered::new();
@@ -330,6 +331,8 @@ async fn note(
     let wait = backoff_ms(options.retry_first_ms, attempts, options.retry_max_ms, (options.chance)());
     let next = now.plus(i64::try_from(wait).unwrap_or(i64::MAX));
     let ask_again = options.ask_again(queued.sent_at, now);
+    // It may have waited for its turn at the ERP: what is in doubt now was sent later than it was handed out.
+    let was_sent = queued.state == PostingState::Queued;
     match &tried {
         Tried::Done(applied) => info!(posting.key = %key, document = %applied.document, "posted {key}"),
         Tried::Parked(why) => warn!(posting.key = %key, "posting {key} waits for a person: {why}"),
@@ -343,7 +346,12 @@ async fn note(
             Tried::Done(applied) => tx.finish(&key, Some(&applied.document), now),
             Tried::Later(why) => tx.retry(&key, PostingState::Queued, next, why, reached),
             // The answer is missed, not the ERP: asking again soon keeps the order's other postings moving.
-            Tried::InDoubt(why) => tx.retry(&key, PostingState::InDoubt, next, why, reached),
+            Tried::InDoubt(why) => {
+                if was_sent {
+                    tx.was_on_its_way(&key, now)?;
+                }
+                tx.retry(&key, PostingState::InDoubt, next, why, reached)
+            }
             Tried::OnItsWay => tx.retry(&key, PostingState::InDoubt, ask_again, "sent, and not at the ERP yet", false),
             Tried::Absent(why) => tx.retry(&key, PostingState::Queued, now, why, false),
             Tried::Parked(why) => tx.bury(&key, why),

@@ -2,7 +2,7 @@
 //! states it or a person writes it off. Whoever stays away for long is put to a person, once.
 
 use gatehouse_common::{
-    id::{LeaseId, SiteId},
+    id::{DeviceId, LeaseId, SiteId},
     time::UtcMs,
 };
 
@@ -64,19 +64,41 @@ fn used_until(tx: &Tx<'_>, row: &LeaseRow) -> Result<UtcMs, StoreError> {
 }
 
 /// A person answers for it that a depot which does not come back after a restore holds no lease that this store has
-/// forgotten, so that others get leases again.
+/// forgotten, at none of its gateways, so that others get leases again.
 /// # Errors
-/// The store's.
+/// [`StoreError::Refused`] if nothing of it has to be told.
 pub fn write_off_untold(tx: &mut Tx<'_>, site: &SiteId, by: &str, reason: &str, now: UtcMs) -> Result<(), StoreError> {
     if tx.untold_leases()?.iter().all(|(untold, _)| untold != site) {
         return Err(StoreError::Refused(format!("of depot {site} nothing has to be told")));
     }
     tx.leases_are_answered_for(site)?;
-    tx.audit(&AuditEntry {
+    tx.audit(&forgotten(site.to_string(), by, reason, now))
+}
+
+/// [`write_off_untold`] for one gateway: others of its depots are still waited for. What it tells when it comes back all
+/// the same weighs.
+/// # Errors
+/// [`StoreError::Refused`] if it has nothing to tell.
+pub fn write_off_untold_of(
+    tx: &mut Tx<'_>,
+    gateway: &DeviceId,
+    by: &str,
+    reason: &str,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    if tx.untold_leases()?.iter().all(|(_, untold)| untold != gateway) {
+        return Err(StoreError::Refused(format!("of gateway {gateway} nothing has to be told")));
+    }
+    tx.leases_are_told(gateway)?;
+    tx.audit(&forgotten(gateway.to_string(), by, reason, now))
+}
+
+fn forgotten(subject: String, by: &str, reason: &str, now: UtcMs) -> AuditEntry {
+    AuditEntry {
         at: now,
         actor: by.to_owned(),
         action: "forgotten leases written off".to_owned(),
-        subject: site.to_string(),
+        subject,
         detail: reason.to_owned(),
-    })
+    }
 }

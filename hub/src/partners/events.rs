@@ -17,10 +17,13 @@ use gatehouse_common::{
 };
 use serde_json::{Map, Value};
 
-use crate::store::{StoreError, Tx, quarantine::Refused};
+use crate::store::{Reader, StoreError, Tx, past, quarantine::Refused};
 
 /// How far an event may lie ahead of the hub's clock, in milliseconds: beyond it no depot could tell its age.
 const AHEAD_MAX_MS: i64 = 60_000;
+/// Up to this age, in milliseconds, an event that was taken is surely known again. A day less than its mark is kept: it may
+/// have lain ahead of the clock, and the clocks of replicas differ.
+const KNOWN_MS: i64 = past::KEPT_MS - 24 * 3_600_000;
 /// Most bytes of `id` and of `source`.
 const NAME_MAX_BYTES: usize = 512;
 
@@ -128,7 +131,7 @@ pub struct Event {
 pub enum Taken {
     /// It is the newest fact now.
     New,
-    /// A later one is held already; it changed nothing.
+    /// A later one is held already, or one as new, and this one may be a repeat that is known no more; it changed nothing.
     Late,
     /// It was taken before; it changed nothing.
     Again,
@@ -185,6 +188,15 @@ impl Event {
         Ok(Hash32::of(serde_json::to_string(&self.report)?.as_bytes()))
     }
 
+    /// Whether it may be a repeat whose mark was taken out. What it said then is held, or what came after that: only what is
+    /// newer is surely none.
+    fn may_be_forgotten(&self, r: &Reader<'_>, now: UtcMs) -> Result<bool, StoreError> {
+        if now.since(self.report.at) < KNOWN_MS {
+            return Ok(false);
+        }
+        Ok(r.fact(&self.report.key)?.is_some_and(|held| held.report.at >= self.report.at))
+    }
+
     /// Takes the event in, once. `origin` and `body` are for the quarantine.
     /// # Errors
     /// [`StoreError`]; nothing was taken then.
@@ -204,6 +216,9 @@ impl Event {
             return Ok(Taken::Again);
         }
         tx.keep_event(&source, &self.id, &hash, now.wall)?;
+        if self.may_be_forgotten(tx, now.wall)? {
+            return Ok(Taken::Late);
+        }
         Ok(if tx.put_fact(&self.report, now)? { Taken::New } else { Taken::Late })
     }
 }

@@ -14,6 +14,9 @@ use tracing::{info, warn};
 use super::{Store, StoreError, Tx, sql::params};
 use crate::tasks::{Stop, TaskError};
 
+/// The claim of who takes postings to the ERP.
+pub(crate) const POST: &str = "post";
+
 /// How often a claim is renewed or looked at, in real time.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a claim stands still before another replica takes it, in real time. Whoever could not renew it for
@@ -26,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a claim stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Held,
     /// Another holds it, who has beaten so often.
     Others {
@@ -45,7 +48,7 @@ struct Watched {
 impl Tx<'_> {
     /// Takes the claim `name`, or beats if it is held already. Another's is taken only if it still stands where
     /// `still` says.
-    fn claim(&mut self, name: &str, still: Option<&(String, i64)>) -> Result<Standing, StoreError> {
+    pub(super) fn claim(&mut self, name: &str, still: Option<&(String, i64)>) -> Result<Standing, StoreError> {
         let me = self.actor.to_string();
         let found = self.sql.optional("SELECT holder, beat FROM claims WHERE name = ?1", params![name], |r| {
             Ok::<_, StoreError>((r.get::<String>("holder")?, r.get::<i64>("beat")?))
@@ -62,6 +65,16 @@ impl Tx<'_> {
             params![name, me],
         )?;
         Ok(Standing::Held)
+    }
+
+    /// Whether this replica holds the claim `name`. Over a store that is not shared it holds every claim.
+    pub(super) fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        if self.sql.postgres().is_none() {
+            return Ok(true);
+        }
+        let holder: Option<String> =
+            self.sql.optional("SELECT holder FROM claims WHERE name = ?1", params![name], |r| r.get(0))?;
+        Ok(holder.is_some_and(|holder| holder == self.actor.to_string()))
     }
 
     /// Lets the claim `name` go, if it is held.

@@ -6,7 +6,7 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreError, Tx, lives,
+    Reader, StoreError, Tx, lives, queue,
     remembered::Known,
     row,
     sql::{Connection, params},
@@ -65,7 +65,7 @@ fn begin_in(sql: &Connection, now: UtcMs, known: Option<&Known>) -> Result<Begun
     if sql.postgres().is_none() {
         // What was handed out before the stop may have reached the ERP: it is asked for first. Among replicas
         // another may have it under way.
-        sql.execute("UPDATE postings SET claimed = 0 WHERE claimed <> 0", params![])?;
+        queue::take_back(sql, now)?;
     }
     Ok(Begun { actor_epoch: epoch, is_older_copy })
 }
@@ -90,25 +90,9 @@ pub(super) fn put(sql: &Connection, name: &str, value: &str) -> Result<(), Store
     Ok(())
 }
 
-/// A restored store begins another life of the ledger, and names the one that it was.
-pub(super) fn mark_restored(sql: &Connection) -> Result<(), StoreError> {
-    marked(sql, put_restored)
-}
-
 /// A store that was moved is not opened here again.
-pub(super) fn mark_moved(sql: &Connection, place: &str) -> Result<(), StoreError> {
-    marked(sql, |sql| put(sql, MOVED_TO, place))
-}
-
-fn marked(sql: &Connection, mark: impl FnOnce(&Connection) -> Result<(), StoreError>) -> Result<(), StoreError> {
-    sql.begin_writing()?;
-    match mark(sql) {
-        Ok(()) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why)),
-        Err(e) => {
-            sql.give_up();
-            Err(e)
-        }
-    }
+pub(super) fn put_moved(sql: &Connection, place: &str) -> Result<(), StoreError> {
+    put(sql, MOVED_TO, place)
 }
 
 impl Reader<'_> {

@@ -3,7 +3,7 @@
 //! What is read over is shared by [`super::moving::verify`] and the scrub. A row that is damaged stays in its place, where
 //! each reader finds its checksum wrong and leaves it out; how it was found is kept aside ([`super::mending`]).
 
-use gatehouse_common::{id::DocumentId, order::Order, sync::Downward};
+use gatehouse_common::{id::DocumentId, order::Order, sync::Downward, time::UtcMs};
 
 use super::{Reader, StoreError, row, sql::params};
 
@@ -34,21 +34,6 @@ impl Checked {
     }
 }
 
-/// Reads a table over from its start, by `check` from one place on to the next, up to the first row that is damaged.
-pub(super) fn verified(check: impl Fn(&str) -> Result<Checked, StoreError>) -> Result<(), StoreError> {
-    let mut last = String::new();
-    loop {
-        let checked = check(&last)?;
-        if let Some(first) = checked.damaged.into_iter().next() {
-            return Err(first);
-        }
-        match checked.last {
-            Some(place) => last = place,
-            None => return Ok(()),
-        }
-    }
-}
-
 /// Which rows are read over next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScrubPlace {
@@ -76,6 +61,30 @@ pub(super) fn number(after: &str) -> i64 {
 }
 
 impl Reader<'_> {
+    /// Reads a table over from its start, by `check` from one place on to the next, up to the first row that is damaged and
+    /// not put aside. Returns how many are put aside: those are known, and one that nobody has any more would else end
+    /// every backup for good.
+    pub(super) fn verified(&self, check: impl Fn(&str) -> Result<Checked, StoreError>) -> Result<u64, StoreError> {
+        let (mut last, mut put_aside) = (String::new(), 0);
+        loop {
+            let checked = check(&last)?;
+            for wrong in checked.damaged {
+                let is_known = match &wrong {
+                    StoreError::Damaged { table, row, .. } => self.is_put_aside(table, row)?,
+                    _ => false,
+                };
+                if !is_known {
+                    return Err(wrong);
+                }
+                put_aside += 1;
+            }
+            match checked.last {
+                Some(place) => last = place,
+                None => return Ok(put_aside),
+            }
+        }
+    }
+
     /// Reads up to `limit` rows over against their checksums, from `place` on.
     /// # Errors
     /// [`StoreError::Sql`].
@@ -150,6 +159,13 @@ impl Reader<'_> {
     pub(crate) fn has_damage(&self) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM damaged WHERE mended_ms IS NULL)";
         Ok(self.sql.one(sql, params![], |r| r.get(0))?)
+    }
+
+    /// Since when a row is put aside; none if it never was, or is whole again.
+    pub(super) fn put_aside_since(&self, table: &str, name: &str) -> Result<Option<UtcMs>, StoreError> {
+        let sql = "SELECT found_ms FROM damaged WHERE of_table = ?1 AND name = ?2 AND mended_ms IS NULL";
+        let since: Option<i64> = self.sql.optional(sql, params![table, name], |r| r.get(0))?;
+        Ok(since.map(UtcMs))
     }
 
     pub(super) fn is_put_aside(&self, table: &str, name: &str) -> Result<bool, StoreError> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     Reader, StoreChange, StoreError, Tx,
-    damage::{Checked, number, verified},
+    damage::{Checked, number},
     row,
     sql::{Row, Value, params},
     turn::Numbered,
@@ -95,10 +95,10 @@ impl Reader<'_> {
         self.decisions_where("n > ?1 ORDER BY n LIMIT ?2", params![row::to_sql(n), limit as i64])
     }
 
-    /// Reads every decision and every fork against its checksum.
-    pub(super) fn verify_decisions(&self) -> Result<(), StoreError> {
-        verified(|after| self.check_decisions(number(after), 500))?;
-        verified(|after| self.check_forks(number(after), 500))
+    /// Reads every decision and every fork against its checksum. Returns how many damaged rows are put aside.
+    pub(super) fn verify_decisions(&self) -> Result<u64, StoreError> {
+        let decisions = self.verified(|after| self.check_decisions(number(after), 500))?;
+        Ok(decisions + self.verified(|after| self.check_forks(number(after), 500))?)
     }
 
     /// Reads up to `limit` decisions behind the `after`-th against their checksums.

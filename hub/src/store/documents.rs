@@ -4,6 +4,7 @@
 //! stored snapshot, heads and view follow a little later ([`super::folding`]). Whoever asks for one
 //! document gets it with all its chunks at any time.
 
+mod bounds;
 mod changes;
 mod lists;
 
@@ -16,7 +17,7 @@ use gatehouse_common::{
 };
 
 pub use changes::DocumentSays;
-pub(crate) use changes::ForeignChunks;
+pub(crate) use changes::{ForeignChunks, NotLetIn};
 pub use lists::{CaseFilter, DispatchFilter, DocumentRow};
 
 use super::{

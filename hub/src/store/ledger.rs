@@ -13,7 +13,7 @@ use gatehouse_common::{
 
 use super::{
     Reader, StoreError, Tx,
-    damage::{Checked, number, verified},
+    damage::{Checked, number},
     row,
     sql::{Row, params},
     turn::Numbered,
@@ -139,9 +139,9 @@ impl Reader<'_> {
         )?))
     }
 
-    /// Reads the whole ledger against its checksums.
-    pub(super) fn verify_ledger(&self) -> Result<(), StoreError> {
-        verified(|after| self.check_ledger(number(after), 500))
+    /// Reads the whole ledger against its checksums. Returns how many damaged rows are put aside.
+    pub(super) fn verify_ledger(&self) -> Result<u64, StoreError> {
+        self.verified(|after| self.check_ledger(number(after), 500))
     }
 
     /// Reads up to `limit` rows behind a place against their checksums, and what they are found by against what they say.

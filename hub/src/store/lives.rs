@@ -189,6 +189,13 @@ impl Reader<'_> {
         Ok(Kept { outbox: taken.map_or(0, row::from_sql), feed: row::from_sql(feed) })
     }
 
+    /// Whether a damaged row may still come whole from a device: it was put aside less than two weeks ago, for which time a
+    /// device that is away is waited for. What such a device holds may be the only copy there is.
+    pub(crate) fn awaits_rows(&self, now: UtcMs) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM damaged WHERE mended_ms IS NULL AND found_ms > ?1)";
+        Ok(self.sql.one(sql, params![now.0.saturating_sub(KEPT_MS)], |r| r.get(0))?)
+    }
+
     /// The last position of the feed that need not be kept.
     pub(crate) fn kept_feed(&self, now: UtcMs) -> Result<u64, StoreError> {
         Ok(self.kept_mark(now)?.map_or(0, |(_, feed)| row::from_sql(feed)))
@@ -281,11 +288,12 @@ impl Tx<'_> {
         }
         self.put_mark(0, now)?;
         let old = now.0.saturating_sub(KEPT_MS + 2 * DAY_MS);
-        self.forget_marks("is_backup = 0 AND at_ms < ?1", old)
+        // With those of backups whose program died meanwhile.
+        self.forget_marks("is_backup <> 1 AND at_ms < ?1", old)
     }
 
     /// A backup begins: what is committed now will be in it. Give the result to [`Self::backup_holds`] once it is
-    /// verified.
+    /// verified, or to [`Self::backup_failed`].
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn backup_begins(&mut self, now: UtcMs) -> Result<UtcMs, StoreError> {
@@ -303,6 +311,17 @@ impl Tx<'_> {
             return Err(StoreError::Refused(format!("no backup of this store began at {began}")));
         }
         self.forget_marks("is_backup > 0 AND at_ms < ?1", began.0)
+    }
+
+    /// A backup was not made, or devices may not forget what it holds: nothing is left of its beginning, which
+    /// [`Self::backup_begins`] gave.
+    /// # Errors
+    /// [`StoreError::Sql`]; the mark then goes with the old ones, and holds nothing until it does.
+    pub fn backup_failed(&mut self, began: UtcMs) -> Result<(), StoreError> {
+        let mark = "EXISTS (SELECT 1 FROM marks WHERE at_ms = ?1 AND is_backup = 2)";
+        self.sql.execute(&format!("DELETE FROM outbox_marks WHERE at_ms = ?1 AND {mark}"), params![began.0])?;
+        self.sql.execute("DELETE FROM marks WHERE at_ms = ?1 AND is_backup = 2", params![began.0])?;
+        Ok(())
     }
 
     fn put_mark(&mut self, is_backup: i64, now: UtcMs) -> Result<(), StoreError> {

@@ -22,7 +22,8 @@ use super::{
     sql::{ToValue, params},
 };
 
-/// Why a change is refused whose document cannot be read. It is let in once the document is whole again.
+/// Why a change is refused whose document cannot be read and did not become whole for long. It is let in once the document
+/// is whole again.
 pub(super) const UNREADABLE: &str = "the hub's copy of this document is damaged";
 
 impl Tx<'_> {
@@ -281,7 +282,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Has those devices begin again that may have what is damaged: they tell their outbox and compare their documents.
+    /// Has those devices begin again that may have what is damaged: they tell their decisions, and compare their documents.
     fn ask_devices(&mut self, found: &DamagedRow, document: &str) -> Result<(), StoreError> {
         if found.table == "decisions" {
             let sql =

@@ -35,6 +35,8 @@ mod migrations;
 pub mod moving;
 mod news;
 pub mod orders;
+pub(crate) mod outboxes;
+pub mod past;
 pub mod pruning;
 pub mod quarantine;
 pub mod queue;

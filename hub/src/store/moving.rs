@@ -18,10 +18,14 @@ use super::{
     Location, Reader, Store, StoreError, cursors,
     documents::heads_json,
     row,
-    sql::{Connection, params},
+    sql::{self, Connection, Value, params},
     tables::{self, Table, TableDigest},
 };
 use crate::core::projections::project;
+
+/// Rows of what is hashed that are read at a time. They are short; and a table without an index in their order is gone
+/// through once for each page, so pages are large.
+const PAGE: usize = 20_000;
 
 /// What a store holds, and that it holds it soundly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +38,9 @@ pub struct Verified {
     pub ledger_epoch: LedgerEpoch,
     /// Documents whose stored state is damaged; it is folded anew from the ledger.
     pub snapshots_damaged: u64,
+    /// Rows of the ledger, decisions and forks that are damaged, put aside, and not whole again. They stand as they were
+    /// found, and are given to nobody; everything else is sound.
+    pub rows_put_aside: u64,
 }
 
 impl Verified {
@@ -101,7 +108,8 @@ impl Drop for Coming {
 
 /// Writes one state of the store at `from`, which may be in use, into a new file, and reads it over.
 /// # Errors
-/// [`StoreError::Refused`] if the file is there already; [`StoreError::Damaged`] if the store is; nothing is left then.
+/// [`StoreError::Refused`] if the file is there already; [`StoreError::Damaged`] if a row of the store is that is not put
+/// aside; nothing is left then.
 pub fn back_up(from: &Location, file: &Path) -> Result<Verified, StoreError> {
     let coming = Coming::at(file)?;
     let source = from.open_reader()?;
@@ -112,10 +120,8 @@ pub fn back_up(from: &Location, file: &Path) -> Result<Verified, StoreError> {
         }
         Location::Postgresql(_) => {
             let target = Connection::open_sqlite(&coming.part)?;
-            source.begin_reading()?;
-            let copied = copy(&source, &target, &tables::tables(&target)?);
-            source.end_reading()?;
-            copied?;
+            let tables = tables::tables(&target)?;
+            reading(&source, || at_once(&target, || Ok(false), || copy(&source, &target, &tables)))?;
             target
         }
     };
@@ -125,14 +131,28 @@ pub fn back_up(from: &Location, file: &Path) -> Result<Verified, StoreError> {
 }
 
 impl Store {
-    /// As [`back_up`], of this store, which goes on meanwhile. Devices may then forget what the backup holds. It blocks.
+    /// As [`back_up`], of this store, which goes on meanwhile. Devices may then forget what the backup holds, unless a row
+    /// that it holds damaged may still come whole from one of them. It blocks.
     /// # Errors
     /// As [`back_up`]; devices keep everything then.
     pub fn back_up(&self, file: &Path, now: UtcMs) -> Result<Verified, StoreError> {
         // What is committed by now is in it.
         let began = self.write_now(move |tx| tx.backup_begins(now))?;
-        let verified = back_up(self.location(), file)?;
-        self.write_now(move |tx| tx.backup_holds(began))?;
+        let verified = match back_up(self.location(), file) {
+            Ok(verified) => verified,
+            Err(e) => {
+                // A mark that stays holds nothing, and goes in time: why there is no backup is what is to be told.
+                let _ = self.write_now(move |tx| tx.backup_failed(began));
+                return Err(e);
+            }
+        };
+        self.write_now(move |tx| {
+            // What it holds damaged a device may hold whole, and must not forget.
+            if tx.awaits_rows(began)? {
+                return tx.backup_failed(began);
+            }
+            tx.backup_holds(began)
+        })?;
         Ok(verified)
     }
 }
@@ -140,9 +160,10 @@ impl Store {
 /// Brings a backup back, to where no store is. A new life of the ledger begins with it: what devices have been told
 /// since the backup they tell again.
 /// # Errors
-/// [`StoreError::Refused`] if a store is there; [`StoreError::Damaged`] if the backup is; nothing is left then.
+/// [`StoreError::Refused`] if a store is there, or what came there differs; [`StoreError::Damaged`] if the backup is;
+/// nothing is left then.
 pub fn restore(file: &Path, to: &Location) -> Result<Verified, StoreError> {
-    bring(file, to, |target| cursors::mark_restored(target))
+    bring(file, to, cursors::put_restored)
 }
 
 /// Moves a store of SQLite to PostgreSQL. It goes on where it was; the file stays and is not opened again.
@@ -151,14 +172,14 @@ pub fn restore(file: &Path, to: &Location) -> Result<Verified, StoreError> {
 pub fn move_to(file: &Path, to: &Location) -> Result<Verified, StoreError> {
     let verified = bring(file, to, |_| Ok(()))?;
     let source = Connection::open_sqlite(file)?;
-    cursors::mark_moved(&source, &to.to_string())?;
+    at_once(&source, || Ok(false), || cursors::put_moved(&source, &to.to_string()))?;
     Ok(verified)
 }
 
 fn bring(
     file: &Path,
     to: &Location,
-    mark: impl Fn(&Connection) -> Result<(), StoreError>,
+    mark: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<Verified, StoreError> {
     if !file.exists() {
         return Err(StoreError::Refused(format!("there is no file {}", file.display())));
@@ -172,25 +193,35 @@ fn bring(
     let before = verify_in(&source, &tables)?;
     match to {
         Location::Sqlite(_) => {
-            mark(&source)?;
+            at_once(&source, || Ok(false), || mark(&source))?;
             coming.arrive(source)?;
         }
         Location::Postgresql(_) => {
             let target = to.open()?;
-            for table in tables.iter().filter(|table| table.name != "turn") {
-                if !table.is_empty(&target)? {
-                    return Err(StoreError::Refused(format!("{to} holds a store; give an empty database")));
+            // It was empty: what stands there after an answer that was lost is this copy.
+            let is_there = || target.one("SELECT EXISTS (SELECT 1 FROM cursors)", params![], |r| r.get::<bool>(0));
+            // One that was not read over, or not marked, would be served as if nothing had happened.
+            at_once(&target, is_there, || {
+                is_empty(&target, &tables, to)?;
+                copy(&source, &target, &tables)?;
+                if verify_in(&target, &tables)? != before {
+                    return Err(StoreError::Refused(format!("{to} differs from {} after the copy", file.display())));
                 }
-            }
-            copy(&source, &target, &tables)?;
-            let after = verify_in(&target, &tables)?;
-            if after != before {
-                return Err(StoreError::Refused(format!("{to} differs from {} after the copy", file.display())));
-            }
-            mark(&target)?;
+                mark(&target)
+            })?;
         }
     }
     Ok(before)
+}
+
+fn is_empty(target: &Connection, tables: &[Table], place: &Location) -> Result<(), StoreError> {
+    // The turn is there from the beginning.
+    for table in tables.iter().filter(|table| table.name != "turn") {
+        if !table.is_empty(target)? {
+            return Err(StoreError::Refused(format!("{place} holds a store; give an empty database")));
+        }
+    }
+    Ok(())
 }
 
 /// Where the copy that is worked on lies: in the end it is the store itself, or it is removed.
@@ -205,40 +236,57 @@ fn tempfile_beside(to: &Location, file: &Path) -> PathBuf {
     }
 }
 
-/// Copies every table in one transaction of the target.
+/// Copies every table.
 fn copy(from: &Connection, to: &Connection, tables: &[Table]) -> Result<(), StoreError> {
-    to.begin_writing()?;
-    let copied = to.execute("DELETE FROM turn", params![]).map_err(StoreError::from);
-    let copied = copied.and_then(|_| tables.iter().try_for_each(|table| table.copy(from, to)));
-    match copied {
-        Ok(()) => to.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why)),
+    to.execute("DELETE FROM turn", params![])?;
+    tables.iter().try_for_each(|table| table.copy(from, to))
+}
+
+/// Does `work` in one transaction of `target`, however long it takes: all of it stays, or nothing. Where only the answer to
+/// the commit was lost, `is_there` says which.
+fn at_once(
+    target: &Connection,
+    is_there: impl Fn() -> Result<bool, sql::Error>,
+    work: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    target.begin_writing()?;
+    let done = target.takes_any_time().map_err(StoreError::from).and_then(|()| work());
+    match done {
+        Ok(()) => target.commit(is_there).map_err(|e| StoreError::NotWritten(e.why)),
         Err(e) => {
-            to.give_up();
+            target.give_up();
             Err(e)
         }
     }
 }
 
+/// Does `work` over one state of `source`, however long it takes.
+fn reading<T>(source: &Connection, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    source.begin_reading()?;
+    let done = source.takes_any_time().map_err(StoreError::from).and_then(|()| work());
+    let ended = source.end_reading();
+    let done = done?;
+    // Over a line that was lost in between, what was read may be of two states.
+    ended?;
+    Ok(done)
+}
+
 /// Reads the whole store at `location`, which may be in use, against its checksums.
 /// # Errors
-/// [`StoreError::Damaged`] names the first row that is.
+/// [`StoreError::Damaged`] names the first row that is, and is not put aside.
 pub fn verify(location: &Location) -> Result<Verified, StoreError> {
     let sql = location.open_reader()?;
     // Only SQLite says which tables there are; an empty store has the same.
     let folder = std::env::temp_dir().join(format!("gatehouse-form-{:016x}", rand::random::<u64>()));
     let form = Coming::at(&folder)?;
     let tables = tables::tables(&Connection::open_sqlite(&form.part)?)?;
-    sql.begin_reading()?;
-    let verified = verify_in(&sql, &tables);
-    sql.end_reading()?;
-    verified
+    reading(&sql, || verify_in(&sql, &tables))
 }
 
 fn verify_in(sql: &Connection, tables: &[Table]) -> Result<Verified, StoreError> {
     sql.check_file()?;
     let reader = Reader { sql };
-    reader.verify_ledger()?;
-    reader.verify_decisions()?;
+    let rows_put_aside = reader.verify_ledger()? + reader.verify_decisions()?;
     reader.verify_audit()?;
     reader.verify_turn()?;
     Ok(Verified {
@@ -246,27 +294,75 @@ fn verify_in(sql: &Connection, tables: &[Table]) -> Result<Verified, StoreError>
         state: reader.state_hash()?,
         ledger_epoch: reader.ledger_epoch()?,
         snapshots_damaged: reader.snapshots_damaged()?,
+        rows_put_aside,
     })
 }
 
+/// Rows of a table of which something is hashed.
+struct Said {
+    /// What of each row.
+    texts: [&'static str; 3],
+    table: &'static str,
+    /// Which of its rows.
+    which: &'static str,
+    /// How many of the texts, from the first, say in which order; no two rows have the same.
+    key: usize,
+}
+
 /// What is hashed of a store's state: what was said, to whom it goes, how far each device was taken.
-const STATE: [&str; 7] = [
-    "SELECT document, hash, actor || '/' || seq AS text FROM ledger WHERE kind = 'chunk' ORDER BY document, hash",
+const STATE: [Said; 7] = [
+    Said { texts: ["document", "hash", "actor || '/' || seq"], table: "ledger", which: "kind = 'chunk'", key: 2 },
     // Whose documents they are. Rows of the feed go once they are read; a recall's stay.
-    "SELECT scope, document, '' AS none FROM document_scopes ORDER BY scope, document",
-    "SELECT scope, document, hash FROM feed WHERE document <> '' AND lane = 0 ORDER BY scope, document, hash",
-    "SELECT id, hash, device FROM decisions ORDER BY id",
-    "SELECT device, outbox_epoch, '' || taken_through AS taken FROM outboxes ORDER BY device, outbox_epoch",
-    "SELECT device, outbox_epoch || '/' || number AS number, reason FROM rejections ORDER BY device, outbox_epoch, number",
-    "SELECT order_id, '' || version AS version, status FROM orders ORDER BY order_id",
+    Said { texts: ["scope", "document", "''"], table: "document_scopes", which: "1 = 1", key: 2 },
+    Said { texts: ["scope", "document", "hash"], table: "feed", which: "document <> '' AND lane = 0", key: 3 },
+    Said { texts: ["id", "hash", "device"], table: "decisions", which: "1 = 1", key: 1 },
+    Said { texts: ["device", "outbox_epoch", "'' || taken_through"], table: "outboxes", which: "1 = 1", key: 2 },
+    Said { texts: ["device", "outbox_epoch || '/' || number", "reason"], table: "rejections", which: "1 = 1", key: 2 },
+    Said { texts: ["order_id", "'' || version", "status"], table: "orders", which: "1 = 1", key: 1 },
 ];
+
+/// Which documents there are.
+const DOCUMENTS: Said = Said { texts: ["document", "''", "''"], table: "documents", which: "1 = 1", key: 1 };
+
+impl Said {
+    /// Reads all of it, `page` rows at a time, since what a statement returns may stand in memory as a whole. The order is
+    /// that of bytes on either engine.
+    fn each(
+        &self,
+        sql: &Connection,
+        page: usize,
+        mut read: impl FnMut(&[String; 3]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Self { texts, table, which, key } = self;
+        let (all, order) = (texts.join(", "), texts[..*key].join(", "));
+        let marks: Vec<String> = (1..=*key).map(|n| format!("?{n}")).collect();
+        let first = format!("SELECT {all} FROM {table} WHERE {which} ORDER BY {order} LIMIT {page}");
+        let behind = format!("({order}) > ({})", marks.join(", "));
+        let next = format!("SELECT {all} FROM {table} WHERE {which} AND {behind} ORDER BY {order} LIMIT {page}");
+        let mut last: Vec<Value> = Vec::new();
+        loop {
+            let rows = sql.query(if last.is_empty() { &first } else { &next }, &last, |r| {
+                Ok::<[String; 3], StoreError>([r.get(0)?, r.get(1)?, r.get(2)?])
+            })?;
+            let Some(end) = rows.last() else { return Ok(()) };
+            last = end[..*key].iter().map(|text| Value::Text(text.clone())).collect();
+            rows.iter().try_for_each(&mut read)?;
+        }
+    }
+}
 
 impl Reader<'_> {
     /// One hash over what devices and the ERP have said and over the documents as they stand. It is the same for the
-    /// same history on any engine, in whatever order it was taken and by however many replicas.
+    /// same history on any engine, in whatever order it was taken and by however many replicas. Of a document that cannot
+    /// be read since a change of it is damaged and put aside, only its name is in it.
     /// # Errors
-    /// [`StoreError::Damaged`] if a document is.
+    /// [`StoreError::Damaged`] if a document is, and nothing is put aside.
     pub fn state_hash(&self) -> Result<Hash32, StoreError> {
+        self.state_hash_by(PAGE)
+    }
+
+    /// The same, `page` rows at a time.
+    pub(super) fn state_hash_by(&self, page: usize) -> Result<Hash32, StoreError> {
         let mut hasher = Sha256::new();
         let mut add = |parts: &[String]| {
             for part in parts {
@@ -274,19 +370,26 @@ impl Reader<'_> {
                 hasher.update(part);
             }
         };
-        for sql in STATE {
-            self.sql.query(sql, params![], |r| {
-                add(&[r.get(0)?, r.get(1)?, r.get(2)?]);
-                Ok::<_, StoreError>(())
+        for said in &STATE {
+            said.each(self.sql, page, |texts| {
+                add(texts);
+                Ok(())
             })?;
         }
-        let documents: Vec<String> =
-            self.sql.query("SELECT document FROM documents ORDER BY document", params![], |r| r.get(0))?;
-        for id in documents {
-            if let Some((kind, document)) = self.document(&row::parse("documents", &id)?)? {
-                add(&[id, heads_json(&document)?, project(kind, &document).json()?]);
+        DOCUMENTS.each(self.sql, page, |[id, ..]| {
+            match self.document(&row::parse("documents", id)?) {
+                Ok(Some((kind, document))) => {
+                    add(&[id.clone(), heads_json(&document)?, project(kind, &document).json()?]);
+                }
+                Ok(None) => {}
+                // What is put aside is missing to it.
+                Err(StoreError::Damaged { table: "ledger", .. } | StoreError::Document(_)) if self.has_damage()? => {
+                    add(std::slice::from_ref(id));
+                }
+                Err(e) => return Err(e),
             }
-        }
+            Ok(())
+        })?;
         Ok(Hash32(hasher.finalize().into()))
     }
 

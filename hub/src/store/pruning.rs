@@ -7,6 +7,8 @@
 //!
 //! The other lanes stay. Recalls have to be read before anything is released, also by who comes back after years; of an
 //! order, a fact and a receipt there is only the newest row anyhow.
+//!
+//! In the same round goes what partners sent and were told, by [`past`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +23,7 @@ use gatehouse_common::{
 use tracing::info;
 
 use super::{
-    Device, Reader, Scope, Store, StoreError, Tx, row,
+    Device, Reader, Scope, Store, StoreError, Tx, past, row,
     sql::{ToValue, params},
 };
 use crate::{
@@ -170,7 +172,8 @@ impl Store {
     }
 }
 
-/// Prunes every hour until it is stopped. A device that was silent for `away_after_ms` keeps nothing back.
+/// Prunes every hour until it is stopped: the feeds, where a device that was silent for `away_after_ms` keeps nothing back,
+/// and what is long [`past`].
 /// # Errors
 /// If the store cannot be read or written.
 pub async fn run(store: Store, clock: Clock, away_after_ms: i64, mut stop: Stop) -> Result<(), TaskError> {
@@ -198,5 +201,6 @@ pub async fn run(store: Store, clock: Clock, away_after_ms: i64, mut stop: Stop)
         if rows > 0 {
             info!(rows, "{rows} rows were taken out of the feeds: every device has read them or begins again");
         }
+        past::prune(&store, clock.wall(), &mut stop).await?;
     }
 }

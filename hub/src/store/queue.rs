@@ -10,8 +10,10 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreChange, StoreError, Tx, row,
-    sql::{Row, Value, params},
+    Reader, StoreChange, StoreError, Tx,
+    claims::POST,
+    row,
+    sql::{Connection, Row, Value, params},
     turn::Numbered,
 };
 use crate::core::reconcile::{Posting, PostingState, QueuedPosting};
@@ -163,21 +165,28 @@ impl Tx<'_> {
         Ok(added > 0)
     }
 
-    /// What was handed out and of which nothing was heard may have reached the ERP: it is asked for first. Only who
-    /// alone hands out may say so.
+    /// What was handed out and of which nothing was heard may have reached the ERP, as late as `now`: it is asked for
+    /// first. Changes nothing unless this replica is the one that hands out.
     /// # Errors
     /// [`StoreError::Sql`].
-    pub fn take_back_postings(&mut self) -> Result<(), StoreError> {
-        self.sql.execute("UPDATE postings SET claimed = 0 WHERE claimed <> 0", params![])?;
-        Ok(())
+    pub fn take_back_postings(&mut self, now: UtcMs) -> Result<(), StoreError> {
+        if !self.holds(POST)? {
+            return Ok(());
+        }
+        take_back(self.sql, now)
     }
 
     /// Hands out postings that are due, at most `limit` and one per order: the first of each that is not
     /// applied. Each is returned as it stood and stands as in doubt from now on, until [`Self::finish`],
     /// [`Self::retry`] or [`Self::bury`] says what came of it. One that was queued counts as sent now.
+    /// Hands out nothing unless this replica is the one that does: another that took over while it was too slow would
+    /// never hear of them.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.
     pub fn claim_due(&mut self, now: UtcMs, limit: usize) -> Result<Vec<QueuedPosting>, StoreError> {
+        if !self.holds(POST)? {
+            return Ok(Vec::new());
+        }
         // The order the postings were queued in; a dead one stops those behind it, since later ones build on it.
         let due = self.postings_where(
             "state IN ('queued', 'in_doubt') AND claimed = 0 AND next_try_ms <= ?1
@@ -231,6 +240,18 @@ impl Tx<'_> {
             params![key, state.as_str(), next_try.0, error, counts, self.claim_mark()],
         )?;
         self.posting_changed(key)
+    }
+
+    /// It was on its way until `now` and its answer was missed: what was sent may have waited for its turn for long
+    /// after it was handed out.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn was_on_its_way(&mut self, key: &str, now: UtcMs) -> Result<(), StoreError> {
+        self.sql.execute(
+            "UPDATE postings SET sent_ms = ?2 WHERE key = ?1 AND claimed IN (0, ?3)",
+            params![key, now.0, self.claim_mark()],
+        )?;
+        Ok(())
     }
 
     /// What it was for is over: it is never sent again. One that may be at the ERP is asked for first and stays
@@ -316,4 +337,10 @@ impl Tx<'_> {
         self.changed(StoreChange::Posting(row::parse("postings", &order)?));
         Ok(())
     }
+}
+
+/// What was under way may have been sent until `now`, and is asked for before it is sent again.
+pub(super) fn take_back(sql: &Connection, now: UtcMs) -> Result<(), StoreError> {
+    sql.execute("UPDATE postings SET claimed = 0, sent_ms = ?1 WHERE claimed <> 0", params![now.0])?;
+    Ok(())
 }

@@ -40,7 +40,7 @@ pub struct HookDelivery {
     pub state: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// When next.
+    /// When next; of one that waits no more, about when that was. From then on it is kept as [`super::past`] says.
     pub next_try: UtcMs,
     /// What came of the last try.
     pub last_error: String,
@@ -60,7 +60,7 @@ impl HookEvent {
 }
 
 impl HookDelivery {
-    fn read(r: &Row<'_>) -> Result<Self, StoreError> {
+    pub(super) fn read(r: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             event: r.get("event")?,
             hook: r.get("hook")?,
@@ -72,7 +72,8 @@ impl HookDelivery {
     }
 }
 
-const DELIVERY: &str = "event, hook, state, attempts, next_try_ms, last_error";
+/// The columns that [`HookDelivery::read`] reads.
+pub(super) const DELIVERY: &str = "event, hook, state, attempts, next_try_ms, last_error";
 
 impl Reader<'_> {
     /// What was told last of a subject: its state, and which change that was.
@@ -197,8 +198,9 @@ impl Tx<'_> {
             params![hook, now.0, reason],
         )?;
         self.sql.execute(
-            "UPDATE hook_deliveries SET state = 'dead', last_error = ?2 WHERE hook = ?1 AND state = 'waiting'",
-            params![hook, reason],
+            "UPDATE hook_deliveries SET state = 'dead', last_error = ?2, next_try_ms = ?3
+              WHERE hook = ?1 AND state = 'waiting'",
+            params![hook, reason, now.0],
         )?;
         Ok(())
     }
@@ -215,7 +217,7 @@ impl Tx<'_> {
 
     /// A person wants a parked or late delivery tried again, under the same id, and though it is late.
     /// # Errors
-    /// [`StoreError::Refused`] if there is no such delivery that is parked.
+    /// [`StoreError::Refused`] if there is no such delivery that is parked, or it was taken out by now.
     pub fn replay_hook(&mut self, event: &str, hook: &str, now: UtcMs) -> Result<(), StoreError> {
         let changed = self.sql.execute(
             "UPDATE hook_deliveries SET state = 'waiting', attempts = 0, next_try_ms = ?3

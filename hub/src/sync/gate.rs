@@ -3,7 +3,7 @@
 //! The order of the checks matters. Size, header, type, length and checksum are looked at before
 //! Automerge sees a byte; the writer and the number before the document is loaded; what the chunk
 //! does to the document last. What is refused goes into quarantine, with its sender, and the document
-//! is read again from what was let in.
+//! is read again from what was let in. What is wrong here and not with the chunk is no refusal: it is to come again.
 
 use gatehouse_common::{
     document::{
@@ -16,7 +16,11 @@ use gatehouse_common::{
 
 use crate::{
     core::projections::Whose,
-    store::{Device, DeviceKind, Reader, StoreError, Tx, documents::ForeignChunks, quarantine::Refused},
+    store::{
+        Device, DeviceKind, Reader, StoreError, Tx,
+        documents::{ForeignChunks, NotLetIn},
+        quarantine::Refused,
+    },
 };
 
 /// Why a device may send a chunk.
@@ -44,18 +48,26 @@ pub(super) struct Sent<'a> {
 }
 
 /// Lets chunks of one document in, in their order. Says of each whether it is in, or why not. One that is known is let in
-/// and changes nothing.
+/// and changes nothing. Behind one that is to come again nothing is looked at: it could not be the next of its writer.
 pub(super) fn chunks(
     tx: &mut Tx<'_>,
     sent: &Sent<'_>,
     chunks: &[&[u8]],
-) -> Result<Vec<Result<(), String>>, StoreError> {
+) -> Result<Vec<Result<(), NotLetIn>>, StoreError> {
     let inspected: Vec<_> = chunks.iter().copied().map(|bytes| (bytes, inspect(bytes))).collect();
     let sound: Vec<&Inspected> = inspected.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
     if sound.len() > 1 && sound.len() == chunks.len() && together(tx, sent, &sound)? {
         return Ok(vec![Ok(()); chunks.len()]);
     }
-    inspected.iter().map(|(bytes, seen)| alone(tx, sent, bytes, seen)).collect()
+    let mut outcomes: Vec<Result<(), NotLetIn>> = Vec::with_capacity(chunks.len());
+    for (bytes, seen) in &inspected {
+        let outcome = match outcomes.last() {
+            Some(Err(NotLetIn::NotNow)) => Err(NotLetIn::NotNow),
+            _ => alone(tx, sent, bytes, seen)?,
+        };
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
 }
 
 /// Tries chunks together: to read, prove and fold a document once costs little more than to do so for one of them. What
@@ -81,7 +93,7 @@ fn alone(
     sent: &Sent<'_>,
     bytes: &[u8],
     inspected: &Result<Inspected, ChunkRefusal>,
-) -> Result<Result<(), String>, StoreError> {
+) -> Result<Result<(), NotLetIn>, StoreError> {
     let (reason, hash) = match inspected {
         Err(refusal) => (refusal.to_string(), Hash32::of(bytes)),
         Ok(inspected) => {
@@ -92,21 +104,21 @@ fn alone(
                 return Ok(Ok(()));
             }
             let refused = match before_loading(tx, sent, inspected, due)? {
-                Some(reason) => Err(reason),
+                Some(reason) => Err(NotLetIn::Refused(reason)),
                 None => admit(tx, sent, &[inspected])?,
             };
             match refused {
-                Ok(()) => return Ok(Ok(())),
-                Err(reason) => (reason, inspected.hash),
+                Err(NotLetIn::Refused(reason)) => (reason, inspected.hash),
+                outcome => return Ok(outcome),
             }
         }
     };
     let (origin, document) = (&sent.device.device, Some(sent.document));
     tx.quarantine_put(&Refused { origin, what: "chunk", document, hash, reason: &reason, bytes }, sent.now)?;
-    Ok(Err(reason))
+    Ok(Err(NotLetIn::Refused(reason)))
 }
 
-fn admit(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<Result<(), String>, StoreError> {
+fn admit(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<Result<(), NotLetIn>, StoreError> {
     let Sent { device, document, kind, standing, now } = *sent;
     let foreign =
         ForeignChunks { origin: &device.device, document, kind, chunks, is_proved: standing == Standing::Proved };

@@ -1,7 +1,8 @@
 //! Takes what a device pushes.
 //!
 //! In: a batch of its outbox. Out: how far it is taken and what was not let in, once committed. A push
-//! that comes again changes nothing and gets the same answer.
+//! that comes again changes nothing and gets the same answer. A change whose document cannot be read here is neither taken
+//! nor refused: the outbox is taken up to there, and comes again from there on.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,10 @@ use gatehouse_common::{
 use tracing::warn;
 
 use super::{gate, standing};
-use crate::store::{AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, devices::LIVES_MAX, quarantine::Refused};
+use crate::store::{
+    AuditEntry, Device, DeviceKind, Scope, StoreError, Tx, documents::NotLetIn, outboxes::LIVES_MAX,
+    quarantine::Refused,
+};
 
 /// What became of a push, or of a part of one.
 #[derive(Debug)]
@@ -76,7 +80,11 @@ pub(super) fn take(
         fresh.push((*number, record));
         taken = *number;
     }
-    let refusals = taking.take(tx, &fresh)?;
+    let (refusals, sent_back) = taking.take(tx, &fresh)?;
+    if let Some(number) = sent_back {
+        // What is behind it comes again with it, and is recognised.
+        taken = number.saturating_sub(1);
+    }
     let refused = refusals.len();
     for Rejection { number, reason } in refusals {
         warn!(device.id = %device.device, number, reason, "record {number} of {} was not let in: {reason}", device.device);
@@ -108,7 +116,7 @@ pub(super) fn take(
     // Never beyond what was sent now: an older push that comes late must not seem to take newer records.
     let taken_through = numbers().max().map_or(taken, |last| last.min(taken));
     let reply = PushReply { taken_through, rejected, kept_through: kept.outbox.min(taken_through) };
-    Ok(Taken { reply, refused, goes_on: true })
+    Ok(Taken { reply, refused, goes_on: sent_back.is_none() })
 }
 
 /// Whether nothing is known yet of a life of an outbox.
@@ -142,17 +150,23 @@ struct Taking<'a> {
 
 impl Taking<'_> {
     /// Takes records in their order, but the changes of one document together, in the place of the last of them. Gives
-    /// those that were not let in.
-    fn take(&mut self, tx: &mut Tx<'_>, records: &[(u64, &Upward)]) -> Result<Vec<Rejection>, StoreError> {
+    /// those that were not let in, and the first that is to come again: of what is behind that, no refusal is told yet.
+    fn take(
+        &mut self,
+        tx: &mut Tx<'_>,
+        records: &[(u64, &Upward)],
+    ) -> Result<(Vec<Rejection>, Option<u64>), StoreError> {
         let mut of_documents: BTreeMap<(DocumentId, DocumentKind), Vec<(u64, &[u8])>> = BTreeMap::new();
         for (number, record) in records {
             if let Upward::Chunk { document, kind, bytes } = record {
                 of_documents.entry((*document, *kind)).or_default().push((*number, bytes));
             }
         }
-        let mut rejected = Vec::new();
-        let mut note = |number, outcome: Result<(), String>| {
-            rejected.extend(outcome.err().map(|reason| Rejection { number, reason }));
+        let (mut rejected, mut sent_back) = (Vec::new(), None);
+        let mut note = |number: u64, outcome: Result<(), NotLetIn>| match outcome {
+            Ok(()) => {}
+            Err(NotLetIn::Refused(reason)) => rejected.push(Rejection { number, reason }),
+            Err(NotLetIn::NotNow) => sent_back = Some(sent_back.map_or(number, |first: u64| first.min(number))),
         };
         for (number, record) in records {
             match record {
@@ -181,7 +195,9 @@ impl Taking<'_> {
                 }
             }
         }
-        Ok(rejected)
+        // It comes again as well, and is refused then.
+        rejected.retain(|refused: &Rejection| sent_back.is_none_or(|first| refused.number < first));
+        Ok((rejected, sent_back))
     }
 
     fn chunks(
@@ -190,7 +206,7 @@ impl Taking<'_> {
         document: &DocumentId,
         kind: DocumentKind,
         chunks: &[&[u8]],
-    ) -> Result<Vec<Result<(), String>>, StoreError> {
+    ) -> Result<Vec<Result<(), NotLetIn>>, StoreError> {
         let (device, standing, now) = (self.device, gate::Standing::Own, self.now.wall);
         gate::chunks(tx, &gate::Sent { device, document, kind, standing, now }, chunks)
     }
@@ -224,13 +240,13 @@ impl Taking<'_> {
         what: &str,
         outcome: Result<(), String>,
         bytes: &[u8],
-    ) -> Result<Result<(), String>, StoreError> {
+    ) -> Result<Result<(), NotLetIn>, StoreError> {
         if let Err(reason) = &outcome {
             let origin = &self.device.device;
             let refused = Refused { origin, what, document: None, hash: Hash32::of(bytes), reason, bytes };
             tx.quarantine_put(&refused, self.now.wall)?;
         }
-        Ok(outcome)
+        Ok(outcome.map_err(NotLetIn::Refused))
     }
 
     /// What was taken before may be what is damaged here.

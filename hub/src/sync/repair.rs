@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
-    document::gate::{change_hash, inspect},
+    document::{
+        Chunk,
+        gate::{change_hash, inspect},
+    },
     id::{DeviceId, DocumentId, Hash32},
     lease::Lease,
     seal::{PrivateKey, Sealed},
@@ -15,6 +18,7 @@ use gatehouse_common::{
         Attested, Downward, FeedItem, PageDigest, Repair, Repaired, page,
         repair::{Differs, GIVE_MAX, Given, HEADS_MAX, Heads, LEASES_MAX, PAGES_MAX},
         session::{BATCH_MAX_BYTES, marks},
+        version::FRAME_MAX_BYTES,
     },
     time::{Moment, UtcMs},
 };
@@ -26,7 +30,7 @@ use super::{
 };
 use crate::{
     core::leases::{LeaseRow, LeaseState},
-    store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx},
+    store::{AuditEntry, Device, DeviceKind, Reader, Store, StoreError, Tx, documents::NotLetIn},
 };
 
 /// What is over and has not changed for so long is not sent to a device that had it and has forgotten it, in milliseconds.
@@ -35,6 +39,8 @@ const OVER_MS: i64 = 7 * 24 * 3_600_000;
 const SCAN_MAX: usize = 4_000;
 /// Documents that differ in one answer.
 const DIFFER_MAX: usize = 500;
+/// Most bytes of one document in one answer, which as a whole has to fit into a frame. A longer one comes in parts.
+const PART_MAX_BYTES: usize = FRAME_MAX_BYTES / 2;
 
 /// A gateway compares everything, and may hold nothing: it is new, or has a depot more, or was away for long. Orders come
 /// to it however old they are, and matters come up again; without the dispatches and cases of before it would send goods
@@ -234,6 +240,7 @@ fn compare(
             reached = before;
             break;
         }
+        let behind = before;
         before = Some(document);
         let (theirs, ours) = (asked.get(&document), held.remove(&document));
         let Some(ours) = ours else {
@@ -253,9 +260,16 @@ fn compare(
         if is_forgotten || (ours.heads.is_some() && ours.heads.as_ref() == theirs) {
             continue;
         }
-        let Some(found) = differs(reader, document, theirs)? else { continue };
+        let Some((found, is_all)) = differs(reader, document, theirs)? else { continue };
         weight += 64 + found.lacks.iter().map(weight_of).sum::<usize>();
         differ.push(found);
+        if !is_all {
+            warn!(device.id = %device.device, "document {document} is too long for one answer, and comes in parts");
+            // The device asks on from before it, by what it has got of it then. Where it has done so already it goes on to
+            // the others, and gets more when it next makes sure.
+            reached = if behind > after { behind } else { before };
+            break;
+        }
     }
     let lacks = differ.iter().flat_map(|found: &Differs| &found.lacks);
     let items: Vec<FeedItem> =
@@ -274,23 +288,49 @@ fn weight_of(says: &Downward) -> usize {
     }
 }
 
+/// In what a document differs, and whether the device then has all of it.
 fn differs(
     reader: &Reader<'_>,
     document: DocumentId,
     theirs: Option<&Vec<Hash32>>,
-) -> Result<Option<Differs>, StoreError> {
+) -> Result<Option<(Differs, bool)>, StoreError> {
     // One that is damaged here is not compared: giving it all again would change nothing.
     let Some((kind, whole)) = reader.readable(&document)? else { return Ok(None) };
     let heads = whole.heads();
-    let lacks = match theirs {
-        Some(theirs) if *theirs == heads => return Ok(None),
-        Some(theirs) => {
-            let chunks = whole.chunks_beyond(theirs)?.into_iter();
-            chunks.map(|chunk| Downward::Chunk { document, kind, bytes: chunk.bytes }).collect()
+    if theirs == Some(&heads) {
+        return Ok(None);
+    }
+    if theirs.is_none() {
+        let bytes = whole.save();
+        if bytes.len() <= PART_MAX_BYTES {
+            let lacks = vec![Downward::Snapshot { document, kind, bytes }];
+            return Ok(Some((Differs { document, heads, lacks }, true)));
         }
-        None => vec![Downward::Snapshot { document, kind, bytes: whole.save() }],
+    }
+    let mut chunks = whole.chunks_beyond(theirs.map(Vec::as_slice).unwrap_or_default())?;
+    let (all, fit) = (chunks.len(), that_fit(&chunks));
+    chunks.truncate(fit);
+    // Of a part its own end is told: by an end that it does not know the device would give all of it back.
+    let heads = if fit == all { heads } else { ends_of(&chunks) };
+    let lacks = chunks.into_iter().map(|chunk| Downward::Chunk { document, kind, bytes: chunk.bytes }).collect();
+    Ok(Some((Differs { document, heads, lacks }, fit == all)))
+}
+
+/// How many of these changes, from the first on, go into one answer; at least one.
+fn that_fit(chunks: &[Chunk]) -> usize {
+    let mut weight = 0;
+    let fits = |chunk: &&Chunk| {
+        weight += chunk.bytes.len() + 48;
+        weight <= PART_MAX_BYTES
     };
-    Ok(Some(Differs { document, heads, lacks }))
+    chunks.iter().take_while(fits).count().max(1).min(chunks.len())
+}
+
+/// Those of these changes on which none of the others builds.
+fn ends_of(chunks: &[Chunk]) -> Vec<Hash32> {
+    let built_on: BTreeSet<Hash32> =
+        chunks.iter().filter_map(|chunk| inspect(&chunk.bytes).ok()).flat_map(|seen| seen.deps).collect();
+    chunks.iter().map(|chunk| chunk.hash).filter(|hash| !built_on.contains(hash)).collect()
 }
 
 /// Takes changes back.
@@ -312,7 +352,7 @@ fn take(
             }
         })
         .collect();
-    let mut refused = Vec::new();
+    let (mut refused, mut not_now) = (Vec::new(), BTreeSet::new());
     for (place, given) in (0..).zip(changes) {
         let change = change_hash(&given.bytes).ok();
         if let Some(change) = &change
@@ -332,9 +372,18 @@ fn take(
             refused.push((place, "written by another, and no page shows that this hub sent it".to_owned()));
             continue;
         }
+        if not_now.contains(&given.document) {
+            // It builds on what was not let in, and would be refused for good.
+            refused.push((place, NotLetIn::NotNow.to_string()));
+            continue;
+        }
         let sent = Sent { device, document: &given.document, kind: given.kind, standing, now };
         for outcome in gate::chunks(tx, &sent, &[&given.bytes])? {
-            refused.extend(outcome.err().map(|why| (place, why)));
+            let Err(why) = outcome else { continue };
+            if why == NotLetIn::NotNow {
+                not_now.insert(given.document);
+            }
+            refused.push((place, why.to_string()));
         }
     }
     Ok(Repaired::Given(refused))

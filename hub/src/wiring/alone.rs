@@ -16,7 +16,11 @@ use crate::{
     },
     lease_grants::{self, Grantor},
     scrub,
-    store::{Store, claims::while_held, folding, pruning},
+    store::{
+        Store,
+        claims::{POST, while_held},
+        folding, pruning,
+    },
     tasks::{OnError, Stop, TaskError, Tasks},
 };
 
@@ -57,7 +61,7 @@ pub(super) fn erp(
     let (to, time) = (connector.clone(), clock.clone());
     spawn(tasks, store, "poll", move |store, stop| poll::run(store, to.clone(), time.clone(), options, stop));
     let (to, time, options) = (connector.clone(), clock.clone(), erp.posting);
-    spawn(tasks, store, "post", move |store, stop| post::run(store, to.clone(), time.clone(), options, stop));
+    spawn(tasks, store, POST, move |store, stop| post::run(store, to.clone(), time.clone(), options, stop));
     let time = clock.clone();
     spawn(tasks, store, "leases", move |store, stop| {
         lease_grants::run(store, connector.clone(), time.clone(), grantor.clone(), stop)

@@ -255,7 +255,8 @@ impl World {
             None => false,
             Some(Step::Done(head)) => {
                 self.is_alike(place, due, head);
-                // As in life, nothing is pulled before all that is due is done.
+                // In life pulls go on beside it. Here nothing is pulled before all that is due is done: the harder case for
+                // what waits, and the simpler one to play.
                 self.mends(place)
             }
             Some(Step::Ask(asked)) => {
@@ -366,7 +367,7 @@ impl World {
                     self.book.note("devices that began again");
                 }
                 let Some(running) = &mut self.agents[place].running else { return };
-                running.mender.begins_again(cursor.epoch != before.epoch);
+                running.mender.begins_again(&before, &cursor);
                 running.comparison = None;
                 if self.give(place, vec![Input::StartAgain { cursor }]).is_none() {
                     return;

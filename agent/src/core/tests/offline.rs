@@ -3,7 +3,7 @@
 use gatehouse_common::{
     decision::DecisionKind,
     reading::ScanStep,
-    sync::{Cursor, LedgerEpoch},
+    sync::{Cursor, LedgerEpoch, Upward},
     time::BootId,
 };
 
@@ -86,6 +86,23 @@ fn a_hub_that_was_put_back_is_told_of_the_closed_leases_whose_closing_it_may_hav
         depot.give(Input::Pushed { ledger, through, rejected, changes, kept_through: through });
         depot.give(Input::StartAgain { cursor: Cursor::start(LedgerEpoch(8)) });
         assert_eq!(depot.leases_to_tell(), ["L2"], "a backup of the hub's holds it");
+    });
+}
+
+#[test]
+fn a_feed_that_begins_anew_in_the_same_life_has_only_decisions_told_again_and_in_another_everything() {
+    both(|depot| {
+        depot.released("O1", 10);
+        depot.hub_hears();
+        let last = depot.look().outbox_last().unwrap();
+        for (ledger, is_another) in [(LedgerEpoch::default(), false), (LedgerEpoch(7), true)] {
+            depot.give(Input::StartAgain { cursor: Cursor::start(ledger) });
+            let waiting = depot.look().outbox(1_000).unwrap().into_iter().filter(|w| w.n <= last);
+            let (decisions, others): (Vec<Upward>, Vec<Upward>) =
+                waiting.map(|w| w.says).partition(|says| matches!(says, Upward::Decision(_)));
+            assert!(!decisions.is_empty(), "one may be damaged at the hub, and comes no other way");
+            assert_eq!(!others.is_empty(), is_another, "{others:?}");
+        }
     });
 }
 

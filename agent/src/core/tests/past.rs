@@ -6,7 +6,7 @@ use gatehouse_common::{
     id::DocumentId,
     order::OrderStatus,
     reading::ScanStep,
-    sync::{Downward, Upward},
+    sync::{Cursor, Downward, LedgerEpoch, Upward},
 };
 
 use super::{Depot, both, depot::time};
@@ -80,6 +80,22 @@ fn an_order_that_left_is_forgotten_with_all_about_it_and_its_decisions_stay() {
         assert!(depot.look().board().unwrap().is_empty());
         assert_eq!(depot.rows("SELECT count(*) FROM orders"), 0);
         assert!(depot.decisions().starts_with(&decisions));
+    });
+}
+
+#[test]
+fn what_is_forgotten_here_is_told_again_where_the_feed_begins_anew_since_no_comparison_gives_it() {
+    both(|depot| {
+        depot.left();
+        depot.days_pass(29);
+        depot.hub_hears();
+        depot.days_pass(2);
+        assert!(!depot.has_dispatch("O1", 1));
+        depot.hub_hears();
+        depot.give(Input::StartAgain { cursor: Cursor::start(LedgerEpoch::default()) });
+        let waiting = depot.look().outbox(1_000).unwrap();
+        let is_of_it = |says: &Upward| matches!(says, Upward::Chunk { document, .. } if *document == Depot::id("O1"));
+        assert!(waiting.iter().any(|w| is_of_it(&w.says)), "it may be damaged at the hub");
     });
 }
 

@@ -7,6 +7,7 @@ mod scene;
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
+use axum::extract::ConnectInfo;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse_common::{
     fact::{FactKey, FactValue, Source},
@@ -20,6 +21,7 @@ use super::*;
 use crate::{
     auth::{Role, pins},
     config::{Operator, Token, TokenScope},
+    listen::Caller,
 };
 
 /// A hub's API on a port of its own, over a store of its own.
@@ -60,16 +62,21 @@ impl Desk {
         rustls::crypto::ring::default_provider().install_default().ok();
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
-        let (stop, stopped) = Stop::pair();
-        let about =
-            About { name: "hub".parse().unwrap(), public_key: PrivateKey::from_seed([1; 32]).public(), erp: None };
-        let api = Api::new(store.clone(), Clock::system(), keeper(), about, stopped);
+        let (api, stop) = Self::api(&store);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = around(router(api));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { address, http, store, stop, _directory: directory }
+    }
+
+    /// What answers, and what tells it to stop.
+    fn api(store: &Store) -> (Api, tokio::sync::watch::Sender<bool>) {
+        let (stop, stopped) = Stop::pair();
+        let about =
+            About { name: "hub".parse().unwrap(), public_key: PrivateKey::from_seed([1; 32]).public(), erp: None };
+        (Api::new(store.clone(), Clock::system(), keeper(), about, stopped), stop)
     }
 
     async fn ask(&self, method: Method, path: &str, login: &str, kind: &str, body: String) -> Answer {
@@ -299,6 +306,27 @@ async fn nothing_is_told_and_nothing_changed_without_a_login() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn where_too_many_sign_ins_failed_even_a_right_one_is_told_when_to_come_back_and_elsewhere_it_is_let_in() {
+    use tower_service::Service;
+
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+    let (api, _stop) = Desk::api(&store);
+    api.keeper.use_up("192.0.2.7".parse().unwrap());
+    let mut routes = around(router(api));
+    let ask = |from: &str| {
+        let caller = Caller { address: from.parse().unwrap(), peer: None, enrols: false };
+        let request = axum::http::Request::get("/v1/devices").header(header::AUTHORIZATION, person("dora"));
+        request.extension(ConnectInfo(caller)).body(axum::body::Body::empty()).unwrap()
+    };
+    let refused = routes.call(ask("192.0.2.7:4000")).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    let answer = routes.call(ask("192.0.2.8:4000")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]

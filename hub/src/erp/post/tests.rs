@@ -157,11 +157,15 @@ struct Queue {
 
 impl Queue {
     async fn before(erp: Forgetful) -> Self {
+        Self::with(erp, Duration::ZERO).await
+    }
+
+    async fn with(erp: Forgetful, settle: Duration) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
         let posting = queued(1, PostingState::Queued).posting;
         store.write(move |tx| tx.enqueue(&posting, UtcMs(0)).map(|_| ())).await.unwrap();
-        let (erp, at_once) = (Arc::new(erp), PostOptions { doubt_ms: 0, retry_first_ms: 0, ..options() });
+        let (erp, at_once) = (Arc::new(erp), PostOptions { settle, doubt_ms: 0, retry_first_ms: 0, ..options() });
         let poster = Poster::new(store.clone(), erp.clone(), Clock::system(), at_once);
         Self { store, erp, poster, _directory: directory }
     }
@@ -181,6 +185,17 @@ async fn a_posting_that_the_erp_never_takes_is_parked_after_a_bounded_number_of_
     assert_eq!(parked.state, PostingState::Dead);
     assert!(parked.last_error.as_deref().unwrap().ends_with("no answer to a write: 500 internal error"));
     assert_eq!(*queue.erp.sent.lock().unwrap(), 12);
+}
+
+/// A write may wait for its turn at the ERP for longer than it may then be on its way.
+#[tokio::test]
+async fn the_time_of_doubt_begins_when_the_answer_was_missed_and_not_when_the_posting_was_handed_out() {
+    let took = Duration::from_millis(200);
+    let mut queue = Queue::with(Forgetful { drops: true, ..Forgetful::default() }, took).await;
+    let handed_out = Clock::system().wall();
+    let in_doubt = queue.rounds(1).await;
+    assert_eq!(in_doubt.state, PostingState::InDoubt);
+    assert!(in_doubt.sent_at.unwrap() >= handed_out.plus(200), "{in_doubt:?}");
 }
 
 #[tokio::test]

@@ -180,6 +180,8 @@ pub(in crate::partners) async fn due(
             if let Some(why) = old.or(is_so) {
                 delivery.state = "stale".to_owned();
                 delivery.last_error = why;
+                // A person has from now on to replay it, however long it waited.
+                delivery.next_try = now;
                 tx.keep_hook_delivery(&delivery)?;
                 return Ok(Some((delivery, None)));
             }

@@ -28,7 +28,7 @@ use crate::{
     config::{Interest, WebhookConfig},
     fixture::order,
     partners::desk::matters,
-    store::{Store, StoreError, Tx, webhooks::HookDelivery},
+    store::{Store, StoreError, Tx, past, webhooks::HookDelivery},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -239,6 +239,32 @@ async fn a_receiver_that_asks_for_time_gets_it_and_news_that_is_old_is_not_told(
     assert!(scene.once().await);
     assert_eq!(scene.counts(), [("stale".to_owned(), 1), ("waiting".to_owned(), 1)]);
     assert_eq!(scene.got().len(), 1);
+    let stale = scene.store.read_now(|r| r.hook_dead()).unwrap().remove(0);
+    assert!(scene.clock.wall().since(stale.next_try) < 60_000, "its time to be replayed begins now: {stale:?}");
+}
+
+#[tokio::test]
+async fn what_was_told_is_not_told_again_once_its_delivery_was_taken_out() {
+    let scene = Scene::new().await;
+    let id = scene.case(CaseType::LateDelivery).await;
+    assert!(scene.once().await);
+    let later = scene.clock.wall().plus(2 * past::KEPT_MS);
+    let gone = scene.write(move |tx| tx.prune_past(later, 100)).await;
+    assert_eq!(gone, past::Gone { told: 1, ..past::Gone::default() });
+    assert!(scene.counts().is_empty());
+    let hook = scene.hook.clone();
+    let told = scene.write(move |tx| announce::announce(tx, &[hook.interest()], &[id], later)).await;
+    assert_eq!((told, scene.once().await), (0, false));
+    // The next change is told, under an id of its own.
+    let (hook, now) = (scene.hook.clone(), scene.clock.wall());
+    let told = scene
+        .write(move |tx| {
+            matters::clear(tx, "SO-1", CaseType::LateDelivery, "it arrived", "acme", now)?;
+            announce::announce(tx, &[hook.interest()], &[id], now)
+        })
+        .await;
+    assert_eq!((told, scene.counts()), (1, vec![("waiting".to_owned(), 1)]));
+    assert_ne!(scene.delivery().event, header(&scene.got()[0].0, "webhook-id"));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use gatehouse_common::{
 use super::*;
 use crate::{
     core::reconcile::{Posting, PostingKind, PostingState},
-    store::{CaseFilter, StoreChange, sql::params},
+    store::{CaseFilter, StoreChange, claims::POST, sql::params},
 };
 
 on_both!(
@@ -133,12 +133,24 @@ fn a_posting_that_one_has_under_way_is_handed_to_no_other(ground: &Ground) {
     let (slow, quick) = (ground.open(), ground.open());
     let queued = posting(1);
     let key = queued.key.clone();
+    let behind = posting(2);
     slow.write_now(move |tx| tx.enqueue(&queued, UtcMs(0))).unwrap();
+    slow.write_now(|tx| tx.claim(POST, None)).unwrap();
     assert_eq!(slow.write_now(|tx| tx.claim_due(UtcMs(1), 9)).unwrap().len(), 1);
     assert!(quick.write_now(|tx| tx.claim_due(UtcMs(1), 9)).unwrap().is_empty());
-    // The slow one is taken for dead; the other asks first.
-    let taken = quick.write_now(|tx| tx.take_back_postings().and_then(|()| tx.claim_due(UtcMs(2), 9))).unwrap();
-    assert_eq!(taken[0].state, PostingState::InDoubt);
+    // The slow one is taken for dead; the other asks first, and counts it as sent until then.
+    let stands_still = (slow.actor().to_string(), 1);
+    quick.write_now(move |tx| tx.claim(POST, Some(&stands_still))).unwrap();
+    let taken = quick.write_now(|tx| tx.take_back_postings(UtcMs(2)).and_then(|()| tx.claim_due(UtcMs(2), 9))).unwrap();
+    assert_eq!((taken[0].state, taken[0].sent_at), (PostingState::InDoubt, Some(UtcMs(2))));
+    // What the slow one would take now nobody would hear of.
+    slow.write_now(move |tx| tx.enqueue(&behind, UtcMs(2))).unwrap();
+    if slow.is_shared() {
+        assert!(slow.write_now(|tx| tx.claim_due(UtcMs(2), 9)).unwrap().is_empty());
+        slow.write_now(|tx| tx.take_back_postings(UtcMs(2))).unwrap();
+    }
+    let next = quick.write_now(|tx| tx.claim_due(UtcMs(2), 9)).unwrap();
+    assert_eq!(next.iter().map(|queued| queued.posting.key.clone()).collect::<Vec<_>>(), [posting(2).key]);
     // What the slow one says now would send it once more.
     let late = key.clone();
     slow.write_now(move |tx| tx.retry(&late, PostingState::Queued, UtcMs(0), "not sent", true)).unwrap();

@@ -12,12 +12,16 @@ use gatehouse_common::{
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::error;
 
-use super::heads_json;
+use super::{
+    bounds::{is_within_bounds, leaves_as_it_was, may_be_nobodys, may_outgrow},
+    heads_json,
+};
 use crate::{
-    core::projections::{Brief, Projection, View, Whose, project},
+    core::projections::{Projection, View, Whose, project},
     store::{
         Reader, Scope, StoreChange, StoreError, Tx,
         cache::InHand,
+        damage::DamagedRow,
         ledger::{Placed, Provenance},
         mending::UNREADABLE,
         row,
@@ -25,14 +29,10 @@ use crate::{
     },
 };
 
-/// Most entries of a document that a device may write into. A case goes on in another document after a tenth of them,
-/// and a dispatch that is held and ready again every half hour for three weeks has as many. To fold a document takes a
-/// bit for each pair of its entries, 500 kB for these, and time by the square at least.
-const ENTRIES_MAX: usize = 10 * case::lifecycle::ENTRIES_MAX;
-
-/// Most bytes of such a document as it is saved, with its notes and what waits for its past: thirty entries of the
-/// largest size. In memory it takes two to three times as much, and twice that while a change is tried on it.
-const SAVED_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// How long changes of a document that cannot be read here are sent back, in milliseconds from when its damaged row was
+/// found. Who has that row is asked for it and gives it within a minute, if it is there. Meanwhile little is taken of what
+/// the sender tells behind such a change, so this has an end.
+const SENT_BACK_MS: i64 = 3_600_000;
 
 /// What the hub says in a document; several are said one after the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,23 @@ pub(crate) struct ForeignChunks<'a> {
     pub(crate) chunks: &'a [&'a Inspected],
     /// Whether this hub signed that it once sent them under this id.
     pub(crate) is_proved: bool,
+}
+
+/// Why changes are not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotLetIn {
+    /// They are refused for good: they belong into quarantine, and their writer is told.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing is wrong with them: what they build on cannot be read here, and is asked for. They are to come again.
+    #[error("{UNREADABLE}, and asked for; bring it again")]
+    NotNow,
+}
+
+impl From<String> for NotLetIn {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
 }
 
 impl Reader<'_> {
@@ -105,21 +122,19 @@ impl Tx<'_> {
 
     /// Tries a device's chunks on their document, logs them and feeds them. `allows` says whether a document that is
     /// somebody's is one that the device may write into; it is asked of the document as it stood and as it then stands.
-    /// The inner error is the reason of a refusal of them all, after which nothing is changed.
+    /// The inner error is the reason why none of them is let in, after which nothing of the document is changed.
     pub(crate) fn admit_chunks(
         &mut self,
         foreign: &ForeignChunks<'_>,
         allows: impl Fn(&Reader<'_>, &Whose) -> Result<Result<(), String>, StoreError>,
         now: UtcMs,
-    ) -> Result<Result<(), String>, StoreError> {
+    ) -> Result<Result<(), NotLetIn>, StoreError> {
         let (id, kind) = (foreign.document, foreign.kind);
         let InHand { document, brief, .. } = match self.take_document(id, kind) {
             Ok(Ok(taken)) => taken,
-            Ok(Err(why)) => return Ok(Err(why)),
-            Err(damaged @ StoreError::Damaged { .. }) => {
-                // One document that rotted must not keep its sender from all others.
-                error!(document.id = %id, error = %damaged, "document {id} takes no more changes: {damaged}");
-                return Ok(Err(UNREADABLE.to_owned()));
+            Ok(Err(why)) => return Ok(Err(why.into())),
+            Err(StoreError::Damaged { table, row, why }) => {
+                return self.cannot_read(id, &DamagedRow { table, row, why }, now).map(Err);
             }
             Err(e) => return Err(e),
         };
@@ -129,23 +144,23 @@ impl Tx<'_> {
         if let Some(before) = &before
             && let Err(why) = allows(self, &before.whose)?
         {
-            return Ok(Err(why));
+            return Ok(Err(why.into()));
         }
         if foreign.chunks.len() > 1 && may_outgrow(&document, foreign.chunks) {
             // Alone, some of them may still fit.
-            return Ok(Err("too much at once for so long a document".to_owned()));
+            return Ok(Err("too much at once for so long a document".to_owned().into()));
         }
         let had_waiting = !document.missing().is_empty();
         let (document, applied) = match document.admitting(foreign.chunks) {
             Ok(admitted) => admitted,
-            Err(why) => return Ok(Err(why.to_string())),
+            Err(why) => return Ok(Err(why.to_string().into())),
         };
         let saved_bytes = document.save().len();
         // Before it is folded: that is what a long document makes dear.
         if !foreign.is_proved
             && let Err(why) = is_within_bounds(&document, saved_bytes)
         {
-            return Ok(Err(why));
+            return Ok(Err(why.into()));
         }
         let projection = project(kind, &document);
         let after = projection.brief();
@@ -164,11 +179,12 @@ impl Tx<'_> {
             },
         };
         let fits = match fits {
-            Ok(()) if !foreign.is_proved => leaves_as_it_was(foreign, &applied, before.as_ref(), after.as_ref()),
+            Ok(()) if !foreign.is_proved => leaves_as_it_was(foreign, &applied, before.as_ref(), after.as_ref())
+                .and_then(|()| may_be_nobodys(after.as_ref(), saved_bytes)),
             other => other,
         };
         if let Err(why) = fits {
-            return Ok(Err(why));
+            return Ok(Err(why.into()));
         }
         let (mut placed, mut last) = (Vec::new(), 0);
         for (inspected, applied) in foreign.chunks.iter().zip(&applied) {
@@ -189,6 +205,35 @@ impl Tx<'_> {
         self.feed_document(id, &projection, Lane::Documents, &placed, had_waiting)?;
         self.return_document(id, InHand { kind, document, brief: after }, saved_bytes);
         Ok(Ok(()))
+    }
+
+    /// What becomes of changes whose document cannot be read. The damaged row is put aside at once, with which it is made
+    /// whole or asked for: the scrub may come by only tomorrow.
+    fn cannot_read(&mut self, id: &DocumentId, found: &DamagedRow, now: UtcMs) -> Result<NotLetIn, StoreError> {
+        let (row, why) = (format!("row {} of {}", found.row, found.table), &found.why);
+        let put_aside = if found.table == "ledger" { self.put_aside(found, now) } else { Ok(None) };
+        match put_aside {
+            Ok(Some(is_whole)) => {
+                let by_now = if is_whole { "whole again" } else { "asked for again" };
+                error!(
+                    document.id = %id,
+                    row,
+                    "document {id} could not be read, {row} is damaged: {why}; it is {by_now}; look after the disk"
+                );
+                return Ok(NotLetIn::NotNow);
+            }
+            Ok(None) => {
+                let since = self.put_aside_since(found.table, &found.row)?;
+                if since.is_some_and(|since| now.since(since) < SENT_BACK_MS) {
+                    return Ok(NotLetIn::NotNow);
+                }
+            }
+            Err(error @ StoreError::NotWritten(_)) => return Err(error),
+            Err(error) => error!(row, error = %error, "{row} could not be put aside: {error}"),
+        }
+        // One document that rotted must not keep its sender from all others.
+        error!(document.id = %id, "document {id} takes no more changes: {row} is damaged: {why}");
+        Ok(NotLetIn::Refused(UNREADABLE.to_owned()))
     }
 
     /// Says something in a document as the hub, which is made if there is none, and sends it to the depots
@@ -353,73 +398,6 @@ impl Tx<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a document could be too long after some changes. Operations are counted, of which there are no fewer than
-/// entries: what many changes at once would bring is not to be tried first.
-fn may_outgrow(document: &Document, chunks: &[&Inspected]) -> bool {
-    let operations = chunks.iter().map(|chunk| chunk.operations());
-    operations.fold(document.operations(), usize::saturating_add) > ENTRIES_MAX
-}
-
-/// Whether a document, `saved_bytes` long, is one that a device may have brought so far.
-fn is_within_bounds(document: &Document, saved_bytes: usize) -> Result<(), String> {
-    if saved_bytes > SAVED_MAX_BYTES {
-        return Err(format!("the document would have {saved_bytes} bytes; {SAVED_MAX_BYTES} is the most"));
-    }
-    // Entries are only counted where there can be so many.
-    if document.operations() > ENTRIES_MAX && document.entry_count() > ENTRIES_MAX {
-        return Err(format!("the document would have more than {ENTRIES_MAX} entries"));
-    }
-    Ok(())
-}
-
-/// Whether a device's changes leave a document with the depot that it is of, and in the reach of this hub.
-fn leaves_as_it_was(
-    foreign: &ForeignChunks<'_>,
-    applied: &[Applied],
-    before: Option<&Brief>,
-    after: Option<&Brief>,
-) -> Result<(), String> {
-    if let (Some(before), Some(after)) = (before, after)
-        && before.whose.site != after.whose.site
-    {
-        // All that was said in it would count for nothing. No join and no successor does that.
-        return Err("a document stays with the depot that it is of".to_owned());
-    }
-    let newest = newest_fold(foreign.kind);
-    // A newer hub beside this one may have let in what asks for more; what comes after that asks for nothing.
-    let known = before.map_or(newest, |before| before.fold.max(newest));
-    let mut asked = after.map_or(0, |after| after.fold);
-    for (inspected, _) in foreign.chunks.iter().zip(applied).filter(|(_, applied)| **applied == Applied::Waiting) {
-        // It is in no fold yet, and whoever brings its past could do nothing about it.
-        asked = asked.max(fold_asked(foreign.kind, inspected)?);
-    }
-    if asked > known {
-        // No program could read it, and none would decide anything on it any more.
-        return Err(format!("it asks for version {asked} of the fold; this hub knows {newest} and is upgraded first"));
-    }
-    Ok(())
-}
-
-/// The newest fold of a kind of document that this hub knows.
-fn newest_fold(kind: DocumentKind) -> u32 {
-    match kind {
-        DocumentKind::Case => case::Says::NEWEST,
-        DocumentKind::Dispatch => dispatch::Says::NEWEST,
-    }
-}
-
-/// The highest version of the fold that a change asks for, with or without authority; 0 if it asks for none.
-fn fold_asked(kind: DocumentKind, inspected: &Inspected) -> Result<u32, String> {
-    fn highest<T: Folds + DeserializeOwned>(inspected: &Inspected) -> Result<u32, String> {
-        let entries = inspected.entries::<T>().map_err(|why| why.to_string())?;
-        Ok(entries.iter().filter_map(|entry| entry.says.fold_named()).max().unwrap_or(0))
-    }
-    match kind {
-        DocumentKind::Case => highest::<case::Says>(inspected),
-        DocumentKind::Dispatch => highest::<dispatch::Says>(inspected),
     }
 }
 

@@ -186,6 +186,17 @@ impl Connection {
         }
     }
 
+    /// What is done until this transaction ends may take as long as it must, as an errand does that is about the whole
+    /// store: on a large one each limit would end it, and none would ever come to its end.
+    pub(super) fn takes_any_time(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(connection) => {
+                connection.batch("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
+            }
+        }
+    }
+
     /// Ends what [`Self::begin_reading`] began.
     pub(super) fn end_reading(&self) -> Result<(), Error> {
         match &self.engine {

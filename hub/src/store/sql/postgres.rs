@@ -36,6 +36,11 @@ const PREPARED_MAX: usize = 512;
 const SETTINGS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s';
      SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'; SET client_min_messages = 'warning'";
 
+/// What is asked of a server that knows it: as we do of it, it notices within seconds that we vanished while it spoke, and
+/// lets go of what we held.
+const NOTICES: &str = "SET tcp_user_timeout = '10s'; SET tcp_keepalives_idle = '10s';
+     SET tcp_keepalives_interval = '3s'; SET tcp_keepalives_count = 3";
+
 /// Something that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub String);
@@ -91,6 +96,10 @@ impl PostgresOptions {
             config.ssl_mode(SslMode::Require).connect(MakeRustlsConnect::new(self.tls()?))?
         };
         client.batch_execute(SETTINGS)?;
+        // Servers of the same language need not know these; then they find out later.
+        if let Err(error) = client.batch_execute(NOTICES) {
+            tracing::debug!(%error, "the server notices by itself when we vanish");
+        }
         Ok(client)
     }
 

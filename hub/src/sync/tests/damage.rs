@@ -66,16 +66,58 @@ fn a_flipped_bit_is_found_given_to_nobody_and_comes_back_from_the_depot() {
     // What the depot says meanwhile is not taken, and not lost either.
     depot.say(Says::RecallSeen);
     let newest = depot.outbox.last().cloned().unwrap();
-    assert_eq!(hub.push_records(&depot, vec![newest]).rejected.len(), 1);
+    let sent_back = hub.push_records(&depot, vec![newest.clone()]);
+    assert_eq!((sent_back.rejected, sent_back.taken_through), (vec![], 3));
     assert!(!hub.reads(&mut depot), "it is to begin again");
     begins_again(&hub, &mut depot);
     assert_eq!(hub.damaged(), []);
     assert!(hub.verifies());
     assert_eq!(hub.heads_now(&depot), Some(depot.document.heads()), "with what it said meanwhile");
+    let taken = hub.push_records(&depot, vec![newest]);
+    assert_eq!((taken.rejected, taken.taken_through), (vec![], 4), "it comes again and is known");
     hub.store.fold_now().unwrap();
     other.cursor = Cursor::start(other.cursor.epoch);
     while !hub.reads(&mut other) {}
     assert_eq!(other.document.heads(), depot.document.heads(), "and who had passed it gets it");
+}
+
+#[test]
+fn what_is_told_of_a_document_that_cannot_be_read_is_sent_back_until_it_is_whole_and_no_longer_than_an_hour() {
+    let (mut hub, mut depot) = told();
+    hub.flips(true);
+    // Nobody has read the store over.
+    hub.restart();
+    depot.say(Says::RecallSeen);
+    depot.say(Says::RecallSeen);
+    let decision = depot.decide(1, Hash32::ZERO, "held");
+    depot.queue(Upward::Decision(decision));
+    depot.queue(Upward::Fact("{}".into()));
+    let news = depot.outbox.split_off(3);
+    for _ in 0..2 {
+        let reply = hub.push_records(&depot, news.clone());
+        assert_eq!((reply.taken_through, reply.rejected), (3, vec![]));
+        assert_eq!(hub.damaged(), [("ledger".to_owned(), 1)], "it is put aside at once");
+    }
+    assert_eq!(hub.store.read_now(|r| r.decision_count()).unwrap(), 1, "what is behind it is taken meanwhile");
+
+    // Its own changes, told once more, make it whole: then all of it is taken, and what is wrong refused.
+    assert_eq!(depot.push(&hub).rejected, []);
+    assert_eq!(hub.damaged(), []);
+    let reply = hub.push_records(&depot, news.clone());
+    assert_eq!((reply.taken_through, reply.rejected.len()), (7, 1));
+    assert_eq!(reply.rejected[0].number, 7);
+    assert_eq!(hub.heads_now(&depot), Some(depot.document.heads()));
+
+    // Where nobody has the change any more, it is refused in the end: the depot must get on.
+    let (mut hub, mut depot) = told();
+    hub.flips(true);
+    hub.restart();
+    depot.say(Says::RecallSeen);
+    let news = depot.outbox.split_off(3);
+    assert_eq!(hub.push_records(&depot, news.clone()).taken_through, 3);
+    hub.sql("UPDATE damaged SET found_ms = found_ms - 3600000");
+    let reply = hub.push_records(&depot, news);
+    assert_eq!((reply.taken_through, reply.rejected.len()), (4, 1));
 }
 
 #[test]
@@ -101,6 +143,17 @@ fn without_the_scrub_a_flipped_bit_keeps_others_apart_for_good() {
     assert!(hub.reads(&mut other));
     assert_ne!(other.document.heads(), depot.document.heads());
     assert_eq!((hub.heads_now(&depot), hub.verifies()), (None, false));
+}
+
+#[test]
+fn a_document_that_cannot_be_read_ends_no_verification_once_what_is_damaged_of_it_is_put_aside() {
+    let (mut hub, _depot) = told();
+    hub.flips(true);
+    hub.restart();
+    assert!(!hub.verifies());
+    assert_eq!(hub.store.scrub_now(UtcMs(50)).unwrap(), 2);
+    let verified = crate::store::moving::verify(&Location::Sqlite(hub.path.clone())).unwrap();
+    assert_eq!(verified.rows_put_aside, 1);
 }
 
 #[test]

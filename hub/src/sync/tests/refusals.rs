@@ -188,7 +188,7 @@ fn of_the_lives_of_an_outbox_only_the_newest_are_known_and_one_that_ended_long_a
         hub.store.write_now(move |tx| handle_push(tx, &hub_key(), &device, &push, &at(2_000)))
     };
     let known = || hub.store.read_now(|r| r.outbox_epochs(&depot.device)).unwrap();
-    let most = u64::try_from(crate::store::devices::LIVES_MAX).unwrap();
+    let most = u64::try_from(crate::store::outboxes::LIVES_MAX).unwrap();
     for life in 1..=most + 5 {
         assert_eq!(push(life).unwrap().taken_through, 1);
     }
@@ -401,4 +401,25 @@ fn no_device_makes_a_document_wait_for_a_program_that_there_is_not() {
     assert_eq!(reasons(&hub.push_records(&depot, waits)), [why.as_str()]);
     let past = past.into_iter().map(|(_, says)| (3, says)).collect();
     assert_eq!(reasons(&hub.push_records(&depot, past)), [""; 0]);
+}
+
+#[test]
+fn nobody_fills_the_document_that_another_depot_will_open_with_changes_whose_past_is_missing() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    let (mut other, mut third) = (hub.gateway("gw-2", "D2", 8), hub.gateway("gw-3", "D3", 9));
+    other.document.apply_own(&third.say(Says::Ready)).unwrap();
+    let long = || Says::Lifted { holds: Vec::new(), why: "x".repeat(60_000) };
+    (0..34).for_each(|_| drop(other.say(long())));
+    for (_, record) in &mut other.outbox {
+        let Upward::Chunk { document, .. } = record else { panic!() };
+        *document = depot.id();
+    }
+    let refused = other.push(&hub);
+    assert_eq!(reasons(&refused)[0], "too much waits in a document that nobody has opened");
+    assert_eq!(refused.rejected[0].number, 5);
+    // Whose it is has the rest of the room.
+    depot.plan();
+    (0..29).for_each(|_| drop(depot.say(long())));
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
 }

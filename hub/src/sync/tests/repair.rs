@@ -233,6 +233,21 @@ fn after_a_restore_nothing_is_lent_before_every_depot_has_told_what_it_holds_and
 }
 
 #[test]
+fn a_person_answers_for_one_gateway_of_a_depot_and_the_other_is_still_waited_for() {
+    let hub = Hub::new();
+    let _gateways = [hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D1", 8)];
+    hub.store.write_now(|tx| tx.begin_ledger_epoch(UtcMs(5))).unwrap();
+    let answer = || {
+        let gateway = "gw-2".parse().unwrap();
+        hub.store.write_now(move |tx| crate::lease_grants::write_off_untold_of(tx, &gateway, "ann", "burnt", UtcMs(9)))
+    };
+    answer().unwrap();
+    let untold = hub.store.read_now(|r| r.untold_leases()).unwrap();
+    assert_eq!(untold.iter().map(|(_, gateway)| gateway.as_str()).collect::<Vec<_>>(), ["gw-1"]);
+    assert!(matches!(answer(), Err(StoreError::Refused(_))), "it has nothing to tell any more");
+}
+
+#[test]
 fn a_gateway_that_was_cut_off_after_the_copy_that_was_restored_is_waited_for_until_a_person_answers() {
     let hub = Hub::new();
     for (name, site, seed) in [("gw-1", "D1", 7), ("gw-2", "D2", 8), ("gw-3", "D3", 9)] {
@@ -325,6 +340,36 @@ fn a_device_that_holds_the_same_is_alike_and_one_that_lacks_a_document_gets_it_w
     let given = Given { document: depot.id(), kind: DocumentKind::Dispatch, bytes: depot.say(Says::Ready), page: None };
     let give = Repair::Give { pages: Vec::new(), changes: vec![given] };
     assert!(matches!(hub.asked(&elsewhere, give), Repaired::Given(refused) if refused.len() == 1));
+}
+
+#[test]
+fn a_document_too_long_for_one_answer_comes_in_parts_that_fit() {
+    let hub = Hub::new();
+    let mut depot = hub.gateway("gw-1", "D1", 7);
+    depot.plan();
+    depot.push(&hub);
+    for n in 0..40_u32 {
+        let why = (0..700_u32).map(|m| Hash32::of(format!("{n}/{m}").as_bytes()).to_string()).collect();
+        hub.says(depot.id(), Says::Lifted { holds: Vec::new(), why }, Lane::Documents);
+    }
+    let mut new = hub.gateway("gw-2", "D1", 8);
+    let (mut documents, mut parts) = (Vec::new(), 0);
+    while new.document.heads() != hub.heads(&new.id()) {
+        parts += 1;
+        assert!(parts < 9, "it does not end");
+        let answer = hub.asked(&new, Repair::Heads { after: None, through: None, documents });
+        gatehouse_common::sync::encode(&answer).unwrap();
+        let Repaired::Heads { differ, through, .. } = answer else { panic!("not compared") };
+        for says in differ.into_iter().flat_map(|differs| differs.lacks) {
+            if let Downward::Chunk { bytes, .. } = says {
+                new.document.apply_own(&bytes).unwrap();
+            }
+        }
+        let is_all = new.document.heads() == hub.heads(&new.id());
+        assert_eq!(through, Some(new.id()).filter(|_| !is_all), "what comes behind it is compared as well");
+        documents = vec![(new.id(), new.document.heads())];
+    }
+    assert!(parts > 1);
 }
 
 /// What the hub gives a gateway that asks `first`, long after everything was over, and then says what it holds.
