@@ -252,6 +252,12 @@ impl DocumentKind {
 }
 
 impl DocumentId {
+    /// The last id before this one in their order; the very first has none before it and stays.
+    #[must_use]
+    pub fn just_before(self) -> Self {
+        Self(u128::from_be_bytes(self.0).saturating_sub(1).to_be_bytes())
+    }
+
     /// The id that every replica gives to the `occurrence`-th (from 1) document of `dedup_key`.
     ///
     /// Two depots that open a case for the same key thereby open the same document.

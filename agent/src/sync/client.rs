@@ -187,10 +187,10 @@ impl Sync {
                 }
                 continue;
             };
+            let first = push.records.first().map_or(0, |(n, _)| *n);
             let last = push.records.last().map_or(0, |(n, _)| *n);
             match self.line.exchange::<_, PushReply>(PUSH_PATH, &push, 0).await {
                 Ok(reply) => {
-                    backoff.reset();
                     self.answered().await?;
                     let (taken, ledger) = {
                         let mut session = self.session();
@@ -198,6 +198,10 @@ impl Sync {
                     };
                     match taken {
                         Ok(through) => {
+                            // One that takes nothing for now is asked less and less often.
+                            if through >= first {
+                                backoff.reset();
+                            }
                             for rejection in &reply.rejected {
                                 warn!(
                                     number = rejection.number,
@@ -300,7 +304,7 @@ impl Sync {
                             let same = cursor.epoch == stood.epoch;
                             let what = if same { "the feed of this device" } else { "the hub's ledger" };
                             info!(epoch = %cursor.epoch, "{what} began anew: starting again in it");
-                            mending.begins_again(&stood, &cursor);
+                            mending.begins_again(!same);
                             self.driver.send(Input::StartAgain { cursor }).await?;
                             if !self.committed(&store, cursor).await? {
                                 continue;

@@ -82,6 +82,12 @@ impl ExchangeError {
         matches!(self, Self::Http(_) | Self::Silent)
     }
 
+    /// Whether the hub may well answer the same in a while: it had too much to do, or could not write just then.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Status { status: 503, .. })
+    }
+
     /// The least wait before the next try, in milliseconds.
     #[must_use]
     pub fn wait_ms(&self) -> u64 {

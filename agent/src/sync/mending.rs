@@ -1,8 +1,8 @@
 //! When this device and the hub are made alike again, and that it is done.
 //!
 //! In: what the pull brought. Out: questions of a [`Comparison`], one between two pulls, and the inputs that follow. A
-//! comparison that takes long, or does not get through, keeps neither recalls nor orders back: while everything is still to
-//! be compared, they are pulled beside it. Due when the ledger began another life, when the feed begins anew, and every few
+//! comparison that takes long, or does not get through, keeps no recalls back: while everything is still to be compared,
+//! they are pulled beside it. Orders wait for it. Due when the ledger began another life, when the feed begins anew, and every few
 //! hours to make sure; when the hub has been started anew it is shown the newest page that is kept, which an older copy of
 //! its store cannot know.
 
@@ -57,8 +57,6 @@ pub struct Mender {
     compared: bool,
     hub_can: bool,
     checked: Moment,
-    /// It held what the feed had said when the feed began anew, and holds it still.
-    holds: bool,
     /// From where documents are read beside a comparison: the feed's end before it began, and on from there.
     documents_from: Option<u64>,
     /// A comparison of everything has begun: what the feed's end is now says nothing of what it includes.
@@ -76,7 +74,6 @@ impl Mender {
             compared: false,
             hub_can: true,
             checked: now,
-            holds: false,
             documents_from: None,
             begun: false,
         }
@@ -90,7 +87,8 @@ impl Mender {
         });
         let Some(PageDigest { run, head, .. }) = told else { return };
         if self.run.is_some_and(|known| known != run) {
-            self.proof = newest;
+            // One that is not shown yet is older, and proves more.
+            self.proof = self.proof.take().or(newest);
         }
         self.run = Some(run);
         if !self.begun {
@@ -98,25 +96,22 @@ impl Mender {
         }
     }
 
-    /// The feed begins anew at `now`, in another life of the ledger or in the same; this device stood at `before`.
-    pub fn begins_again(&mut self, before: &Cursor, now: &Cursor) {
+    /// The feed begins anew; told whether the ledger began another life.
+    pub fn begins_again(&mut self, other_ledger: bool) {
         self.compared = false;
-        self.other_ledger |= before.epoch != now.epoch;
-        self.holds |= has_read(before, Lane::Orders) || has_read(before, Lane::Documents);
+        self.other_ledger |= other_ledger;
         (self.documents_from, self.begun) = (None, false);
     }
 
     /// Makes a pull one that goes on beside a comparison while everything is still to be compared; else leaves it as it is.
     ///
-    /// Documents come with the comparison: of these only what is new is asked for. So are orders at a device that may hold
-    /// nothing, being new or restored: without the dispatches of before it would send goods once more that have left.
-    /// The page is taken by [`Mender::stands`] and [`Mender::has_read`].
+    /// Documents come with the comparison: of these only what is new is asked for. Orders are not asked for at all: a device
+    /// that is new, was away for long, has a depot more or was restored would, without the dispatches of before, send goods
+    /// once more that have left. The page is taken by [`Mender::stands`] and [`Mender::has_read`].
     pub fn asks_beside(&self, pull: &mut Pull) {
         // A hub that signs no page cannot compare either: then there is the feed alone.
         let Some(from) = self.documents_from.filter(|_| self.compares_all(&pull.cursor)) else { return };
-        if !self.takes_orders(&pull.cursor) {
-            pull.cursor.pass(Lane::Orders, u64::MAX);
-        }
+        pull.cursor.pass(Lane::Orders, u64::MAX);
         pull.cursor.pass(Lane::Documents, from);
     }
 
@@ -125,13 +120,10 @@ impl Mender {
     /// else shows that everything is to be compared.
     #[must_use]
     pub fn stands(&self, before: &Cursor, mut came: Cursor) -> Cursor {
-        if self.documents_from.is_none() || !self.compares_all(before) {
-            return came;
-        }
-        let mut stays = |lane: Lane| came.positions[lane.index()] = before.positions[lane.index()];
-        stays(Lane::Documents);
-        if !self.takes_orders(before) {
-            stays(Lane::Orders);
+        if self.documents_from.is_some() && self.compares_all(before) {
+            for lane in [Lane::Orders, Lane::Documents] {
+                came.positions[lane.index()] = before.positions[lane.index()];
+            }
         }
         came
     }
@@ -150,11 +142,7 @@ impl Mender {
     }
 
     fn compares_all(&self, held: &Cursor) -> bool {
-        self.hub_can && !self.compared && (self.other_ledger || !has_read(held, Lane::Documents))
-    }
-
-    fn takes_orders(&self, held: &Cursor) -> bool {
-        self.holds || has_read(held, Lane::Orders)
+        self.hub_can && !self.compared && (self.other_ledger || held.positions[Lane::Documents.index()] == 0)
     }
 
     /// The hub cannot do it: it is of an older version.
@@ -218,10 +206,6 @@ fn digest_of(sealed: &Sealed) -> Option<PageDigest> {
     sealed.peek::<PageDigest>().ok()
 }
 
-fn has_read(cursor: &Cursor, lane: Lane) -> bool {
-    cursor.positions[lane.index()] > 0
-}
-
 /// A comparison between two of its questions.
 #[derive(Debug)]
 struct UnderWay {
@@ -235,7 +219,8 @@ struct UnderWay {
 #[derive(Debug)]
 pub(super) struct Mending {
     pub(super) mender: Mender,
-    under_way: Option<UnderWay>,
+    /// One of each kind at most: a proof comes between, and what was half done goes on behind it.
+    under_way: Vec<UnderWay>,
     backoff: Backoff,
     /// Nothing is asked before, in milliseconds since boot.
     not_before_ms: u64,
@@ -245,13 +230,19 @@ pub(super) struct Mending {
 
 impl Mending {
     pub(super) fn new(mender: Mender) -> Self {
-        Self { mender, under_way: None, backoff: Backoff::new(), not_before_ms: 0, told: None }
+        Self { mender, under_way: Vec::new(), backoff: Backoff::new(), not_before_ms: 0, told: None }
     }
 
     /// See [`Mender::begins_again`]. What is under way compares with a feed that is no more.
-    pub(super) fn begins_again(&mut self, before: &Cursor, now: &Cursor) {
-        self.mender.begins_again(before, now);
-        self.under_way = None;
+    pub(super) fn begins_again(&mut self, other_ledger: bool) {
+        self.mender.begins_again(other_ledger);
+        self.under_way.clear();
+    }
+
+    /// What of this kind has begun already.
+    fn take(&mut self, due: Due) -> Option<UnderWay> {
+        let place = self.under_way.iter().position(|one| one.due == due)?;
+        Some(self.under_way.swap_remove(place))
     }
 
     /// A question was not answered. It waits, and pulls go on meanwhile. Gives how long the next one may wait, or the error
@@ -264,9 +255,11 @@ impl Mending {
         let of_the_line = error.is_of_the_line();
         let pause = if of_the_line { self.backoff.next_ms() } else { UNANSWERED_MS.max(error.wait_ms()) };
         self.not_before_ms = now.boottime_ms.saturating_add(pause);
-        if of_the_line {
+        if (of_the_line || error.may_pass()) && broken.due != Due::Check {
             // From the start it might break off in the same place each time.
-            self.under_way = Some(broken).filter(|one| one.due != Due::Check);
+            self.under_way.push(broken);
+        }
+        if of_the_line {
             return Err(error);
         }
         let why = error.to_string();
@@ -322,7 +315,7 @@ impl Sync {
         due: Due,
         store: &Looks,
     ) -> Result<Result<u32, ExchangeError>, TaskError> {
-        let mut one = match mending.under_way.take().filter(|one| one.due == due) {
+        let mut one = match mending.take(due) {
             Some(one) => one,
             None => UnderWay { due, comparison: mending.mender.begin(due, &store.reader())?, asked: None },
         };
@@ -348,13 +341,14 @@ impl Sync {
         match one.comparison.answered(answer) {
             Ok(items) if items.is_empty() => {
                 one.asked = self.question(mending, &mut one, store).await?;
-                mending.under_way = one.asked.is_some().then_some(one);
+                mending.under_way.extend(one.asked.is_some().then_some(one));
             }
             Ok(items) => {
                 let cursor = store.cursor()?;
                 self.driver.send(Input::Feed { items, cursor, more: true }).await?;
-                // What comes next is read from the store after the pull, when this stands in it.
-                mending.under_way = Some(one);
+                // What comes next is read from the store: this must stand in it by then.
+                self.driver.prove().await?;
+                mending.under_way.push(one);
             }
             Err(error) => {
                 warn!(%error, "{error}");

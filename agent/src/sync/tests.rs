@@ -60,6 +60,10 @@ struct Hub {
     pulls: Mutex<Vec<Pull>>,
     /// The paths of what was asked, but for pushes.
     asked: Mutex<Vec<String>>,
+    /// After so many questions of a comparison another replica answers a pull.
+    other_run_after: usize,
+    /// Whether it takes nothing of what is pushed.
+    takes_nothing: bool,
 }
 
 /// How a hub compares what it and the device hold.
@@ -101,6 +105,8 @@ impl Hub {
             fails_with_bytes: 0,
             hangs: false,
             compares: Compares::Not,
+            other_run_after: usize::MAX,
+            takes_nothing: false,
             standing: None,
             outbox_epochs: Mutex::default(),
             pushed: Mutex::default(),
@@ -110,10 +116,10 @@ impl Hub {
     }
 
     /// What it signs of a page without changes.
-    fn page(&self) -> FeedItem {
+    fn page(&self, run: u32) -> FeedItem {
         let changes = root(&[]);
         let (ledger, head) = (LedgerEpoch(7), FEED_END);
-        let digest = PageDigest { device: device(), ledger, run: 1, head, backed_up: 0, changes };
+        let digest = PageDigest { device: device(), ledger, run, head, backed_up: 0, changes };
         let says = Downward::Page(Sealed::new(&digest, &self.key).unwrap());
         FeedItem { lane: Lane::Rest, position: 0, says }
     }
@@ -180,7 +186,8 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
         }
         let push: Push = decode(&body).unwrap();
         hub.outbox_epochs.lock().unwrap().push(push.outbox_epoch);
-        let taken_through = push.records.last().unwrap().0;
+        let before = push.records.first().unwrap().0 - 1;
+        let taken_through = if hub.takes_nothing { before } else { push.records.last().unwrap().0 };
         hub.pushed.lock().unwrap().extend(push.records);
         return hub.answer(nonce, &PushReply { taken_through, rejected: Vec::new(), kept_through: 0 });
     }
@@ -193,7 +200,9 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     cursor.epoch = LedgerEpoch(7);
     let mut items = Vec::new();
     if pull.recalls_only && hub.compares != Compares::Not {
-        items.push(hub.page());
+        items.push(hub.page(1));
+    } else if hub.asked_for_repair() == hub.other_run_after {
+        items.push(hub.page(2));
     }
     if !pull.recalls_only && cursor.positions[Lane::Orders.index()] < 3 {
         let report = Report {
@@ -384,16 +393,30 @@ fn position(cursor: &Cursor, lane: Lane) -> u64 {
     cursor.positions[lane.index()]
 }
 
+fn full_pulls(depot: &Depot) -> Vec<Pull> {
+    depot.hub.pulls.lock().unwrap().iter().filter(|pull| !pull.recalls_only).cloned().collect()
+}
+
 #[tokio::test]
-async fn a_comparison_that_does_not_get_through_keeps_no_orders_back() {
-    for compares in [Compares::BreaksOff, Compares::Fails] {
-        let depot = Depot::over(9, Hub { compares, ..Hub::new(0, 0) }, has_orders).await;
-        depot.until("the fact is committed", |d| position(&d.cursor(), Lane::Orders) == 3).await;
+async fn a_comparison_that_does_not_get_through_keeps_no_recalls_back_and_no_orders_come_before_it() {
+    let holds_nothing = |_: &mut Store| {};
+    for (compares, prepare) in [
+        (Compares::BreaksOff, has_orders as fn(&mut Store)),
+        (Compares::Fails, has_orders),
+        (Compares::Fails, holds_nothing),
+    ] {
+        let depot = Depot::over(9, Hub { compares, ..Hub::new(0, 0) }, prepare).await;
+        let stood = depot.cursor();
+        depot.until("more is pulled", |d| full_pulls(d).len() >= 2).await;
         assert!(depot.hub.asked_for_repair() > 0);
-        assert_eq!(position(&depot.cursor(), Lane::Documents), 0, "after a restart it is to compare still");
-        let pulls = depot.hub.pulls.lock().unwrap().clone();
-        let full = pulls.iter().find(|pull| !pull.recalls_only).unwrap();
-        assert_eq!(position(&full.cursor, Lane::Documents), FEED_END, "those before come with the comparison");
+        for pull in full_pulls(&depot) {
+            assert_eq!(position(&pull.cursor, Lane::Documents), FEED_END, "those before come with the comparison");
+            assert_eq!(position(&pull.cursor, Lane::Orders), u64::MAX, "it would send once more what has left");
+        }
+        let stands = |lane| (position(&depot.cursor(), lane), position(&stood, lane));
+        for (now, before) in [stands(Lane::Documents), stands(Lane::Orders)] {
+            assert_eq!(now, before, "after a restart it is to compare still");
+        }
     }
 }
 
@@ -404,25 +427,32 @@ async fn a_comparison_that_broke_off_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_device_that_may_hold_nothing_gets_no_orders_before_all_is_compared() {
-    let depot = Depot::with(9, Hub { compares: Compares::Fails, ..Hub::new(0, 0) }).await;
-    let full = |d: &Depot| {
-        let pulls = d.hub.pulls.lock().unwrap().clone();
-        pulls.into_iter().filter(|pull| !pull.recalls_only).collect::<Vec<_>>()
-    };
-    depot.until("more is pulled", |d| full(d).len() >= 2).await;
-    assert!(full(&depot).iter().all(|pull| position(&pull.cursor, Lane::Orders) == u64::MAX));
-    assert_eq!(position(&depot.cursor(), Lane::Orders), 0, "it would send once more what has left");
-}
-
-#[tokio::test]
-async fn between_two_questions_of_a_comparison_recalls_and_orders_are_pulled() {
+async fn between_two_questions_of_a_comparison_recalls_are_pulled_and_orders_once_all_is_compared() {
     let depot = Depot::over(9, Hub { compares: Compares::InStretches, ..Hub::new(0, 0) }, has_orders).await;
-    depot.until("all is compared", |d| position(&d.cursor(), Lane::Documents) == COMPARED).await;
+    depot.until("orders come", |d| position(&d.cursor(), Lane::Orders) == 3).await;
+    assert_eq!(position(&depot.cursor(), Lane::Documents), COMPARED);
     let asked = depot.hub.asked.lock().unwrap().clone();
     assert_eq!(depot.hub.asked_for_repair(), 1 + 5, "leases, four stretches and the rest: {asked:?}");
     assert!(asked.windows(2).all(|two| two[0] != REPAIR_PATH || two[1] != REPAIR_PATH), "{asked:?}");
-    assert_eq!(position(&depot.cursor(), Lane::Orders), 3);
+}
+
+#[tokio::test]
+async fn a_proof_that_comes_between_two_questions_leaves_the_comparison_where_it_was() {
+    let hub = Hub { compares: Compares::InStretches, other_run_after: 3, ..Hub::new(0, 0) };
+    let depot = Depot::over(9, hub, has_orders).await;
+    depot.until("orders come", |d| position(&d.cursor(), Lane::Orders) == 3).await;
+    let asked = depot.hub.asked.lock().unwrap().clone();
+    assert_eq!(depot.hub.asked_for_repair(), 1 + 1 + 5, "the proof, leases, four stretches and the rest: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_hub_that_takes_nothing_for_now_is_told_less_and_less_often() {
+    let depot = Depot::with(9, Hub { takes_nothing: true, ..Hub::new(0, 0) }).await;
+    depot.until("it is told a second time", |d| d.hub.outbox_epochs.lock().unwrap().len() >= 2).await;
+    let before = depot.hub.outbox_epochs.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let told = depot.hub.outbox_epochs.lock().unwrap().len() - before;
+    assert!((1..8).contains(&told), "told {told} times in four seconds");
 }
 
 #[tokio::test]

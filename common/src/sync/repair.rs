@@ -167,6 +167,9 @@ pub enum Step {
 #[error("the hub's answer does not fit what was asked")]
 pub struct Unfitting;
 
+/// Most answers in a row about one document. It has bounds far below that; what is given in vain must come to an end.
+const PARTS_MAX: usize = 64;
+
 /// A comparison under way, at the device.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
@@ -176,6 +179,8 @@ pub struct Comparison {
     ledger: Option<LedgerEpoch>,
     after: Option<DocumentId>,
     asked_through: Option<DocumentId>,
+    /// Answers in a row that began in the same place.
+    parts: usize,
     /// The position of the first answer: what came later may be missing from it.
     head: Option<u64>,
     is_over: bool,
@@ -259,7 +264,13 @@ impl Comparison {
             Repaired::Heads { differ, through, head } => {
                 self.head.get_or_insert(head);
                 let reached = through.or(self.asked_through);
-                if reached.is_some() && reached <= self.after {
+                // Of one document more may come than an answer holds: then the next begins in the same place.
+                let is_part = reached == self.after && differ.iter().any(|differs| !differs.lacks.is_empty());
+                self.parts = if is_part { self.parts + 1 } else { 0 };
+                if reached.is_some() && (reached < self.after || (reached == self.after && !is_part)) {
+                    return Err(Unfitting);
+                }
+                if self.parts > PARTS_MAX {
                     return Err(Unfitting);
                 }
                 self.is_over = reached.is_none();
@@ -458,5 +469,17 @@ mod tests {
         let forward = Repaired::Heads { differ: Vec::new(), through: Some(id(1)), head: 1 };
         assert_eq!(comparison.answered(forward.clone()), Ok(Vec::new()));
         assert_eq!(comparison.answered(forward), Err(Unfitting), "the same place again");
+    }
+
+    #[test]
+    fn parts_of_one_document_may_come_in_the_same_place_and_not_without_end() {
+        let mut comparison = Comparison::new();
+        let says = Downward::Chunk { document: id(1), kind: DocumentKind::Case, bytes: vec![1] };
+        let part = Differs { document: id(1), heads: Vec::new(), lacks: vec![says] };
+        let before = id(1).just_before();
+        assert!(before < id(1) && DocumentId([0; 16]).just_before() == DocumentId([0; 16]));
+        let answer = || Repaired::Heads { differ: vec![part.clone()], through: Some(before), head: 1 };
+        let taken = (0..1_000).take_while(|_| comparison.answered(answer()).is_ok()).count();
+        assert_eq!(taken, 1 + PARTS_MAX);
     }
 }

@@ -3,7 +3,7 @@
 //! What is read over is shared by [`super::moving::verify`] and the scrub. A row that is damaged stays in its place, where
 //! each reader finds its checksum wrong and leaves it out; how it was found is kept aside ([`super::mending`]).
 
-use gatehouse_common::{id::DocumentId, order::Order, sync::Downward, time::UtcMs};
+use gatehouse_common::{id::DocumentId, order::Order, sync::Downward};
 
 use super::{Reader, StoreError, row, sql::params};
 
@@ -159,13 +159,6 @@ impl Reader<'_> {
     pub(crate) fn has_damage(&self) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM damaged WHERE mended_ms IS NULL)";
         Ok(self.sql.one(sql, params![], |r| r.get(0))?)
-    }
-
-    /// Since when a row is put aside; none if it never was, or is whole again.
-    pub(super) fn put_aside_since(&self, table: &str, name: &str) -> Result<Option<UtcMs>, StoreError> {
-        let sql = "SELECT found_ms FROM damaged WHERE of_table = ?1 AND name = ?2 AND mended_ms IS NULL";
-        let since: Option<i64> = self.sql.optional(sql, params![table, name], |r| r.get(0))?;
-        Ok(since.map(UtcMs))
     }
 
     pub(super) fn is_put_aside(&self, table: &str, name: &str) -> Result<bool, StoreError> {

@@ -22,6 +22,11 @@ use super::{
     sql::{ToValue, params},
 };
 
+/// Under which name is kept since when changes of a device are sent back for want of a row.
+fn sent_back(table: &str, row: &str, device: &str) -> String {
+    format!("sent_back/{table}/{row}/{device}")
+}
+
 /// Why a change is refused whose document cannot be read and did not become whole for long. It is let in once the document
 /// is whole again.
 pub(super) const UNREADABLE: &str = "the hub's copy of this document is damaged";
@@ -279,7 +284,25 @@ impl Tx<'_> {
     fn is_whole(&mut self, table: &str, name: &str, now: UtcMs) -> Result<(), StoreError> {
         let sql = "UPDATE damaged SET mended_ms = ?3 WHERE of_table = ?1 AND name = ?2";
         self.sql.execute(sql, params![table, name, now.0])?;
+        // Nothing is sent back for want of it any more.
+        let (first, end) = (sent_back(table, name, ""), sent_back(table, name, "\u{10ffff}"));
+        self.sql.execute("DELETE FROM cursors WHERE name >= ?1 AND name <= ?2", params![first, end])?;
         Ok(())
+    }
+
+    /// Since when changes of `device` are sent back for want of this row: since `now` if none was before.
+    pub(super) fn sent_back_since(
+        &mut self,
+        found: &DamagedRow,
+        device: &DeviceId,
+        now: UtcMs,
+    ) -> Result<UtcMs, StoreError> {
+        let name = sent_back(found.table, &found.row, device.as_str());
+        if let Some(since) = self.cursor(&name)? {
+            return Ok(UtcMs(row::parse("cursors", &since)?));
+        }
+        self.set_cursor(&name, &now.0.to_string())?;
+        Ok(now)
     }
 
     /// Has those devices begin again that may have what is damaged: they tell their decisions, and compare their documents.

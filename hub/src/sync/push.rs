@@ -286,14 +286,14 @@ impl Taking<'_> {
                     said.device
                 );
                 standing::raise(tx, &said, summary, self.now.wall)?;
+                tx.audit(&AuditEntry {
+                    at: self.now.wall,
+                    actor: said.device.to_string(),
+                    action: "decision chain forked".to_owned(),
+                    subject: said.id.to_string(),
+                    detail: format!("{reason}: {}", sealed.hash()),
+                })?;
             }
-            tx.audit(&AuditEntry {
-                at: self.now.wall,
-                actor: said.device.to_string(),
-                action: "decision chain forked".to_owned(),
-                subject: said.id.to_string(),
-                detail: format!("{reason}: {}", sealed.hash()),
-            })?;
             return Ok(Err(reason));
         }
         let record = match head.follow(sealed, key) {

@@ -240,7 +240,6 @@ fn compare(
             reached = before;
             break;
         }
-        let behind = before;
         before = Some(document);
         let (theirs, ours) = (asked.get(&document), held.remove(&document));
         let Some(ours) = ours else {
@@ -265,9 +264,8 @@ fn compare(
         differ.push(found);
         if !is_all {
             warn!(device.id = %device.device, "document {document} is too long for one answer, and comes in parts");
-            // The device asks on from before it, by what it has got of it then. Where it has done so already it goes on to
-            // the others, and gets more when it next makes sure.
-            reached = if behind > after { behind } else { before };
+            // The device asks on from just before it, by what it has got of it then.
+            reached = Some(document.just_before());
             break;
         }
     }

@@ -255,8 +255,8 @@ impl World {
             None => false,
             Some(Step::Done(head)) => {
                 self.is_alike(place, due, head);
-                // In life pulls go on beside it. Here nothing is pulled before all that is due is done: the harder case for
-                // what waits, and the simpler one to play.
+                // In life recalls and what is new in documents are pulled beside it. Here nothing is before all that is due is
+                // done, which is simpler to play.
                 self.mends(place)
             }
             Some(Step::Ask(asked)) => {
@@ -367,7 +367,7 @@ impl World {
                     self.book.note("devices that began again");
                 }
                 let Some(running) = &mut self.agents[place].running else { return };
-                running.mender.begins_again(&before, &cursor);
+                running.mender.begins_again(cursor.epoch != before.epoch);
                 running.comparison = None;
                 if self.give(place, vec![Input::StartAgain { cursor }]).is_none() {
                     return;

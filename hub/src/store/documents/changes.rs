@@ -29,9 +29,9 @@ use crate::{
     },
 };
 
-/// How long changes of a document that cannot be read here are sent back, in milliseconds from when its damaged row was
-/// found. Who has that row is asked for it and gives it within a minute, if it is there. Meanwhile little is taken of what
-/// the sender tells behind such a change, so this has an end.
+/// How long a device's changes of a document that cannot be read here are sent back, in milliseconds from the first that was.
+/// Who has the damaged row is asked for it and gives it within a minute of its return, and that may be this very device.
+/// Meanwhile little is taken of what it tells behind such a change, so this has an end.
 const SENT_BACK_MS: i64 = 3_600_000;
 
 /// What the hub says in a document; several are said one after the other.
@@ -134,7 +134,7 @@ impl Tx<'_> {
             Ok(Ok(taken)) => taken,
             Ok(Err(why)) => return Ok(Err(why.into())),
             Err(StoreError::Damaged { table, row, why }) => {
-                return self.cannot_read(id, &DamagedRow { table, row, why }, now).map(Err);
+                return self.cannot_read(foreign, &DamagedRow { table, row, why }, now).map(Err);
             }
             Err(e) => return Err(e),
         };
@@ -209,10 +209,16 @@ impl Tx<'_> {
 
     /// What becomes of changes whose document cannot be read. The damaged row is put aside at once, with which it is made
     /// whole or asked for: the scrub may come by only tomorrow.
-    fn cannot_read(&mut self, id: &DocumentId, found: &DamagedRow, now: UtcMs) -> Result<NotLetIn, StoreError> {
-        let (row, why) = (format!("row {} of {}", found.row, found.table), &found.why);
+    fn cannot_read(
+        &mut self,
+        foreign: &ForeignChunks<'_>,
+        found: &DamagedRow,
+        now: UtcMs,
+    ) -> Result<NotLetIn, StoreError> {
+        let (id, row, why) = (foreign.document, format!("row {} of {}", found.row, found.table), &found.why);
         let put_aside = if found.table == "ledger" { self.put_aside(found, now) } else { Ok(None) };
         match put_aside {
+            Ok(None) => {}
             Ok(Some(is_whole)) => {
                 let by_now = if is_whole { "whole again" } else { "asked for again" };
                 error!(
@@ -220,16 +226,18 @@ impl Tx<'_> {
                     row,
                     "document {id} could not be read, {row} is damaged: {why}; it is {by_now}; look after the disk"
                 );
-                return Ok(NotLetIn::NotNow);
-            }
-            Ok(None) => {
-                let since = self.put_aside_since(found.table, &found.row)?;
-                if since.is_some_and(|since| now.since(since) < SENT_BACK_MS) {
+                if is_whole {
                     return Ok(NotLetIn::NotNow);
                 }
             }
             Err(error @ StoreError::NotWritten(_)) => return Err(error),
             Err(error) => error!(row, error = %error, "{row} could not be put aside: {error}"),
+        }
+        if self.is_put_aside(found.table, &found.row)? {
+            let since = self.sent_back_since(found, foreign.origin, now)?;
+            if now.since(since) < SENT_BACK_MS {
+                return Ok(NotLetIn::NotNow);
+            }
         }
         // One document that rotted must not keep its sender from all others.
         error!(document.id = %id, "document {id} takes no more changes: {row} is damaged: {why}");
