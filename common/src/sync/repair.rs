@@ -277,7 +277,10 @@ impl Comparison {
                 self.after = reached;
                 let mut items = Vec::new();
                 for Differs { document, heads, lacks } in differ {
-                    self.to_give.push_back((document, heads));
+                    // Of what is new here as a whole nothing can be given back; to read each again takes as long as to take it.
+                    if !lacks.iter().any(|says| matches!(says, Downward::Snapshot { .. })) {
+                        self.to_give.push_back((document, heads));
+                    }
                     items.extend(lacks.into_iter().map(|says| FeedItem { lane: says.usual_lane(), position: 0, says }));
                 }
                 Ok(items)
