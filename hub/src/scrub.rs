@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     clock::Clock,
@@ -55,30 +55,10 @@ fn stretch(store: &Store, at: ScrubPlace, now: gatehouse_common::time::UtcMs) ->
     let read = store.read_now(|r| r.scrub(at, ROWS))?;
     let damaged = read.damaged.len();
     for found in read.damaged {
-        let (row, why) = (format!("row {} of {}", found.row, found.table), found.why.clone());
-        match store.write_now(move |tx| tx.put_aside(&found, now)) {
-            Ok(None) => {}
-            // No fault of this row.
-            Err(e @ StoreError::NotWritten(_)) => return Err(e),
-            // A round that ended here would begin anew and end here again, and nothing behind would ever be read over.
-            Err(e) => {
-                error!(
-                    row,
-                    error = %e,
-                    "the store is damaged: {row}: {why}; it is given to nobody, and could not be put aside: {e}; look \
-                     after the disk"
-                );
-            }
-            Ok(Some(true)) => {
-                error!(row, "the store was damaged: {row}: {why}; it is whole again; look after the disk");
-            }
-            Ok(Some(false)) => {
-                error!(
-                    row,
-                    "the store is damaged: {row}: {why}; it is given to nobody, and asked for again; look after the disk"
-                );
-            }
-        }
+        let row = found.clone();
+        let put_aside = store.write_now(move |tx| tx.put_aside(&row, now));
+        // A round that ended at another error would begin anew and end here again, and nothing behind would ever be read over.
+        found.tell(put_aside)?;
     }
     Ok(Stretch { rows: read.rows, damaged, next: read.next })
 }

@@ -29,7 +29,8 @@ use super::{
     enrolment::{CertificateState, Keeper},
     failure::ExchangeError,
     line::{Line, Own, Parties},
-    mending::{Mender, Mending},
+    mender::Mender,
+    mending::Mending,
     standing,
 };
 use crate::{

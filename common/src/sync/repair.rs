@@ -265,12 +265,11 @@ impl Comparison {
                 self.head.get_or_insert(head);
                 let reached = through.or(self.asked_through);
                 // Of one document more may come than an answer holds: then the next begins in the same place.
-                let is_part = reached == self.after && differ.iter().any(|differs| !differs.lacks.is_empty());
-                self.parts = if is_part { self.parts + 1 } else { 0 };
-                if reached.is_some() && (reached < self.after || (reached == self.after && !is_part)) {
-                    return Err(Unfitting);
-                }
-                if self.parts > PARTS_MAX {
+                let stays = reached.is_some() && reached == self.after;
+                self.parts = if stays { self.parts + 1 } else { 0 };
+                let brings = differ.iter().any(|differs| !differs.lacks.is_empty());
+                let goes_back = reached.is_some() && reached < self.after;
+                if goes_back || (stays && !brings) || self.parts > PARTS_MAX {
                     return Err(Unfitting);
                 }
                 self.is_over = reached.is_none();

@@ -6,7 +6,7 @@ use gatehouse_common::{
 };
 
 use super::{
-    Reader, StoreError, Tx, lives, queue,
+    Reader, StoreError, Tx, lives, moving, queue,
     remembered::Known,
     row,
     sql::{Connection, params},
@@ -31,13 +31,7 @@ pub(super) struct Begun {
 /// Begins another actor epoch, the seconds of `now` at least; in a new store also a ledger epoch, and in one that is
 /// behind what was `known` of it another.
 pub(super) fn begin(sql: &Connection, now: UtcMs, known: Option<&Known>) -> Result<Begun, StoreError> {
-    sql.begin_writing()?;
-    let begun = begin_in(sql, now, known);
-    match &begun {
-        Ok(_) => sql.commit(|| Ok(false)).map_err(|e| StoreError::NotWritten(e.why))?,
-        Err(_) => sql.give_up(),
-    }
-    begun
+    moving::at_once(sql, || Ok(false), || begin_in(sql, now, known))
 }
 
 fn begin_in(sql: &Connection, now: UtcMs, known: Option<&Known>) -> Result<Begun, StoreError> {

@@ -4,6 +4,7 @@
 //! each reader finds its checksum wrong and leaves it out; how it was found is kept aside ([`super::mending`]).
 
 use gatehouse_common::{id::DocumentId, order::Order, sync::Downward};
+use tracing::error;
 
 use super::{Reader, StoreError, row, sql::params};
 
@@ -16,6 +17,33 @@ pub struct DamagedRow {
     pub row: String,
     /// What is wrong with it.
     pub why: String,
+}
+
+impl DamagedRow {
+    /// Tells in the log what became of the row when it was put aside, and gives it on: whether it is whole again; none if it
+    /// was put aside before, or could not be.
+    /// # Errors
+    /// [`StoreError::NotWritten`], which is no fault of this row.
+    pub(crate) fn tell(&self, put_aside: Result<Option<bool>, StoreError>) -> Result<Option<bool>, StoreError> {
+        let (row, why) = (format!("row {} of {}", self.row, self.table), &self.why);
+        match &put_aside {
+            Ok(None) | Err(StoreError::NotWritten(_)) => return put_aside,
+            Ok(Some(true)) => {
+                error!(row, "the store was damaged: {row}: {why}; it is whole again; look after the disk");
+            }
+            Ok(Some(false)) => error!(
+                row,
+                "the store is damaged: {row}: {why}; it is given to nobody, and asked for again; look after the disk"
+            ),
+            Err(e) => error!(
+                row,
+                error = %e,
+                "the store is damaged: {row}: {why}; it is given to nobody, and could not be put aside: {e}; look after \
+                 the disk"
+            ),
+        }
+        Ok(put_aside.unwrap_or_default())
+    }
 }
 
 /// What reading over some rows of a table has shown.

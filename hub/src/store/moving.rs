@@ -202,6 +202,7 @@ fn bring(
             let is_there = || target.one("SELECT EXISTS (SELECT 1 FROM cursors)", params![], |r| r.get::<bool>(0));
             // One that was not read over, or not marked, would be served as if nothing had happened.
             at_once(&target, is_there, || {
+                target.takes_any_time()?;
                 is_empty(&target, &tables, to)?;
                 copy(&source, &target, &tables)?;
                 if verify_in(&target, &tables)? != before {
@@ -242,22 +243,20 @@ fn copy(from: &Connection, to: &Connection, tables: &[Table]) -> Result<(), Stor
     tables.iter().try_for_each(|table| table.copy(from, to))
 }
 
-/// Does `work` in one transaction of `target`, however long it takes: all of it stays, or nothing. Where only the answer to
-/// the commit was lost, `is_there` says which.
-fn at_once(
+/// Does `work` in one transaction of `target`: all of it stays, or nothing. Where only the answer to the commit was lost,
+/// `is_there` says which.
+pub(super) fn at_once<T>(
     target: &Connection,
     is_there: impl Fn() -> Result<bool, sql::Error>,
-    work: impl FnOnce() -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    work: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     target.begin_writing()?;
-    let done = target.takes_any_time().map_err(StoreError::from).and_then(|()| work());
-    match done {
-        Ok(()) => target.commit(is_there).map_err(|e| StoreError::NotWritten(e.why)),
-        Err(e) => {
-            target.give_up();
-            Err(e)
-        }
+    let done = work();
+    match &done {
+        Ok(_) => target.commit(is_there).map_err(|e| StoreError::NotWritten(e.why))?,
+        Err(_) => target.give_up(),
     }
+    done
 }
 
 /// Does `work` over one state of `source`, however long it takes.

@@ -215,23 +215,9 @@ impl Tx<'_> {
         found: &DamagedRow,
         now: UtcMs,
     ) -> Result<NotLetIn, StoreError> {
-        let (id, row, why) = (foreign.document, format!("row {} of {}", found.row, found.table), &found.why);
         let put_aside = if found.table == "ledger" { self.put_aside(found, now) } else { Ok(None) };
-        match put_aside {
-            Ok(None) => {}
-            Ok(Some(is_whole)) => {
-                let by_now = if is_whole { "whole again" } else { "asked for again" };
-                error!(
-                    document.id = %id,
-                    row,
-                    "document {id} could not be read, {row} is damaged: {why}; it is {by_now}; look after the disk"
-                );
-                if is_whole {
-                    return Ok(NotLetIn::NotNow);
-                }
-            }
-            Err(error @ StoreError::NotWritten(_)) => return Err(error),
-            Err(error) => error!(row, error = %error, "{row} could not be put aside: {error}"),
+        if found.tell(put_aside)? == Some(true) {
+            return Ok(NotLetIn::NotNow);
         }
         if self.is_put_aside(found.table, &found.row)? {
             let since = self.sent_back_since(found, foreign.origin, now)?;
@@ -240,7 +226,8 @@ impl Tx<'_> {
             }
         }
         // One document that rotted must not keep its sender from all others.
-        error!(document.id = %id, "document {id} takes no more changes: {row} is damaged: {why}");
+        let (id, DamagedRow { table, row, why }) = (foreign.document, found);
+        error!(document.id = %id, "document {id} takes no more changes: row {row} of {table} is damaged: {why}");
         Ok(NotLetIn::Refused(UNREADABLE.to_owned()))
     }
 
