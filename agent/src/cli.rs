@@ -251,7 +251,7 @@ fn status(path: &Path, json: bool) -> anyhow::Result<()> {
     let status = Reader::open(&config.store_path).and_then(|store| store.status()).with_context(|| {
         format!("no status: {} holds no store yet; start the agent once", config.store_path.display())
     })?;
-    if json { say(&serde_json::to_string_pretty(&status)?) } else { say(&in_words(&status)) }
+    if json { say(&serde_json::to_string_pretty(&status)?) } else { say(&in_words(&status, Clock::system().wall())) }
 }
 
 fn doctor(path: &Path, json: bool, asked: &Asked) -> anyhow::Result<()> {
@@ -270,7 +270,7 @@ fn doctor(path: &Path, json: bool, asked: &Asked) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn in_words(status: &Status) -> String {
+fn in_words(status: &Status, now: gatehouse_common::time::UtcMs) -> String {
     let count = |name: &str| status.counters.get(name).copied().unwrap_or(0);
     let mut lines = vec![
         format!("device      {} of {}", status.device, status.site),
@@ -321,6 +321,12 @@ fn in_words(status: &Status) -> String {
         },
     ];
     lines.extend(status.drills.iter().map(drill::on_in_words));
+    if status.waits_too_long(now) {
+        lines.push("INCOMPLETE  documents wait too long for changes that have not come; look at the hub".to_owned());
+    }
+    lines.extend(status.waiting.iter().map(|row| {
+        format!("waiting     {} {} for changes that have not come, since {}", row.kind, row.document, row.since)
+    }));
     lines.extend(status.sources.iter().map(source_in_words));
     lines.join("\n")
 }

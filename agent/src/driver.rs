@@ -4,6 +4,7 @@
 //! [`step`] is the whole of it without threads; [`Driver`] runs it.
 
 mod handle;
+mod start;
 mod upkeep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tracing::{error, warn};
 
 pub use handle::{Ended, Handle, QUEUE_MAX, Queued};
+pub use start::load;
 use upkeep::Upkeep;
 pub use upkeep::forget;
 

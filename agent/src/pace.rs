@@ -32,12 +32,14 @@ pub fn is_urgent(input: &Input) -> bool {
         | Input::StartAgain { .. }
         | Input::Alike { .. }
         | Input::Outlived(_)
+        | Input::Stands
         | Input::Line(_) => true,
         Input::Shown(_)
         | Input::Unreadable(_)
         | Input::Counted(_)
         | Input::Pushed { .. }
         | Input::Forget(_)
+        | Input::Damaged(_)
         | Input::Tick => false,
     }
 }

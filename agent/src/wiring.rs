@@ -13,10 +13,10 @@ use crate::{
     clock::{Clock, TIME_SERVICE_LOOK, TIME_SERVICE_MARKER},
     config::{Config, key},
     core::{
-        Core, Profile,
+        Profile,
         input::{Input, Line},
     },
-    driver::Driver,
+    driver::{self, Driver},
     intake::{mqtt::Intake, payload::Births, read::MessageReader},
     page::{self, Page},
     scrub,
@@ -53,7 +53,7 @@ pub async fn run(config: Config, clock: Clock) -> anyhow::Result<()> {
     // First nothing more comes in, then nothing more is told or shown, then what is left is committed.
     tasks
         .stop_in_order(
-            &["time service", "intake", "certificate", "push", "pull", "page", "supervisor", "driver"],
+            &["time service", "intake", "certificate", "push", "pull", "scrub", "page", "supervisor", "driver"],
             GRACE,
         )
         .await;
@@ -85,7 +85,8 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     let mut store = Store::open(&store_path, &identity)?;
     store.keep_within(store_limits)?;
     let bundle = store.rules_at_start(bundle, &bundle_text, clock.now().wall).context("the rules cannot be kept")?;
-    let snapshot = store.snapshot().context("the store cannot be read")?;
+    let now = clock.wall();
+    let snapshot = store.snapshot_over_damage(now).context("the store cannot be read")?;
     let births = Births::restored(snapshot.rules.iter().map(|(key, body)| (key.as_str(), body.as_str())));
     let status = store.look().status().context("the store cannot be read")?;
     let had_session = status.counters.get("connections").is_some_and(|connections| *connections > 0);
@@ -103,7 +104,8 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
     }
     info!(device = %device.id, site = %device.site, version = env!("CARGO_PKG_VERSION"), "agent {} starts", device.id);
     let (acknowledged, to_acknowledge) = mpsc::unbounded_channel();
-    let (driver, handle) = Driver::start(Core::load(profile, snapshot), store, clock.clone(), acknowledged)?;
+    let core = driver::load(profile, snapshot, &mut store, now).context("the store cannot be read")?;
+    let (driver, handle) = Driver::start(core, store, clock.clone(), acknowledged)?;
 
     let mut tasks = Tasks::new();
     // A pretend clock is not the one that the operating system sets.
@@ -163,8 +165,8 @@ async fn start(config: Config, clock: Clock, supervisor: &Arc<Supervisor>) -> an
 
     let site_name = site.name.unwrap_or_else(|| device.site.to_string());
     let (found, damaged) = watch::channel(Vec::new());
-    let scrubbed = store_path.clone();
-    tasks.spawn("scrub", OnError::Restart, move |stop| scrub::run(scrubbed.clone(), found.clone(), stop));
+    let (scrubbed, told) = (store_path.clone(), handle.clone());
+    tasks.spawn("scrub", OnError::Restart, move |stop| scrub::run(scrubbed.clone(), told.clone(), found.clone(), stop));
     let vehicle = device.vehicle;
     let page = Page { store: store_path, driver: handle, clock, broker, hub: hub_state, damaged, site_name, vehicle };
     tasks.spawn_once("page", |stop| page::serve(listener, page, operators, stop));
@@ -203,6 +205,6 @@ mod tests {
             assert!(started.elapsed() < Duration::from_secs(10), "it still waits: {:?}", line());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tasks.stop_in_order(&["time service", "intake", "page", "driver"], GRACE).await;
+        tasks.stop_in_order(&["time service", "intake", "scrub", "page", "driver"], GRACE).await;
     }
 }

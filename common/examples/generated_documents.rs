@@ -7,6 +7,8 @@
 
 #[path = "../tests/generated/mod.rs"]
 mod generated;
+#[path = "../tests/kept/mod.rs"]
+mod kept;
 
 use std::path::PathBuf;
 
@@ -15,16 +17,9 @@ fn main() {
     let folder = PathBuf::from(args.next().unwrap_or_else(|| "generated".to_owned()));
     let count: u64 = args.next().map_or(200, |text| text.parse().unwrap());
     let first: u64 = args.next().map_or(1, |text| text.parse().unwrap());
-    std::fs::create_dir_all(&folder).unwrap();
     for seed in first..first + count {
         let made = generated::generate(seed);
-        let expected = serde_json::json!({
-            "kind": made.kind.as_str(),
-            "heads": made.document.heads(),
-            "state": generated::state(made.kind, &made.document),
-        });
-        std::fs::write(folder.join(format!("{seed}.automerge")), made.document.export()).unwrap();
-        std::fs::write(folder.join(format!("{seed}.json")), expected.to_string()).unwrap();
+        kept::write(&folder, &seed.to_string(), made.kind, &made.document);
     }
     println!("{count} documents");
 }

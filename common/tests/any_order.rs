@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure report")]
 
 mod generated;
+mod kept;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use gatehouse_common::{
     document::{Applied, Chunk, Document, gate::inspect},
     id::{DocumentKind, Hash32},
 };
-use generated::{Dice, generate, state};
+use generated::{Dice, generate};
+use kept::state;
 use serde_json::{Value, json};
 
 /// What a replica makes of what arrives, in the order of arrival.

@@ -353,6 +353,7 @@ fn recon_policy(policy: &PolicyConfig) -> ReconPolicy {
     ReconPolicy {
         two_people_above_minor: policy.two_people_above_minor,
         price_tolerance_percent: policy.price_tolerance_percent,
+        close_after_ms: i64::from(policy.close_after_hours) * 3_600_000,
     }
 }
 

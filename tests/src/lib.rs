@@ -10,6 +10,7 @@ pub mod erp_bench;
 pub mod erp_trial;
 pub mod families;
 pub mod fuzz;
+pub mod killed_hub;
 pub mod mosquitto;
 pub mod standin;
 pub mod tryton;

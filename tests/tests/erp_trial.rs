@@ -21,7 +21,7 @@ async fn play(releases: usize, chances: Chances, doubt_ms: u64) -> Told {
         seed: 1,
         chances,
         ground: Ground::Sqlite,
-        pace: Pace { at_once: 16, answer_within_ms: 400, doubt_ms },
+        pace: Pace { at_once: 16, answer_within_ms: 400, doubt_ms, poll_ms: 3_000 },
         kill_every: (Duration::from_millis(500), Duration::from_secs(3)),
         within: Duration::from_secs(240),
     };

@@ -1,7 +1,9 @@
 //! How the line to the broker is encrypted, and by whom each side is known.
 //!
 //! In: `ca_file`, `client_cert_file` and `client_key_file` of a section, and the files they name. Out: what rustls
-//! needs, or every problem. Trusts nothing but `ca_file`: a depot's broker has a certificate of the depot's own.
+//! needs, or every problem. Trusts nothing but `ca_file`: a depot's broker has a certificate of the depot's own. It may
+//! speak TLS 1.2, as brokers in the field do that nobody can upgrade; the line to the hub may not
+//! (`docs/decisions/0008-certificate-and-signature.md`).
 
 use std::{path::Path, sync::Arc};
 

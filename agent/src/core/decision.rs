@@ -16,7 +16,7 @@ use gatehouse_common::{
     time::{Moment, UtcMs},
 };
 
-use super::{drills::DrillTurn, ground::GroundInput, input::Receipt};
+use super::{damage::DamagedRow, drills::DrillTurn, ground::GroundInput, input::Receipt};
 
 /// What follows from one input.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -200,6 +200,8 @@ pub enum Record {
         /// Rows through here may be forgotten.
         kept_through: u64,
     },
+    /// The outbox may be told: the hub was asked how this device stands.
+    Stands,
     /// What is kept in the outbox is to be pushed again.
     OutboxAgain {
         /// Whether all of it: else only what the hub may be asking for because it is damaged there, and could not get
@@ -241,6 +243,35 @@ pub enum Record {
         chunks: Vec<Chunk>,
         /// Why, for people.
         reason: String,
+        /// The document without them.
+        after: Folded,
+    },
+    /// A row that is not what was written goes where nothing is read from, and is kept there as it was found.
+    PutAside {
+        /// Which.
+        row: DamagedRow,
+        /// Whether what it said is written anew in this commit.
+        is_held: bool,
+        /// When.
+        at: UtcMs,
+    },
+    /// A change that was put aside, as it was before it was damaged.
+    ChangeAgain {
+        /// Where it lay.
+        place: i64,
+        /// Of which document.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// The change.
+        chunk: Chunk,
+    },
+    /// What is derived of a document that lacks a part of its changes.
+    Refolded {
+        /// Which.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
         /// The document without them.
         after: Folded,
     },

@@ -173,8 +173,12 @@ impl Core {
         let mut document = self.opened_for(now, held.map_or_else(Document::new, Ok), bytes)?;
         let chunk = self.admit(now, &mut document, bytes)?;
         let before = self.view(id).cloned();
-        let view = gatehouse_common::dispatch::fold(&document);
-        let after = folded_whole(&document, view.as_ref());
+        let (document, (view, after)) = self.tried(now, (id, "chunk"), document, bytes, |document| {
+            let view = gatehouse_common::dispatch::fold(document);
+            let after = folded_whole(document, view.as_ref());
+            (view, after)
+        })?;
+        self.note_waits(now, id, &document);
         self.hear_clock(now, document.entries::<Says>().0.values());
         let gates = self.dispatches.get(&id).map(|d| d.gates.clone()).unwrap_or_default();
         self.dispatches.insert(id, Dispatch { document, view: view.clone(), gates });
@@ -196,8 +200,13 @@ impl Core {
         let held = self.cases.get(&id).map(|c| c.document.clone()).unwrap_or_default();
         let Some(mut document) = self.opened_for(now, held.open(), bytes) else { return };
         let Some(chunk) = self.admit(now, &mut document, bytes) else { return };
-        let view = gatehouse_common::case::fold(&document);
-        let (at_rest, after) = held.grown(&document, view.as_ref(), &chunk.bytes);
+        let tried = self.tried(now, (id, "chunk"), document, bytes, |document| {
+            let view = gatehouse_common::case::fold(document);
+            let (at_rest, after) = held.grown(document, view.as_ref(), &chunk.bytes);
+            (view, at_rest, after)
+        });
+        let Some((document, (view, at_rest, after))) = tried else { return };
+        self.note_waits(now, id, &document);
         self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
         if let Some(dispatch) = view.as_ref().and_then(|v| v.blocks) {
             self.touched.insert(dispatch);
@@ -237,8 +246,13 @@ impl Core {
         }
         let after = match kind {
             DocumentKind::Dispatch => {
-                let view = gatehouse_common::dispatch::fold(&document);
-                let after = folded_whole(&document, view.as_ref());
+                let tried = self.tried(now, (id, "snapshot"), document, bytes, |document| {
+                    let view = gatehouse_common::dispatch::fold(document);
+                    let after = folded_whole(document, view.as_ref());
+                    (view, after)
+                });
+                let Some((document, (view, after))) = tried else { return Vec::new() };
+                self.note_waits(now, id, &document);
                 self.hear_clock(now, document.entries::<Says>().0.values());
                 self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
                 self.touched.insert(id);
@@ -246,8 +260,13 @@ impl Core {
                 after
             }
             DocumentKind::Case => {
-                let view = gatehouse_common::case::fold(&document);
-                let (at_rest, after) = AtRest::whole(&document, view.as_ref());
+                let tried = self.tried(now, (id, "snapshot"), document, bytes, |document| {
+                    let view = gatehouse_common::case::fold(document);
+                    let (at_rest, after) = AtRest::whole(document, view.as_ref());
+                    (view, at_rest, after)
+                });
+                let Some((document, (view, at_rest, after))) = tried else { return Vec::new() };
+                self.note_waits(now, id, &document);
                 self.hear_clock(now, document.entries::<gatehouse_common::case::Says>().0.values());
                 if let Some(view) = &view {
                     self.touched.extend(view.blocks);

@@ -9,7 +9,7 @@ use gatehouse_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::past::Over;
+use super::{damage::DamagedRow, past::Over};
 
 /// A message that waits for its acknowledgement, as the intake numbers it. Opaque to the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,8 @@ pub enum Input {
     },
     /// The hub knows more of this device than its store does: the store is an older copy.
     Outlived(Standing),
+    /// The hub said how this device stands, and what follows from that is committed: records may be told from now on.
+    Stands,
     /// The hub has taken the outbox this far.
     Pushed {
         /// In which life of the hub's ledger it was asked: an answer of another life says nothing in this one.
@@ -72,6 +74,8 @@ pub enum Input {
     Tap(Tap),
     /// This has been over for long, and the hub has all of it: see [`Core::over`](super::Core::over).
     Forget(Vec<Over>),
+    /// These rows of the store are not what was written; a few at a time.
+    Damaged(Vec<DamagedRow>),
     /// Time has passed.
     Tick,
 }

@@ -21,13 +21,15 @@ use super::{
     refused,
     start::{Snapshot, StoredDocument},
     state::{LineSeen, Table},
+    trial,
     trips::TrackBook,
+    waits,
 };
 
 impl Core {
     /// A core that goes on from what the store holds.
     ///
-    /// A document that cannot be read is left out and said in the log; the hub sends it again.
+    /// A document that cannot be read is left out and said in the log, see [`Core::unread`].
     #[must_use]
     pub fn load(profile: Profile, snapshot: Snapshot) -> Self {
         let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
@@ -42,7 +44,11 @@ impl Core {
             orders: snapshot.orders.into_iter().map(|o| (o.id.clone(), o)).collect(),
             dispatches: BTreeMap::new(),
             cases: BTreeMap::new(),
+            unread: Vec::new(),
+            incomplete: BTreeSet::new(),
+            lacking: None,
             past: Past::default(),
+            waits: Table::new(waits::WAITS),
             lease: None,
             leases_after: UtcMs(i64::MIN),
             doors: Table::new("door"),
@@ -126,7 +132,8 @@ impl Core {
             || self.drills.take(key, body)
             || self.kept_facts.take(key, body)
             || self.kept_readings.take(key, body)
-            || self.past.take(key, body);
+            || self.past.take(key, body)
+            || self.waits.take(key, body);
         if taken {
             return;
         }
@@ -154,22 +161,36 @@ impl Core {
         if self.past.holds(id) {
             return;
         }
+        let is_of_changes = stored.kind == DocumentKind::Dispatch && stored.snapshot.is_empty();
         let document = match stored.open() {
             Ok(document) => document,
             Err(e) => {
                 tracing::error!(document.id = %id, "document {id} cannot be read and is left out: {e}");
+                self.unread.push((id, stored.kind));
+                self.lacking = self.lacking.or(is_of_changes.then_some(id));
                 return;
             }
         };
-        match stored.kind {
+        if stored.heads.as_ref().is_some_and(|written| *written != document.heads()) {
+            self.incomplete.insert(id);
+            self.lacking = self.lacking.or(is_of_changes.then_some(id));
+        }
+        let kind = stored.kind;
+        let taken = match kind {
             DocumentKind::Dispatch => {
-                let view = gatehouse_common::dispatch::fold(&document);
-                self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
+                trial::folded(document, gatehouse_common::dispatch::fold).map(|(document, view)| {
+                    self.dispatches.insert(id, Dispatch { document, view, gates: Vec::new() });
+                })
             }
-            DocumentKind::Case => {
-                let view = gatehouse_common::case::fold(&document);
+            DocumentKind::Case => trial::folded(document, gatehouse_common::case::fold).map(|(_, view)| {
                 self.cases.insert(id, Case { document: AtRest::stored(stored), view });
-            }
+            }),
+        };
+        if let Err(e) = taken {
+            // Another program let it in. The others go on, but without a dispatch its goods could leave a second time.
+            tracing::error!(document.id = %id, "document {id} cannot be folded and is left out: {e}");
+            self.unread.push((id, kind));
+            self.lacking = self.lacking.or((kind == DocumentKind::Dispatch).then_some(id));
         }
     }
 }

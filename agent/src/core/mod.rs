@@ -9,6 +9,7 @@ mod at_rest;
 pub mod bounds;
 mod cases;
 mod chain;
+pub mod damage;
 pub mod decision;
 mod dispatches;
 pub mod drills;
@@ -32,7 +33,9 @@ pub mod start;
 pub mod state;
 mod taps;
 mod timer;
+mod trial;
 pub mod trips;
+pub mod waits;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,7 +50,7 @@ use gatehouse_common::{
     fact::{Fact, Facts},
     gate::GateResult,
     geo::Geofence,
-    id::{DeviceId, DocumentId, Hash32, OrderId, SiteId, VehicleId},
+    id::{DeviceId, DocumentId, DocumentKind, Hash32, OrderId, SiteId, VehicleId},
     lease::HeldLease,
     order::Order,
     seal::{PrivateKey, PublicKey},
@@ -72,6 +75,7 @@ use signals::{
 };
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
+use waits::Waits;
 
 /// What this agent is.
 #[derive(Debug, Clone)]
@@ -128,7 +132,14 @@ pub struct Core {
     orders: BTreeMap<OrderId, Order>,
     dispatches: BTreeMap<DocumentId, Dispatch>,
     cases: BTreeMap<DocumentId, Case>,
+    /// See [`Core::unread`].
+    unread: Vec<(DocumentId, DocumentKind)>,
+    /// Documents that are not what was last written of them, until [`Core::mend`].
+    incomplete: BTreeSet<DocumentId>,
+    /// See [`Core::lacking`].
+    lacking: Option<DocumentId>,
     past: Past,
+    waits: Table<Waits>,
     lease: Option<HeldLease>,
     /// A lease granted no later than this was held before, or used by a life of this device that is forgotten.
     leases_after: UtcMs,
@@ -232,6 +243,7 @@ impl Core {
                 self.begin_epoch(now, &known);
                 self.keep(now, GroundInput::Outlived(known));
             }
+            Input::Stands => self.out.records.push(Record::Stands),
             Input::Pushed { ledger, .. } if ledger != self.cursor.epoch => {
                 tracing::info!(%ledger, "the hub took records in a life of its ledger that is over; they are told again");
             }
@@ -256,6 +268,7 @@ impl Core {
                 }
             }
             Input::Forget(over) => self.forget(now, over),
+            Input::Damaged(rows) => rows.into_iter().for_each(|row| self.take_damaged(now, row)),
             Input::Tick => {
                 self.look_at_all = true;
                 self.make_room(now);
@@ -328,6 +341,7 @@ impl Core {
         self.kept_facts.flush(records);
         self.kept_readings.flush(records);
         self.past.flush(records);
+        self.waits.flush(records);
         if self.hlc != self.hlc_settled {
             self.hlc_settled = self.hlc;
             records.extend(rule("clock", &self.hlc));

@@ -273,6 +273,7 @@ impl Core {
             self.dispatches.remove(dispatch);
             self.rules.forget(&row);
             self.trips.forget(&row);
+            self.waits.forget(&row);
             self.watches.forget(&Watched::Dispatch(*dispatch).row());
             self.past.forget_document(*dispatch);
         }
@@ -305,6 +306,7 @@ impl Core {
 
     fn forget_case(&mut self, id: DocumentId) {
         let Some(case) = self.cases.remove(&id) else { return };
+        self.waits.forget(&id.to_string());
         self.past.forget_document(id);
         let Some(view) = case.view else { return };
         let key = dedup_key(view.case_type, &view.subject, &view.leg);

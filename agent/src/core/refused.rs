@@ -43,6 +43,11 @@ pub(super) fn life_of(epoch: u32) -> u32 {
     epoch % ACTOR_STEP
 }
 
+/// Who writes from now on in place of `actor`, in the same life of the device.
+pub(super) fn next_actor(actor: &Actor) -> Actor {
+    Actor { epoch: actor.epoch.saturating_add(ACTOR_STEP), ..actor.clone() }
+}
+
 /// What came of writing again.
 struct Again {
     document: Document,
@@ -60,7 +65,7 @@ impl Core {
         let Some(held) = held.filter(|held| held.chunks().iter().any(|chunk| chunk.hash == refused.change)) else {
             return;
         };
-        let actor = Actor { epoch: self.actor.epoch.saturating_add(ACTOR_STEP), ..self.actor.clone() };
+        let actor = next_actor(&self.actor);
         let is_second = self.rewritten.contains(&refused.change);
         let is_about_it = self.is_about_this_device(refused.document);
         let again = match refused.kind {
@@ -86,6 +91,7 @@ impl Core {
             }
             self.write_rule(REWRITTEN, &self.rewritten.clone());
         }
+        self.note_waits(now, refused.document, &again.document);
         // Where nothing is written again, nothing but the word of an earlier refusal was refused.
         let speaks_there = !is_second && again.written.is_some();
         self.put_again(refused, again.document, &again.set_aside, again.written);

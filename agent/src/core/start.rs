@@ -62,6 +62,8 @@ pub struct StoredDocument {
     pub snapshot: Vec<u8>,
     /// The changes since, in the order in which they were written.
     pub chunks: Vec<Vec<u8>>,
+    /// Hashes of its latest changes, sorted, as they were last written; none where nobody wrote them.
+    pub heads: Option<Vec<Hash32>>,
 }
 
 impl StoredDocument {

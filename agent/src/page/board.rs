@@ -44,9 +44,11 @@ pub struct Now {
     hub: HubState,
     /// Why nothing is acknowledged to the broker now, if so: the store does not take it.
     stuck: Option<&'static str>,
-    /// Rows of the store that do not match their checksum.
+    /// Rows of the store that do not match their checksum, and those that were put aside and are not whole again.
     damaged: Vec<String>,
-    /// Counters, lease, sources, what is not yet reported.
+    /// Whether a document waits too long for changes that have not come.
+    waits_too_long: bool,
+    /// Counters, lease, sources, what is not yet reported, which documents wait.
     status: Status,
 }
 
@@ -66,8 +68,9 @@ pub struct Board {
 }
 
 fn now(app: &App, status: Status) -> Now {
+    let now = app.page.clock.wall();
     Now {
-        now: app.page.clock.wall(),
+        now,
         clock: app.page.clock.describe(),
         site_name: app.page.site_name.clone(),
         vehicle: app.page.vehicle.clone(),
@@ -75,7 +78,8 @@ fn now(app: &App, status: Status) -> Now {
         broker: app.page.broker.borrow().clone(),
         hub: app.page.hub.borrow().clone(),
         stuck: stuck(app.page.driver.meters().holdup()),
-        damaged: app.page.damaged.borrow().clone(),
+        damaged: [app.page.damaged.borrow().clone(), status.put_aside.clone()].concat(),
+        waits_too_long: status.waits_too_long(now),
         status,
     }
 }

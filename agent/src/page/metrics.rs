@@ -64,9 +64,11 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     commits(&mut text, &app);
     outbox(&mut text, &status, &totals, waits_s);
     work(&mut text, &app, &status, &totals);
+    waiting(&mut text, &app, &status);
     sources(&mut text, &app, &status.sources);
     lines(&mut text, &app);
     room(&mut text, &totals);
+    damage(&mut text, &app, &status);
     bounds(&mut text, &app, &totals);
     process(&mut text);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response())
@@ -261,6 +263,23 @@ fn work(text: &mut Text, app: &App, status: &Status, totals: &Totals) {
     );
 }
 
+/// Documents of which a part has not come.
+fn waiting(text: &mut Text, app: &App, status: &Status) {
+    text.one(
+        "gatehouse_documents_waiting",
+        "gauge",
+        "Documents that have changes whose past has not come in.",
+        status.waiting.len() as f64,
+    );
+    let waits_ms = status.waits_ms(app.page.clock.wall()).unwrap_or(0);
+    text.one(
+        "gatehouse_documents_waiting_oldest_seconds",
+        "gauge",
+        "Seconds that the first of them has waited; 0 if none does.",
+        waits_ms as f64 / 1000.0,
+    );
+}
+
 fn sources(text: &mut Text, app: &App, sources: &[SourceAge]) {
     let now = app.page.clock.wall();
     let age_s = |source: &SourceAge| now.since(source.heard).max(0) as f64 / 1000.0;
@@ -332,6 +351,12 @@ fn lines(text: &mut Text, app: &App) {
 fn room(text: &mut Text, totals: &Totals) {
     text.one("gatehouse_store_bytes", "gauge", "Bytes of the store's file.", totals.store_bytes as f64);
     text.one("gatehouse_store_wal_bytes", "gauge", "Bytes of its write-ahead log.", totals.wal_bytes as f64);
+}
+
+fn damage(text: &mut Text, app: &App, status: &Status) {
+    let rows = app.page.damaged.borrow().len() + status.put_aside.len();
+    let help = "Rows of the store that are damaged and not whole again; of many the first.";
+    text.one("gatehouse_damaged_rows", "gauge", help, rows as f64);
 }
 
 /// How full that is which devices and pages could fill.

@@ -64,7 +64,7 @@ pub struct Page {
     pub broker: watch::Receiver<BrokerState>,
     /// The line to the hub.
     pub hub: watch::Receiver<HubState>,
-    /// Rows of the store that do not match their checksum.
+    /// Rows of the store that do not match their checksum and stay where they are.
     pub damaged: watch::Receiver<Vec<String>>,
     /// The depot's name for people.
     pub site_name: String,

@@ -218,7 +218,8 @@ fn documents_at(store: &Reader, chunk: u64) -> Result<Vec<StoredDocument>, Repla
             made.apply_own(&before.bytes).map_err(|e| ReplayError::Broken(format!("document {document}: {e}")))?;
         }
         if any {
-            documents.push(StoredDocument { document, kind, snapshot: made.save(), chunks: Vec::new() });
+            let (snapshot, chunks) = (made.save(), Vec::new());
+            documents.push(StoredDocument { document, kind, snapshot, chunks, heads: None });
         }
     }
     Ok(documents)

@@ -92,8 +92,21 @@ pub fn begin_epoch(conn: &Connection, epoch: u32) -> Result<()> {
     cursors::set(conn, "outbox_epoch", &epoch)
 }
 
-/// The newest `limit` decisions of an epoch, newest first.
-pub fn newest(conn: &Connection, epoch: u32, limit: u32) -> Result<Vec<DecisionRow>> {
+/// The running epoch of the chain: it begins with a life of the device, and not with each actor that begins within one.
+fn running(conn: &Connection) -> Result<u32> {
+    let number =
+        |name: &str| -> Result<u32> { Ok(cursors::get(conn, name)?.and_then(|epoch| epoch.parse().ok()).unwrap_or(1)) };
+    let (life, actor) = (number("outbox_epoch")?, number("actor_epoch")?);
+    // Older programs began one with each actor that they were started under: where they did, it goes on.
+    let newest: Option<u32> = conn
+        .prepare_cached("SELECT max(epoch) FROM decisions WHERE epoch BETWEEN ?1 AND ?2 AND (epoch - ?1) % 65536 = 0")?
+        .query_row([life, actor], |row| row.get(0))?;
+    Ok(newest.unwrap_or(life))
+}
+
+/// The newest `limit` decisions of the running epoch, newest first.
+pub fn newest(conn: &Connection, limit: u32) -> Result<Vec<DecisionRow>> {
+    let epoch = running(conn)?;
     conn.prepare_cached(
         "SELECT position, epoch, id, hash, body, signature, checksum FROM decisions
          WHERE epoch = ?1 ORDER BY position DESC LIMIT ?2",
@@ -159,8 +172,9 @@ pub fn hash_at(conn: &Connection, epoch: u32, position: u64) -> Result<Option<Ha
 }
 
 /// Where the chain has got to and how far it is anchored, after checking the checksum of its last row.
-pub fn tail(store: &Store, device: DeviceId, epoch: u32) -> Result<ChainTail, StoreError> {
+pub fn tail(store: &Store, device: DeviceId) -> Result<ChainTail, StoreError> {
     let explain = |e: rusqlite::Error| store.explain(&e);
+    let epoch = running(store.conn()).map_err(explain)?;
     let last = store
         .conn()
         .prepare_cached(

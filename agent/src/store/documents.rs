@@ -3,16 +3,16 @@
 use gatehouse_common::{
     case::CaseState,
     dispatch::DispatchState,
-    document::Chunk,
+    document::{Chunk, gate::change_hash},
     gate::GateResult,
-    id::{DocumentId, DocumentKind},
+    id::{DocumentId, DocumentKind, Hash32},
     sync::repair::Heads,
 };
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, params, types::ValueRef};
 use serde::Deserialize;
 
 use super::{
-    Store, StoreError, checksum,
+    Store, StoreError, checksum, damage,
     ledger::{from_json, int, json, uint},
 };
 use crate::core::{decision::Folded, start::StoredDocument};
@@ -59,15 +59,38 @@ pub fn set_aside(
 
 fn write_chunk(conn: &Connection, document: DocumentId, kind: DocumentKind, chunk: &Chunk, own: bool) -> Result<()> {
     let (id, hash) = (document.to_string(), chunk.hash.to_string());
+    // Behind one that was put aside as well: a document that was written whole has everything up to its place.
     conn.prepare_cached(
-        "INSERT INTO chunks (document, kind, hash, own, bytes, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO chunks (position, document, kind, hash, own, bytes, checksum)
+         VALUES (1 + max((SELECT coalesce(max(position), 0) FROM chunks),
+                         (SELECT coalesce(max(place), 0) FROM damaged WHERE of_table = 'chunks')),
+                 ?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (document, hash) DO NOTHING",
     )?
-    .execute(params![id, kind.as_str(), hash, own, chunk.bytes, checksum::of(&[id.as_bytes(), &chunk.bytes])])
-    .map(|_| ())
+    .execute(params![id, kind.as_str(), hash, own, chunk.bytes, sum_of(&id, &chunk.bytes)])?;
+    damage::came(conn, &id, &hash)
 }
 
-fn write_folded(conn: &Connection, document: DocumentId, kind: DocumentKind, after: &Folded) -> Result<()> {
+/// The checksum of a change under the document that it is filed under.
+pub fn sum_of(document: &str, bytes: &[u8]) -> Vec<u8> {
+    checksum::of(&[document.as_bytes(), bytes])
+}
+
+/// Whether a change is filed under its own hash, and as a case or a dispatch.
+pub fn is_filed(bytes: &[u8], hash: &[u8], kind: &[u8]) -> bool {
+    let is_kind = std::str::from_utf8(kind).ok().and_then(kind_of).is_some();
+    is_kind && change_hash(bytes).is_ok_and(|own| own.to_string().as_bytes() == hash)
+}
+
+/// Has a document made of its changes alone until it is written whole again.
+pub fn make_of_changes(conn: &Connection, document: DocumentId) -> Result<()> {
+    conn.prepare_cached("UPDATE documents SET snapshot = x'', through = 0 WHERE document = ?1")?
+        .execute([document.to_string()])
+        .map(|_| ())
+}
+
+/// Writes what is derived of a document.
+pub fn write_folded(conn: &Connection, document: DocumentId, kind: DocumentKind, after: &Folded) -> Result<()> {
     let id = document.to_string();
     let heads = json(&after.heads)?;
     match &after.snapshot {
@@ -175,7 +198,7 @@ struct State<S> {
 /// A document, if it is there.
 pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<StoredDocument>> {
     let row = conn
-        .prepare_cached("SELECT document, kind, snapshot, through FROM documents WHERE document = ?1")?
+        .prepare_cached("SELECT document, kind, snapshot, through, heads FROM documents WHERE document = ?1")?
         .query_row([document.to_string()], row)
         .optional()?;
     row.map_or(Ok(None), |row| stored(conn, row))
@@ -185,7 +208,7 @@ pub fn one(conn: &Connection, document: DocumentId) -> Result<Option<StoredDocum
 pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
     let conn = store.conn();
     let rows: Vec<Row> = conn
-        .prepare_cached("SELECT document, kind, snapshot, through FROM documents ORDER BY document")
+        .prepare_cached("SELECT document, kind, snapshot, through, heads FROM documents ORDER BY document")
         .and_then(|mut query| query.query_map([], row)?.collect())
         .map_err(|e| store.explain(&e))?;
     rows.into_iter()
@@ -196,16 +219,21 @@ pub fn all(store: &Store) -> Result<Vec<StoredDocument>, StoreError> {
         .collect()
 }
 
-/// Id, kind, the whole, and the position of the last change in it.
-type Row = (String, String, Vec<u8>, u64);
+/// Id, kind, the whole, the position of the last change in it, and its heads.
+type Row = (String, String, Vec<u8>, u64, Vec<Hash32>);
 
 fn row(row: &rusqlite::Row<'_>) -> Result<Row> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, uint(row, 3)?))
+    let heads = match row.get_ref(4)? {
+        // They are derived. Where they cannot be read, the document is not what they say, and they are written anew.
+        ValueRef::Text(text) | ValueRef::Blob(text) => serde_json::from_slice(text).unwrap_or_default(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),
+    };
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, uint(row, 3)?, heads))
 }
 
 /// With the changes since it was written whole; none where this is no id or kind.
-fn stored(conn: &Connection, (id, kind, snapshot, through): Row) -> Result<Option<StoredDocument>> {
+fn stored(conn: &Connection, (id, kind, snapshot, through, heads): Row) -> Result<Option<StoredDocument>> {
     let (Ok(document), Some(kind)) = (id.parse(), kind_of(&kind)) else { return Ok(None) };
     let chunks = chunks_behind(conn, document, through)?.into_iter().map(|(_, chunk)| chunk.bytes).collect();
-    Ok(Some(StoredDocument { document, kind, snapshot, chunks }))
+    Ok(Some(StoredDocument { document, kind, snapshot, chunks, heads: Some(heads) }))
 }

@@ -10,7 +10,7 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::{inputs, ledger::int, room::Gone};
+use super::{damage, inputs, ledger::int, room::Gone};
 
 /// Chunks that go in one step.
 const CHUNKS_A_STEP: usize = 128;
@@ -61,6 +61,7 @@ pub fn let_go(conn: &Connection) -> Result<(bool, Gone)> {
             .execute(params![document, int(room as u64)])?;
         if deleted < room {
             conn.prepare_cached("DELETE FROM forgotten WHERE n = ?1")?.execute([n])?;
+            damage::forget(conn, &document)?;
             gone.add(&kind, UtcMs(at_ms));
         }
         room = room.saturating_sub(deleted.max(1));

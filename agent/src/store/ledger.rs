@@ -16,8 +16,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Store, StoreError, chain, checksum, cursors, documents, drills, facts, forgotten, outbox, pages, quarantine,
-    readings, rules,
+    Store, StoreError, chain, checksum, cursors, damage, documents, drills, facts, forgotten, outbox, pages,
+    quarantine, readings, rules,
 };
 use crate::core::{
     decision::Record,
@@ -109,6 +109,7 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
         Record::OutboxTaken { through, rejected, kept_through } => {
             outbox::taken(conn, *through, rejected, *kept_through)
         }
+        Record::Stands => outbox::stands(conn),
         Record::OutboxAgain { whole: true } => outbox::again(conn),
         Record::OutboxAgain { whole: false } => outbox::again_where_damaged(conn),
         Record::Page { digest, sealed, marks } => pages::write(conn, digest, sealed, marks),
@@ -122,6 +123,11 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
                 |chunk: &Chunk| Upward::Chunk { document: *document, kind: *kind, bytes: chunk.bytes.clone() };
             chunks.iter().try_for_each(|chunk| outbox::set_aside(conn, *document, &as_told(chunk), reason))
         }
+        Record::PutAside { row, is_held, at } => damage::put_aside(conn, row, *is_held, *at),
+        Record::ChangeAgain { place, document, kind, chunk } => {
+            damage::write_again(conn, *place, *document, *kind, chunk)
+        }
+        Record::Refolded { document, kind, after } => documents::write_folded(conn, *document, *kind, after),
         Record::Actor { epoch } => cursors::set(conn, "actor_epoch", &epoch.to_string()),
         Record::Status { at, position } => {
             outbox::drop_waiting_status(conn)?;

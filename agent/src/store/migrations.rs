@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0008_forgotten", sql: include_str!("migrations/0008_forgotten.sql"), then: None },
     Migration { name: "0009_pages", sql: include_str!("migrations/0009_pages.sql"), then: None },
     Migration { name: "0010_tails", sql: include_str!("migrations/0010_tails.sql"), then: None },
+    Migration { name: "0011_damaged", sql: include_str!("migrations/0011_damaged.sql"), then: None },
 ];
 
 /// Brings the store to the newest form, each step in a transaction of its own.

@@ -9,6 +9,7 @@ mod chain;
 mod checkpoints;
 mod checksum;
 mod cursors;
+mod damage;
 mod documents;
 mod drills;
 mod error;
@@ -55,11 +56,11 @@ pub use inputs::KeptInput;
 pub use ledger::kind_of;
 pub use outbox::{Outbox, Waiting};
 pub use quarantine::QuarantineRow;
-pub use reader::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, Reader, SourceAge, Status, Stored};
+pub use reader::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, Reader, SourceAge, Status, Stored, WaitingRow};
 pub use readings::{Before, KeptReading};
 pub use room::{Limits, Room};
 pub use rules::BundleRow;
-pub use scrub::{ScrubPlace, Scrubbed};
+pub use scrub::{Damaged, ScrubPlace, Scrubbed};
 pub use totals::{Releases, Totals};
 
 /// Whose store it is. Written at the first start, compared at every later one.
@@ -219,7 +220,7 @@ impl Store {
         let (facts, rules) = facts::facts_and_rules(self)?;
         Ok(Snapshot {
             actor_epoch,
-            chain: chain::tail(self, device, actor_epoch)?,
+            chain: chain::tail(self, device)?,
             rules,
             facts,
             orders: facts::orders(self)?,

@@ -4,14 +4,17 @@ mod row;
 
 use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord},
-    document::gate::change_hash,
-    id::{DocumentId, LeaseId},
+    document::{Chunk, gate::change_hash},
+    id::{DocumentId, DocumentKind, Hash32, LeaseId},
     sync::{Rejection, Upward},
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use self::row::{COLUMNS, Row, Says, sum_of};
-use super::ledger::{int, uint};
+use super::{
+    cursors,
+    ledger::{int, uint},
+};
 use crate::core::input::RefusedChange;
 
 /// One record that waits to be pushed.
@@ -120,6 +123,20 @@ pub fn changes_among(conn: &Connection, rejected: &[Rejection]) -> Result<Vec<Re
     Ok(changes)
 }
 
+/// A change of a document as it was told, where that is kept.
+pub fn change_of(conn: &Connection, document: DocumentId, hash: &Hash32) -> Result<Option<(DocumentKind, Chunk)>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE document = ?1"))?;
+    let rows: Vec<Row> = query.query_map([document.to_string()], Row::read)?.collect::<Result<_>>()?;
+    for row in rows {
+        if let Some(Upward::Chunk { kind, bytes, .. }) = row.says(conn)?.known()
+            && change_hash(&bytes).is_ok_and(|told| told == *hash)
+        {
+            return Ok(Some((kind, Chunk { hash: *hash, bytes })));
+        }
+    }
+    Ok(None)
+}
+
 /// Most records that may wait where [`is_told`] looks through them.
 const LOOKED_THROUGH_MAX: u64 = 2_000;
 
@@ -226,6 +243,35 @@ pub fn count(conn: &Connection) -> Result<u64> {
 pub fn taken_last(conn: &Connection) -> Result<u64> {
     conn.prepare_cached("SELECT coalesce(max(n), 0) FROM outbox WHERE taken = 1 AND rejected IS NULL")?
         .query_row([], |row| uint(row, 0))
+}
+
+/// The name under which it is kept how far the outbox had got at the first start of which the hub has not been asked.
+const UNASKED: &str = "outbox_unasked";
+
+/// The program starts: until it has asked the hub how it stands, nothing is told of what it writes from here on.
+pub fn starts(conn: &Connection) -> Result<()> {
+    // A start before that never asked: what was told is older still.
+    if cursors::get(conn, UNASKED)?.is_some() {
+        return Ok(());
+    }
+    cursors::set(conn, UNASKED, &last(conn)?.to_string())
+}
+
+/// The hub was asked: what is written may be told.
+pub fn stands(conn: &Connection) -> Result<()> {
+    conn.prepare_cached("DELETE FROM identity WHERE name = ?1")?.execute([UNASKED]).map(|_| ())
+}
+
+/// Whether the program has started and the hub has not been asked yet.
+pub fn waits_to_ask(conn: &Connection) -> Result<bool> {
+    Ok(cursors::get(conn, UNASKED)?.is_some())
+}
+
+/// The last number that can have been told by this store or a copy that it goes on from. One that the hub has taken
+/// beyond it was told by a newer state of this store.
+pub fn told_at_most(conn: &Connection) -> Result<u64> {
+    let unasked = cursors::get(conn, UNASKED)?.and_then(|text| text.parse().ok());
+    unasked.map_or_else(|| last(conn), Ok)
 }
 
 /// The last number ever given; 0 before the first.

@@ -1,11 +1,12 @@
 //! Reads ground rows over and compares each with its checksum: SQLite says nothing of a flipped bit.
 //!
 //! In: a place to go on from. Out: what does not match, and the place after it; [`None`] at the end. A few rows at a
-//! time, so that nobody waits for it. Repairs nothing: a person must know before anything is set aside.
+//! time, so that nobody waits for it. Writes nothing: [`super::damage`] does.
 
 use rusqlite::{Connection, Result, params, types::ValueRef};
 
-use super::{checksum, readings};
+use super::{checksum, documents, readings};
+use crate::core::damage::{DamagedRow, Of};
 
 /// How far a scrub has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,10 +20,19 @@ pub struct ScrubPlace {
 pub struct Scrubbed {
     /// Rows read.
     pub rows: u64,
-    /// Rows that do not match, each by table and row.
-    pub damaged: Vec<String>,
+    /// Rows that do not match.
+    pub damaged: Vec<Damaged>,
     /// Where to go on.
     pub next: Option<ScrubPlace>,
+}
+
+/// A row that does not match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Table and row, as people name it.
+    pub name: String,
+    /// Where it can be put aside: what it said may be known elsewhere. None of a row that nobody else has.
+    pub row: Option<DamagedRow>,
 }
 
 /// A table of ground: its columns, the last of them the checksum, and the order in which the others are summed.
@@ -34,6 +44,13 @@ struct Ground {
 
 /// One value, as the checksums take it.
 type Cell = Option<Vec<u8>>;
+
+/// The tables of which a row can be put aside.
+const CHUNKS: &str = "chunks";
+/// See [`CHUNKS`].
+const ORDERS: &str = "orders";
+/// See [`CHUNKS`].
+const FACTS: &str = "facts";
 
 const GROUND: [Ground; 18] = [
     Ground {
@@ -79,9 +96,14 @@ const GROUND: [Ground; 18] = [
         matches: |row| summed(row, 3),
     },
     Ground {
-        table: "chunks",
-        sql: "SELECT rowid, document, bytes, checksum FROM chunks",
-        matches: |row| summed(row, 2),
+        table: CHUNKS,
+        sql: "SELECT rowid, document, hash, kind, bytes, checksum FROM chunks",
+        matches: |row| match row {
+            [Some(document), Some(hash), Some(kind), Some(bytes), Some(sum)] => {
+                checksum::of(&[document, bytes]) == *sum && documents::is_filed(bytes, hash, kind)
+            }
+            _ => false,
+        },
     },
     Ground {
         table: "leases",
@@ -93,12 +115,8 @@ const GROUND: [Ground; 18] = [
         sql: "SELECT rowid, id, used, state, used_checksum FROM leases",
         matches: |row| row[3].is_none() || summed(row, 3),
     },
-    Ground {
-        table: "orders",
-        sql: "SELECT rowid, order_id, body, checksum FROM orders",
-        matches: |row| summed(row, 2),
-    },
-    Ground { table: "facts", sql: "SELECT rowid, key, body, checksum FROM facts", matches: |row| summed(row, 2) },
+    Ground { table: ORDERS, sql: "SELECT rowid, order_id, body, checksum FROM orders", matches: |row| summed(row, 2) },
+    Ground { table: FACTS, sql: "SELECT rowid, key, body, checksum FROM facts", matches: |row| summed(row, 2) },
     Ground { table: "rules", sql: "SELECT rowid, key, body, checksum FROM rules", matches: |row| summed(row, 2) },
     Ground { table: "journal", sql: "SELECT rowid, body, checksum FROM journal", matches: |row| summed(row, 1) },
     Ground {
@@ -142,15 +160,70 @@ pub fn scrub(conn: &Connection, place: ScrubPlace, rows_max: u32) -> Result<Scru
     while let Some(row) = rows.next()? {
         last = row.get(0)?;
         scrubbed.rows += 1;
-        let cells = (1..columns).map(|n| row.get_ref(n).map(cell)).collect::<Result<Vec<Cell>>>()?;
+        let cells = cells(row, columns)?;
         if !(ground.matches)(&cells) {
-            scrubbed.damaged.push(format!("row {last} of {}", ground.table));
+            let row = of(ground.table, &cells).map(|of| DamagedRow { place: last, of });
+            scrubbed.damaged.push(Damaged { name: name(ground.table, last), row });
         }
     }
     let more = scrubbed.rows == u64::from(rows_max);
-    scrubbed.next =
-        Some(if more { ScrubPlace { table, rowid: last } } else { ScrubPlace { table: table + 1, rowid: i64::MIN } });
+    scrubbed.next = Some(if more { ScrubPlace { table, rowid: last } } else { first_of(table + 1) });
     Ok(scrubbed)
+}
+
+/// How people name a row.
+pub fn name(table: &str, place: i64) -> String {
+    format!("row {place} of {table}")
+}
+
+/// Every change of a document that is not what was written.
+pub fn damaged_changes(conn: &Connection) -> Result<Vec<DamagedRow>> {
+    let mut place = GROUND.iter().position(|ground| ground.table == CHUNKS).map(first_of);
+    let mut damaged = Vec::new();
+    while let Some(at) = place {
+        let scrubbed = scrub(conn, at, u32::MAX)?;
+        damaged.extend(scrubbed.damaged.into_iter().filter_map(|found| found.row));
+        place = scrubbed.next.filter(|next| next.table == at.table);
+    }
+    Ok(damaged)
+}
+
+/// Whether a row is what was written; none where it is gone.
+pub fn is_sound(conn: &Connection, row: &DamagedRow) -> Result<Option<bool>> {
+    let table = match row.of {
+        Of::Change { .. } => CHUNKS,
+        Of::Order(_) => ORDERS,
+        Of::Fact(_) => FACTS,
+    };
+    let Some(ground) = GROUND.iter().find(|ground| ground.table == table) else { return Ok(None) };
+    let mut query = conn.prepare_cached(&format!("{} WHERE rowid = ?1", ground.sql))?;
+    let columns = query.column_count();
+    let mut rows = query.query([row.place])?;
+    let Some(read) = rows.next()? else { return Ok(None) };
+    Ok(Some((ground.matches)(&cells(read, columns)?)))
+}
+
+/// What a damaged row is, where it can be put aside.
+fn of(table: &str, row: &[Cell]) -> Option<Of> {
+    let text = |n: usize| -> Option<&str> { std::str::from_utf8(row.get(n)?.as_deref()?).ok() };
+    match table {
+        CHUNKS => Some(Of::Change {
+            document: text(0).and_then(|id| id.parse().ok()),
+            hash: text(1).and_then(|hash| hash.parse().ok()),
+        }),
+        ORDERS => Some(Of::Order(text(0).and_then(|id| id.parse().ok()))),
+        FACTS => Some(Of::Fact(text(0).and_then(|key| serde_json::from_str(key).ok()))),
+        _ => None,
+    }
+}
+
+fn first_of(table: usize) -> ScrubPlace {
+    ScrubPlace { table, rowid: i64::MIN }
+}
+
+/// What stands in the columns behind the row's number.
+fn cells(row: &rusqlite::Row<'_>, columns: usize) -> Result<Vec<Cell>> {
+    (1..columns).map(|n| row.get_ref(n).map(cell)).collect()
 }
 
 fn cell(value: ValueRef<'_>) -> Cell {

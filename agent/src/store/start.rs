@@ -6,7 +6,8 @@ use gatehouse_common::{bundle::Bundle, time::UtcMs};
 use rusqlite::Connection;
 
 use super::{
-    Identity, Reader, Store, StoreError, alone, cursors, journal, ledger, migrations, reader, readings, room, rules,
+    Identity, Reader, Store, StoreError, alone, cursors, journal, ledger, migrations, outbox, reader, readings, room,
+    rules,
 };
 use crate::core::decision::Record;
 
@@ -117,7 +118,7 @@ impl Store {
                 cursors::set(self.conn(), name, "1").map_err(|e| self.explain(&e))?;
             }
         }
-        Ok(())
+        outbox::starts(self.conn()).map_err(|e| self.explain(&e))
     }
 }
 

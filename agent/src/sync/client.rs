@@ -250,6 +250,9 @@ impl Sync {
         let store = Looks(Mutex::new(Reader::open(&self.store)?));
         let mut backoff = Backoff::new();
         let mut mending = Mending::new(Mender::resume(store.reader().newest_page()?, self.clock.now()));
+        if !store.reader().put_aside()?.is_empty() {
+            mending.mender.lacks_changes();
+        }
         while !*self.stands.borrow() {
             if let Err(error) = self.stand(&store).await? {
                 self.failed(&error);
@@ -347,6 +350,15 @@ impl Sync {
             }
             let (cursor, epoch) = (store.cursor()?, store.reader().outbox_epoch()?);
             *self.session() = DeviceSession::resume(cursor, epoch);
+        }
+        // What is told from here on may be lost with the line: the store must know first that it can have been told.
+        self.driver.send(Input::Stands).await?;
+        let started = tokio::time::Instant::now();
+        while store.reader().waits_to_ask()? {
+            if started.elapsed() > COMMIT_MAX {
+                return Ok(Ok(()));
+            }
+            tokio::time::sleep(COMMIT_LOOK).await;
         }
         self.stands.send_replace(true);
         Ok(Ok(()))

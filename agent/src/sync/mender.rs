@@ -1,8 +1,9 @@
 //! When this device and the hub are made alike again, and where pulls stand meanwhile.
 //!
-//! In: what the pull brought, and that something was done. Out: what is due. That is when the ledger began another life, when
-//! the feed begins anew, and every few hours to make sure; when the hub has been started anew it is shown the newest page that
-//! is kept, which an older copy of its store cannot know. It asks nobody: [`super::mending`] does, and the pretend world.
+//! In: what the pull brought, and that something was done. Out: what is due. That is when the ledger began another life,
+//! when the feed begins anew, after a start that put changes aside as damaged, and every few hours to make sure; when
+//! the hub has been started anew it is shown the newest page that is kept, which an older copy of its store cannot know.
+//! It asks nobody: [`super::mending`] does, and the pretend world.
 
 use gatehouse_common::{
     seal::Sealed,
@@ -25,6 +26,8 @@ pub enum Due {
         /// Whether leases are told again.
         other_ledger: bool,
     },
+    /// To compare the heads of everything: changes were put aside here as damaged, and may be at the hub.
+    Lacks,
     /// To ask whether both are alike.
     Check,
 }
@@ -37,6 +40,8 @@ pub struct Mender {
     proof: Option<Sealed>,
     other_ledger: bool,
     compared: bool,
+    /// The hub was not asked yet for what was put aside here.
+    lacks: bool,
     hub_can: bool,
     checked: Moment,
     /// From where documents are read beside a comparison: the feed's end before it began, and on from there.
@@ -54,11 +59,17 @@ impl Mender {
             proof: None,
             other_ledger: false,
             compared: false,
+            lacks: false,
             hub_can: true,
             checked: now,
             documents_from: None,
             begun: false,
         }
+    }
+
+    /// Changes were put aside here as damaged and are not whole again.
+    pub fn lacks_changes(&mut self) {
+        self.lacks = true;
     }
 
     /// A page came; call it before the page is committed. `newest` is the newest page that is kept until then.
@@ -149,6 +160,9 @@ impl Mender {
         if !self.compared && (documents_at == 0 || self.other_ledger) {
             return Some(Due::Everything { other_ledger: self.other_ledger });
         }
+        if self.lacks {
+            return Some(Due::Lacks);
+        }
         let since = now.since(&self.checked);
         since.is_none_or(|ms| ms >= CHECK_EVERY_MS).then_some(Due::Check)
     }
@@ -162,7 +176,8 @@ impl Mender {
             (Due::Proof, Some(page)) => Comparison::prove(page.clone(), reader.outbox_epoch()?, reader.outbox_taken()?),
             // Also where only the feed begins anew: a restart forgets which of the two it was.
             (Due::Everything { .. }, _) => Comparison::anew(reader.sealed_leases()?),
-            (Due::Check, _) => {
+            // While a part is lacking both cannot be alike, and the hash over what is open may not show it.
+            (Due::Check, _) if reader.put_aside()?.is_empty() => {
                 let (documents, heads) = reader.digest()?;
                 Comparison::check(documents, heads)
             }
@@ -177,13 +192,37 @@ impl Mender {
             Due::Everything { .. } => {
                 (self.compared, self.other_ledger) = (true, false);
                 (self.documents_from, self.begun) = (None, false);
-                self.checked = now.clone();
+                (self.lacks, self.checked) = (false, now.clone());
             }
-            Due::Check => self.checked = now.clone(),
+            Due::Lacks | Due::Check => (self.lacks, self.checked) = (false, now.clone()),
         }
     }
 }
 
 fn digest_of(sealed: &Sealed) -> Option<PageDigest> {
     sealed.peek::<PageDigest>().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_common::time::{BootId, UtcMs};
+
+    use super::*;
+
+    fn at(boottime_ms: u64) -> Moment {
+        let boot = BootId("boot".into());
+        Moment { wall: UtcMs(0), uncertainty_ms: 0, boot, boottime_ms, trusted: true }
+    }
+
+    #[test]
+    fn what_was_put_aside_is_asked_for_at_once_and_once() {
+        let mut mender = Mender::resume(None, at(0));
+        assert_eq!(mender.due(5, &at(1)), None);
+        mender.lacks_changes();
+        assert_eq!(mender.due(0, &at(1)), Some(Due::Everything { other_ledger: false }), "which finds it as well");
+        assert_eq!(mender.due(5, &at(1)), Some(Due::Lacks));
+        mender.done(Due::Lacks, &at(1));
+        assert_eq!(mender.due(5, &at(2)), None);
+        assert_eq!(mender.due(5, &at(1 + CHECK_EVERY_MS)), Some(Due::Check));
+    }
 }

@@ -19,4 +19,5 @@ pub use enrolment::{CertificateState, EnrolmentError, enrol};
 pub use failure::ExchangeError;
 pub use line::{Line, Own, Parties};
 pub use mender::{CHECK_EVERY_MS, Due, Mender};
+pub use standing::is_older;
 pub use transport::TransportError;

@@ -35,9 +35,13 @@ pub(super) fn outlived(
     is_older(&looks.reader(), device, hub, standing)
 }
 
-fn is_older(store: &Reader, device: &DeviceId, hub: &PublicKey, standing: &Standing) -> Result<bool, StoreError> {
+/// Whether `store` is an older copy of the store of `device`: the `hub`, whose key it is, knows more by its `standing`.
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub fn is_older(store: &Reader, device: &DeviceId, hub: &PublicKey, standing: &Standing) -> Result<bool, StoreError> {
     let outbox_epoch = store.outbox_epoch()?;
-    if standing.newest_outbox_epoch() > outbox_epoch || standing.taken_through > store.outbox_last()? {
+    // Not the last number that was given out: until it asks, an older copy gives out those that the hub has already.
+    if standing.newest_outbox_epoch() > outbox_epoch || standing.taken_through > store.told_at_most()? {
         return Ok(true);
     }
     let Some((head, _)) = standing.newest_head(device, Some(hub)) else { return Ok(false) };

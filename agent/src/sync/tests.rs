@@ -1,7 +1,8 @@
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,17 +22,20 @@ use gatehouse_common::{
     id::{DeviceId, DocumentId, DocumentKind, OrderId, SiteId, VehicleId},
     seal::{PrivateKey, Sealed},
     sync::{
-        Cursor, Downward, FeedItem, Lane, LedgerEpoch, PageDigest, Pull, PullReply, Push, PushReply, Repair, Repaired,
-        Standing, Upward, decode, encode,
+        Cursor, Downward, FeedItem, Lane, LedgerEpoch, PROTOCOL, PageDigest, Pull, PullReply, Push, PushReply, Repair,
+        Repaired, Standing, Upward, decode, encode_as,
         exchange::{
             HELLO_PATH, NONCE_HEADER, PULL_PATH, PUSH_PATH, REPAIR_PATH, SIGNATURE_HEADER, SKEW_MAX_MS, STANDING_PATH,
             TIME_HEADER, reply_text, request_text,
         },
         page::root,
+        protocol_of,
     },
     time::UtcMs,
 };
 use tokio::sync::mpsc;
+
+mod older;
 
 use super::{HubState, Own, Sync};
 use crate::{
@@ -64,6 +68,15 @@ struct Hub {
     other_run_after: usize,
     /// Whether it takes nothing of what is pushed.
     takes_nothing: bool,
+    /// The life of its ledger.
+    life: LedgerEpoch,
+    /// The newest protocol that it speaks, and what it says of a frame of a newer one.
+    speaks: AtomicU8,
+    says_of_newer: &'static str,
+    /// In which protocol it was asked, one question after the other.
+    protocols: Mutex<Vec<u8>>,
+    /// Frames that it answers with once, by path: the next push, the next pull of all lanes.
+    replays: Mutex<BTreeMap<&'static str, Vec<u8>>>,
 }
 
 /// How a hub compares what it and the device hold.
@@ -107,6 +120,11 @@ impl Hub {
             compares: Compares::Not,
             other_run_after: usize::MAX,
             takes_nothing: false,
+            life: LedgerEpoch(7),
+            speaks: PROTOCOL.into(),
+            says_of_newer: "",
+            protocols: Mutex::default(),
+            replays: Mutex::default(),
             standing: None,
             outbox_epochs: Mutex::default(),
             pushed: Mutex::default(),
@@ -118,7 +136,7 @@ impl Hub {
     /// What it signs of a page without changes.
     fn page(&self, run: u32) -> FeedItem {
         let changes = root(&[]);
-        let (ledger, head) = (LedgerEpoch(7), FEED_END);
+        let (ledger, head) = (self.life, FEED_END);
         let digest = PageDigest { device: device(), ledger, run, head, backed_up: 0, changes };
         let says = Downward::Page(Sealed::new(&digest, &self.key).unwrap());
         FeedItem { lane: Lane::Rest, position: 0, says }
@@ -141,8 +159,17 @@ impl Hub {
         }
     }
 
-    fn answer<A: serde::Serialize>(&self, nonce: &str, answer: &A) -> Response {
-        let (body, time) = (encode(answer).unwrap(), self.now());
+    fn replay(&self, path: &str) -> Option<Vec<u8>> {
+        self.replays.lock().unwrap().remove(path)
+    }
+
+    /// Answers in the protocol of `asked`.
+    fn answer<A: serde::Serialize>(&self, nonce: &str, asked: &[u8], answer: &A) -> Response {
+        self.told(nonce, encode_as(protocol_of(asked), answer).unwrap())
+    }
+
+    fn told(&self, nonce: &str, body: Vec<u8>) -> Response {
+        let time = self.now();
         let signature = self.key.sign(reply_text(&device(), time, nonce, 200, &body).as_bytes());
         let headers = [(TIME_HEADER, time.0.to_string()), (SIGNATURE_HEADER, STANDARD.encode(signature))];
         (headers, body).into_response()
@@ -162,6 +189,11 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
     if hub.fail_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
         return (StatusCode::SERVICE_UNAVAILABLE, "x".repeat(hub.fails_with_bytes)).into_response();
     }
+    let protocol = protocol_of(&body);
+    hub.protocols.lock().unwrap().push(protocol);
+    if protocol > hub.speaks.load(Ordering::Relaxed) {
+        return (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "detail": hub.says_of_newer }))).into_response();
+    }
     if uri.path() != PUSH_PATH {
         hub.asked.lock().unwrap().push(uri.path().to_owned());
     }
@@ -170,12 +202,15 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
             Compares::Not => StatusCode::NOT_FOUND.into_response(),
             Compares::BreaksOff => panic!("this breaks the connection off, as is meant"),
             Compares::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Compares::InStretches => hub.answer(nonce, &compared(decode(&body).unwrap())),
+            Compares::InStretches => hub.answer(nonce, &body, &compared(decode(&body).unwrap())),
         };
     }
     if uri.path() == STANDING_PATH {
+        if let Some(frame) = hub.replay(STANDING_PATH) {
+            return hub.told(nonce, frame);
+        }
         return match &hub.standing {
-            Some(standing) => hub.answer(nonce, standing),
+            Some(standing) => hub.answer(nonce, &body, standing),
             None => StatusCode::NOT_FOUND.into_response(),
         };
     }
@@ -189,15 +224,23 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
         let before = push.records.first().unwrap().0 - 1;
         let taken_through = if hub.takes_nothing { before } else { push.records.last().unwrap().0 };
         hub.pushed.lock().unwrap().extend(push.records);
-        return hub.answer(nonce, &PushReply { taken_through, rejected: Vec::new(), kept_through: 0 });
+        if let Some(frame) = hub.replay(PUSH_PATH) {
+            return hub.told(nonce, frame);
+        }
+        return hub.answer(nonce, &body, &PushReply { taken_through, rejected: Vec::new(), kept_through: 0 });
     }
     let pull: Pull = decode(&body).unwrap();
     hub.pulls.lock().unwrap().push(pull.clone());
     if hub.hangs && !pull.recalls_only {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
+    if !pull.recalls_only
+        && let Some(frame) = hub.replay(PULL_PATH)
+    {
+        return hub.told(nonce, frame);
+    }
     let mut cursor = pull.cursor;
-    cursor.epoch = LedgerEpoch(7);
+    cursor.epoch = hub.life;
     let mut items = Vec::new();
     if pull.recalls_only && hub.compares != Compares::Not {
         items.push(hub.page(1));
@@ -219,7 +262,7 @@ async fn exchange(State(hub): State<Arc<Hub>>, uri: Uri, headers: HeaderMap, bod
         // Nothing is new: the hub lets the question wait.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    hub.answer(nonce, &PullReply::Page { items, cursor, more: false })
+    hub.answer(nonce, &body, &PullReply::Page { items, cursor, more: false })
 }
 
 /// Four stretches, each up to a document of its own, and the rest.

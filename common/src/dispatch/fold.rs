@@ -298,7 +298,8 @@ impl<'a> Folding<'a> {
         let key = self.history.last(&open)?;
         match &self.history.get(key)?.says {
             Says::CancelAsked { why, absence } => {
-                Some(CancelAsked { key: key.clone(), why: why.clone(), is_proven: absence.is_some() })
+                let absent_at = absence.as_ref().map(|evidence| evidence.at);
+                Some(CancelAsked { key: key.clone(), why: why.clone(), is_proven: absence.is_some(), absent_at })
             }
             _ => None,
         }

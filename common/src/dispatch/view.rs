@@ -144,6 +144,10 @@ pub struct CancelAsked {
     pub why: String,
     /// Whether it is proven that the vehicle is not there and its slot is over.
     pub is_proven: bool,
+    /// When that was seen, where it is proven. For the hub, which compares it with the slot that counts by then; what
+    /// pages and programs read is as it was.
+    #[serde(skip)]
+    pub absent_at: Option<UtcMs>,
 }
 
 /// A physical fact.

@@ -52,6 +52,9 @@ pub enum ChunkRefusal {
     /// Automerge panicked on it.
     #[error("made the reader panic")]
     Panicked,
+    /// The fold of its document, with it, panicked.
+    #[error("made the fold of its document panic")]
+    FoldPanicked,
     /// It was written by another actor than its sender may use.
     #[error("written by {found}, sent by {expected}")]
     ForeignActor {

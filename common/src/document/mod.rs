@@ -14,4 +14,4 @@ mod store;
 pub use actor::{Actor, ActorKind};
 pub use entry::{Entry, EntryKey, Folds, with_fold};
 pub use history::History;
-pub use store::{Applied, Chunk, Document, DocumentError, beyond, genesis};
+pub use store::{Applied, Chunk, Document, DocumentError, WAITING_MAX_MS, beyond, genesis};

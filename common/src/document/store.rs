@@ -60,6 +60,10 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
 }
 
+/// How long a document may have changes that wait for their past before whoever looks after it is told, in milliseconds.
+/// What is on its way comes with the next exchanges; after this, somebody who has it does not give it.
+pub const WAITING_MAX_MS: i64 = 600_000;
+
 /// What applying a chunk did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {

@@ -338,6 +338,69 @@ mod tests {
         assert_eq!(taken_of_a_thousand(&mut session), 16);
     }
 
+    fn page() -> HubPage {
+        let pull = Pull { cursor: Cursor::start(LedgerEpoch(3)), wait_ms: 0, recalls_only: false };
+        HubPage::begin(&pull, LedgerEpoch(3)).unwrap()
+    }
+
+    fn row(lane: Lane, position: u64) -> FeedItem {
+        FeedItem { lane, position, says: Downward::Sources("{}".to_owned()) }
+    }
+
+    /// How many rows of this weight a page takes, and what its reply says.
+    fn takes(weight: usize) -> (usize, Cursor, bool) {
+        let mut page = page();
+        let taken = (1..=1_000).take_while(|position| page.offer(row(Lane::Rest, *position), weight)).count();
+        assert!(!page.offer(row(Lane::Rest, 2_000), 1), "what comes after it waits as well, however little it is");
+        page.skip(Lane::Rest, 3_000);
+        let PullReply::Page { items, cursor, more } = page.finish() else { panic!("a page was begun") };
+        assert_eq!(items.len(), taken);
+        (taken, cursor, more)
+    }
+
+    #[test]
+    fn a_page_takes_rows_up_to_its_bounds_and_at_least_one_and_says_where_it_ends() {
+        let most = BATCH_MAX_BYTES;
+        for (weight, fit) in [(1, BATCH_MAX), (most / 4, 4), (most / 4 + 1, 3), (most, 1), (most + 1, 1), (most * 9, 1)]
+        {
+            let (taken, cursor, more) = takes(weight);
+            assert_eq!(taken, fit, "rows of {weight} bytes");
+            assert!(more);
+            assert_eq!(cursor.positions[Lane::Rest.index()], fit as u64, "it passes what it took and nothing else");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_full_passes_what_is_not_for_the_device_and_says_that_there_is_no_more() {
+        let mut page = page();
+        assert!(page.offer(row(Lane::Documents, 4), BATCH_MAX_BYTES));
+        page.skip(Lane::Documents, 9);
+        let PullReply::Page { items, cursor, more } = page.finish() else { panic!("a page was begun") };
+        assert_eq!((items.len(), more), (1, false));
+        assert_eq!(cursor.positions[Lane::Documents.index()], 9);
+    }
+
+    #[test]
+    fn lanes_are_read_in_their_order_each_from_its_own_place_and_recalls_alone_where_only_they_are_asked_for() {
+        let mut cursor = Cursor::start(LedgerEpoch(3));
+        for (at, lane) in Lane::ALL.into_iter().enumerate() {
+            cursor.pass(lane, 10 + at as u64);
+        }
+        let all = Pull { cursor, wait_ms: 0, recalls_only: false };
+        let places: Vec<(Lane, u64)> = Lane::ALL.into_iter().zip(10..).collect();
+        assert_eq!(HubPage::lanes(&all), places);
+        assert_eq!(HubPage::lanes(&Pull { recalls_only: true, ..all }), [(Lane::Recalls, 10)]);
+        // Rows leave in the order in which they were offered, and each moves its own lane alone.
+        let pull = Pull { cursor, wait_ms: 0, recalls_only: false };
+        let mut page = HubPage::begin(&pull, LedgerEpoch(3)).unwrap();
+        for (lane, after) in &places {
+            assert!(page.offer(row(*lane, after + 100), 1));
+        }
+        let PullReply::Page { items, cursor, .. } = page.finish() else { panic!("a page was begun") };
+        assert_eq!(items.iter().map(|item| item.lane).collect::<Vec<_>>(), Lane::ALL);
+        assert_eq!(cursor.positions.to_vec(), places.iter().map(|(_, after)| after + 100).collect::<Vec<_>>());
+    }
+
     #[test]
     fn a_pull_that_fails_does_not_throw_away_the_answer_to_a_push() {
         let mut session = DeviceSession::resume(Cursor::start(LedgerEpoch(3)), 1);

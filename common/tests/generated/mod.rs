@@ -186,17 +186,3 @@ pub fn generate(seed: u64) -> Generated {
     assert_eq!(document.missing(), [], "everything is there");
     Generated { kind, document, written }
 }
-
-/// The state of a document as JSON; of what lost or does not count only which entries it is.
-pub fn state(kind: DocumentKind, document: &Document) -> Value {
-    let mut state = match kind {
-        DocumentKind::Case => serde_json::to_value(case::fold(document)).unwrap(),
-        DocumentKind::Dispatch => serde_json::to_value(dispatch::fold(document)).unwrap(),
-    };
-    for list in ["superseded", "void"] {
-        for pair in state.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            *pair = pair[0].take();
-        }
-    }
-    state
-}

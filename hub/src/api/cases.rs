@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
-    case::{CaseState, CaseType, How, Says, WaitsFor},
+    case::{CaseState, CaseType, CaseView, How, Says, WaitsFor, lifecycle::REOPEN_WITHIN_DAYS},
     id::{DocumentId, OrderId, SiteId},
     sync::Lane,
     time::UtcMs,
@@ -15,13 +15,15 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Done,
-    dispatches::{entries, number, read_id, sees},
+    dispatches::{entries, lost, number, read_id, sees},
     problem::Problem,
     request::{Body, Page, Paging, Person, Place, Query, Reading, must_match, tagged, untold},
 };
 use crate::{
     auth::roles::Act,
-    store::{CaseFilter, DocumentSays, Reader, StoreError},
+    core::closing::may_reopen,
+    reconciler::open_items,
+    store::{CaseFilter, DocumentRow, DocumentSays, Reader, StoreError},
 };
 
 /// A case.
@@ -33,6 +35,12 @@ pub struct CaseItem {
     /// What is wrong, how bad, whose, what to do and by when.
     #[schema(value_type = Object)]
     view: Value,
+    /// Since when changes wait for a past that has not come in, in UTC milliseconds; none if none does.
+    #[schema(value_type = Option<i64>)]
+    waits_since: Option<UtcMs>,
+    /// What the entries say that the view names as superseded or void, by entry key.
+    #[schema(value_type = Object)]
+    lost: BTreeMap<String, Value>,
 }
 
 /// A case with everything said of it.
@@ -54,8 +62,19 @@ pub struct CaseDetail {
     entries: BTreeMap<String, Value>,
 }
 
-/// Where a case in this state may be moved to by a person at the hub.
-fn moves(from: CaseState) -> &'static [CaseState] {
+/// Where a case may be moved to by a person at the hub.
+fn moves(r: &Reader<'_>, view: &CaseView, now: UtcMs) -> Result<Vec<CaseState>, StoreError> {
+    let mut moves = steps(view.state).to_vec();
+    match view.state {
+        CaseState::Resolved if !open_items(r, view)?.is_empty() => moves.retain(|to| *to != CaseState::Closed),
+        CaseState::Closed if !may_reopen(view, now) => moves.clear(),
+        _ => {}
+    }
+    Ok(moves)
+}
+
+/// Where a case in this state could be moved to.
+fn steps(from: CaseState) -> &'static [CaseState] {
     use CaseState::{Acknowledged, Cancelled, Closed, InProgress, Open, Reopened, Resolved, Waiting};
     match from {
         Open => &[Acknowledged, Cancelled],
@@ -115,11 +134,26 @@ pub(super) async fn list(
         limit: None,
     };
     let paging = query.paging()?;
-    let mut rows = api.store.read(move |r| r.cases(&filter)).await?;
-    rows.retain(|row| sees(&who, &row.view));
-    let page = paging.cut(rows, |row| (number(&row.view, "resolve_by"), row.document.to_string()))?;
-    let items = page.items.into_iter().map(|row| CaseItem { id: row.document, view: row.view }).collect();
-    Ok(Json(Page { items, next: page.next }))
+    let page = api
+        .store
+        .read(move |r| {
+            let mut rows = r.cases(&filter)?;
+            rows.retain(|row| sees(&who, &row.view));
+            let cut = paging.cut(rows, |row| (number(&row.view, "resolve_by"), row.document.to_string()));
+            let page = match cut {
+                Ok(page) => page,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let items: Result<Vec<CaseItem>, StoreError> = page.items.into_iter().map(|row| item(r, row)).collect();
+            Ok(Ok(Page { items: items?, next: page.next }))
+        })
+        .await??;
+    Ok(Json(page))
+}
+
+fn item(r: &Reader<'_>, row: DocumentRow) -> Result<CaseItem, StoreError> {
+    let lost = lost(r, &row)?;
+    Ok(CaseItem { id: row.document, view: row.view, waits_since: row.waits_since, lost })
 }
 
 /// One case with everything said of it.
@@ -133,15 +167,16 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = read_id(&id, "case")?;
-    let found = api.store.read(move |r| detail(r, &id)).await?;
+    let now = api.clock.wall();
+    let found = api.store.read(move |r| detail(r, &id, now)).await?;
     let detail =
         found.filter(|c| sees(&who, &c.view)).ok_or_else(|| Problem::not_found(format!("there is no case {id}")))?;
     tagged(&headers, &detail)
 }
 
-fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<CaseDetail>, StoreError> {
+fn detail(r: &Reader<'_>, id: &DocumentId, now: UtcMs) -> Result<Option<CaseDetail>, StoreError> {
     let Some(view) = r.case_view(id)? else { return Ok(None) };
-    let moves = moves(view.state).to_vec();
+    let moves = moves(r, &view, now)?;
     let (view, waits_since) = (serde_json::to_value(view)?, r.waits_since(id)?);
     Ok(Some(CaseDetail { id: *id, view, moves, waits_since, entries: entries(r, id)? }))
 }
@@ -190,14 +225,16 @@ pub(super) async fn move_to(
         .store
         .write(move |tx| {
             let what = format!("case {id}");
-            let (Some(view), Some(found)) = (tx.case_view(&id)?, detail(tx, &id)?) else {
+            let (Some(view), Some(found)) = (tx.case_view(&id)?, detail(tx, &id, now)?) else {
                 return Ok(Err(Problem::not_found(format!("there is no {what}"))));
             };
+            let hinders = hinders(tx, &view, to, now)?;
             let checked = person
                 .must_see(&view.site, &what)
                 .and_then(|()| person.must_be_allowed(Act::MoveCase(view.owner)))
                 .and_then(|()| must_match(&headers, &found))
-                .and_then(|()| may_follow(view.state, to));
+                .and_then(|()| hinders.map_or(Ok(()), |why| Err(Problem::conflict(why))))
+                .and_then(|()| may_follow(&found.moves, view.state, to));
             if let Err(problem) = checked {
                 return Ok(Err(problem));
             }
@@ -216,11 +253,29 @@ pub(super) async fn move_to(
     Ok(Json(done))
 }
 
-fn may_follow(from: CaseState, to: CaseState) -> Result<(), Problem> {
-    if moves(from).contains(&to) {
+/// What keeps a case from a move that its state would allow, for people.
+fn hinders(r: &Reader<'_>, view: &CaseView, to: CaseState, now: UtcMs) -> Result<Option<String>, StoreError> {
+    let why = match (view.state, to) {
+        (CaseState::Resolved, CaseState::Closed) => {
+            let open: Vec<String> = open_items(r, view)?.iter().map(ToString::to_string).collect();
+            (!open.is_empty()).then(|| {
+                format!("reconciliation has something open of it: settle {} first, at /v1/recon", open.join(", "))
+            })
+        }
+        (CaseState::Closed, CaseState::Reopened) if !may_reopen(view, now) => Some(match view.continued_in {
+            Some(next) => format!("it grew too long and goes on in case {next}: say it there"),
+            None => format!("it was closed {REOPEN_WITHIN_DAYS} days ago or longer; what comes now is a new case"),
+        }),
+        _ => None,
+    };
+    Ok(why)
+}
+
+fn may_follow(moves: &[CaseState], from: CaseState, to: CaseState) -> Result<(), Problem> {
+    if moves.contains(&to) {
         return Ok(());
     }
-    let possible: Vec<_> = moves(from).iter().map(|state| state.as_str()).collect();
+    let possible: Vec<_> = moves.iter().map(|state| state.as_str()).collect();
     let possible = if possible.is_empty() { "nothing".to_owned() } else { possible.join(", ") };
     Err(Problem::conflict(format!("the case is {}; from there it can become: {possible}", from.as_str())))
 }

@@ -1,6 +1,6 @@
 //! Dispatches: where each stands, and what its depot decided on which gates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
@@ -45,6 +45,12 @@ pub struct DispatchItem {
     /// Holds that somebody wants lifted and a second person must confirm; none if nothing waits.
     #[schema(value_type = Option<Object>)]
     lift_proposed: Option<LiftProposal>,
+    /// Since when changes wait for a past that has not come in, in UTC milliseconds; none if none does.
+    #[schema(value_type = Option<i64>)]
+    waits_since: Option<UtcMs>,
+    /// What the entries say that the view names as superseded or void, by entry key.
+    #[schema(value_type = Object)]
+    lost: BTreeMap<String, Value>,
 }
 
 /// What the ERP says of an order.
@@ -154,8 +160,25 @@ fn item(r: &Reader<'_>, row: DocumentRow, now: &Moment) -> Result<DispatchItem, 
         let (age_ms, report) = (fact.age_ms(now), fact.report);
         FactShort { key: report.key, value: report.value, source: report.source, at: report.at, age_ms }
     });
-    let (lift_proposed, facts) = (proposed(r, &row.document)?, facts.collect());
-    Ok(DispatchItem { id: row.document, view: row.view, last_decision, order, facts, lift_proposed })
+    let (lift_proposed, facts, lost) = (proposed(r, &row.document)?, facts.collect(), lost(r, &row)?);
+    let (id, waits_since) = (row.document, row.waits_since);
+    Ok(DispatchItem { id, view: row.view, last_decision, order, facts, lift_proposed, waits_since, lost })
+}
+
+/// The entries that a view names as superseded or void, as they were written. Most documents have none.
+pub(super) fn lost(r: &Reader<'_>, row: &DocumentRow) -> Result<BTreeMap<String, Value>, StoreError> {
+    let named = ["superseded", "void"].into_iter().filter_map(|field| row.view.get(field)?.as_array());
+    let keys: BTreeSet<&str> = named.flatten().filter_map(|entry| entry.get(0)?.as_str()).collect();
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut all = match entries(r, &row.document) {
+        // One document that rotted must not keep the others from being shown.
+        Err(StoreError::Damaged { .. }) => return Ok(BTreeMap::new()),
+        read => read?,
+    };
+    all.retain(|key, _| keys.contains(key.as_str()));
+    Ok(all)
 }
 
 /// What was proposed for a dispatch, as long as a hold that it is about stands.

@@ -9,6 +9,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use gatehouse_common::time::UtcMs;
 
 use super::{
     Api, Counts,
@@ -16,7 +17,7 @@ use super::{
     recon::FIGURES_MS,
     request::{Query, Reading},
 };
-use crate::store::FamilyFigures;
+use crate::store::{FamilyFigures, Reader, StoreError};
 
 /// Counts of recon items and postings, what is open by family with its value, and how long settling takes.
 #[utoipa::path(get, path = "/metrics", tag = "status",
@@ -26,13 +27,33 @@ pub(super) async fn metrics(State(api): State<Api>, Reading(who): Reading, query
     if !who.sees_all() {
         return Err(Problem::forbidden("these figures are of all depots; you see some of them"));
     }
-    let since = api.clock.wall().plus(-FIGURES_MS);
-    let (counts, figures) = api.store.read(move |r| Ok((Counts::read(r)?, r.recon_figures(since)?))).await?;
+    let now = api.clock.wall();
+    let read = move |r: &Reader<'_>| {
+        let documents = Documents::read(r, now)?;
+        Ok::<_, StoreError>((Counts::read(r)?, r.recon_figures(now.plus(-FIGURES_MS))?, documents))
+    };
+    let (counts, figures, documents) = api.store.read(read).await?;
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    Ok(([kind], lines(&counts, &figures)).into_response())
+    Ok(([kind], lines(&counts, &figures, &documents)).into_response())
 }
 
-fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
+/// What documents lack and what in them did not count.
+#[derive(Debug, Default)]
+struct Documents {
+    /// For how long the first of those has waited that wait for the past of a change, in milliseconds.
+    waits_ms: i64,
+    /// In how many that somebody works on entries were superseded, by kind.
+    conflicted: Vec<(String, u64)>,
+}
+
+impl Documents {
+    fn read(r: &Reader<'_>, now: UtcMs) -> Result<Self, StoreError> {
+        let waits_ms = r.waiting()?.1.map_or(0, |since| now.since(since).max(0));
+        Ok(Self { waits_ms, conflicted: r.conflicted_counts()? })
+    }
+}
+
+fn lines(counts: &Counts, figures: &[FamilyFigures], documents: &Documents) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: Vec<(String, String)>| {
         // Writing to a string does not fail.
@@ -78,6 +99,15 @@ fn lines(counts: &Counts, figures: &[FamilyFigures]) -> String {
     let rows = counts.damaged.iter().map(|(table, n)| (format!("table=\"{table}\""), number(*n)));
     let help = "Rows of the store that are damaged and not whole again.";
     family("gatehouse_hub_damaged_rows", "gauge", help, rows.collect());
+    let rows = vec![(String::new(), number(counts.waiting))];
+    let help = "Documents that have changes whose past has not come in.";
+    family("gatehouse_hub_documents_waiting", "gauge", help, rows);
+    let rows = vec![(String::new(), seconds(documents.waits_ms))];
+    let help = "Seconds that the first of them has waited; 0 if none does.";
+    family("gatehouse_hub_documents_waiting_oldest_seconds", "gauge", help, rows);
+    let rows = documents.conflicted.iter().map(|(kind, n)| (format!("kind=\"{kind}\""), number(*n)));
+    let help = "Documents that somebody works on and in which entries were superseded.";
+    family("gatehouse_hub_documents_conflicted", "gauge", help, rows.collect());
     text
 }
 
@@ -90,7 +120,7 @@ mod tests {
         let (_, list) = include_str!("../../../docs/metrics.md").split_once("## The hub").unwrap();
         let listed: Vec<&str> =
             list.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name).collect();
-        let text = lines(&Counts::default(), &[]);
+        let text = lines(&Counts::default(), &[], &Documents::default());
         let served: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

@@ -6,6 +6,7 @@
 
 mod cases;
 mod dispatches;
+mod documents;
 mod edi;
 mod events;
 mod exports;
@@ -149,11 +150,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/v1/dispatches", get(dispatches::list)),
         ("/v1/dispatches/{id}", get(dispatches::one)),
+        ("/v1/dispatches/{id}/document", get(documents::of_dispatch)),
         ("/v1/dispatches/{id}/lift", post(lift::lift)),
         ("/v1/dispatches/{id}/lift/confirm", post(lift::confirm)),
         ("/v1/dispatches/{id}/lift/refuse", post(lift::refuse)),
         ("/v1/cases", get(cases::list)),
         ("/v1/cases/{id}", get(cases::one)),
+        ("/v1/cases/{id}/document", get(documents::of_case)),
         ("/v1/cases/{id}/move", post(cases::move_to)),
         ("/v1/recon", get(recon::list)),
         ("/v1/recon/figures", get(recon::figures)),

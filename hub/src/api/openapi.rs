@@ -14,8 +14,8 @@ use utoipa::{
 };
 
 use super::{
-    cases, dispatches, edi, events, exports, fleet, lift, live, metrics, positions, problem, queue, recon, status,
-    webhooks,
+    cases, dispatches, documents, edi, events, exports, fleet, lift, live, metrics, positions, problem, queue, recon,
+    status, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -33,7 +33,7 @@ use super::{
         recon::one, recon::choose, recon::confirm, recon::refuse, recon::figures, metrics::metrics, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
         fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
         events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,
-        webhooks::replay, exports::take, serve,
+        webhooks::replay, exports::take, documents::of_case, documents::of_dispatch, serve,
         status::healthz, status::readyz,
     ),
     components(schemas(problem::Problem, problem::FieldProblem)),

@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use gatehouse_common::{fact::Source, time::UtcMs};
+use gatehouse_common::{document::WAITING_MAX_MS, fact::Source, time::UtcMs};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,9 +28,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_MAX: Duration = Duration::from_secs(5);
 /// How long the ERP may be silent before the hub says so, in milliseconds of its clock.
 const ERP_SILENCE_MAX_MS: i64 = 300_000;
-
-/// How long a document may wait for the past of a change before the hub says so, in milliseconds of its clock.
-const WAITING_MAX_MS: i64 = 600_000;
 
 /// How much there is of what.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
@@ -202,13 +199,8 @@ async fn check(api: &Api) -> Readiness {
         let ok = age.is_some_and(|age| age <= ERP_SILENCE_MAX_MS);
         checks.push(Check { name: "erp".to_owned(), ok, vital: false, detail });
     }
-    if let Ok((count, oldest)) = api.store.read(|r| r.waiting()).await {
-        let age = oldest.map_or(0, |since| api.clock.wall().since(since).max(0));
-        let detail = match count {
-            0 => "no document waits for the past of a change".to_owned(),
-            n => format!("{n} documents wait for the past of a change, the longest for {} s", age / 1000),
-        };
-        checks.push(Check { name: "documents".to_owned(), ok: age <= WAITING_MAX_MS, vital: false, detail });
+    if let Ok(waiting) = api.store.read(|r| r.waiting()).await {
+        checks.push(documents(waiting, api.clock.wall()));
     }
     if let Ok(damaged) = api.store.read(|r| r.damaged_counts()).await {
         let detail = match damaged.iter().map(|(_, n)| n).sum::<u64>() {
@@ -218,4 +210,30 @@ async fn check(api: &Api) -> Readiness {
         checks.push(Check { name: "ground".to_owned(), ok: damaged.is_empty(), vital: false, detail });
     }
     Readiness { ready: checks.iter().all(|check| check.ok || !check.vital), checks }
+}
+
+/// Whether no document waits too long for the past of a change; how many do, and since when the first of them.
+fn documents((count, oldest): (u64, Option<UtcMs>), now: UtcMs) -> Check {
+    let age = oldest.map_or(0, |since| now.since(since).max(0));
+    let detail = match count {
+        0 => "no document waits for the past of a change".to_owned(),
+        n => format!("{n} documents wait for the past of a change, the longest for {} s", age / 1000),
+    };
+    Check { name: "documents".to_owned(), ok: age <= WAITING_MAX_MS, vital: false, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_waits_is_told_once_what_is_on_its_way_had_time_to_come_and_keeps_nobody_from_being_served() {
+        let (since, max) = (UtcMs(5_000), WAITING_MAX_MS);
+        for (waited, ok) in [(0, true), (max, true), (max + 1, false), (-60_000, true)] {
+            let check = documents((3, Some(since)), since.plus(waited));
+            assert_eq!((check.ok, check.vital), (ok, false), "{waited}");
+            assert!(check.detail.starts_with("3 documents wait"), "{}", check.detail);
+        }
+        assert!(documents((0, None), UtcMs(i64::MAX)).ok);
+    }
 }

@@ -29,6 +29,10 @@ pub struct PolicyConfig {
     /// `price_tolerance_percent`: a price that rose by no more than this while goods were on their way stands without a
     /// person, 0 to 100. Default 2.
     pub price_tolerance_percent: u8,
+    /// `close_after_hours`: a resolved case closes by itself once nothing was said in it for so long, by the hub's clock,
+    /// and no recon item of its order is open, 1 to 8760. Default 24. Until then it can be taken up again at its depot
+    /// too; from then on only at the hub, for 14 days.
+    pub close_after_hours: u32,
 }
 
 impl Default for PolicyConfig {
@@ -43,6 +47,7 @@ impl Default for PolicyConfig {
             reserve_percent: 10,
             two_people_above_minor: 1_000_000,
             price_tolerance_percent: 2,
+            close_after_hours: 24,
         }
     }
 }
@@ -73,6 +78,9 @@ impl PolicyConfig {
             price_tolerance_percent: section
                 .optional("price_tolerance_percent", PERCENT, problems)
                 .unwrap_or(d.price_tolerance_percent),
+            close_after_hours: section
+                .optional("close_after_hours", "give 1 to 8760", problems)
+                .unwrap_or(d.close_after_hours),
         };
         let mut check = |key: &str, is_good: bool, value: i64, remedy: &str| {
             if !is_good {
@@ -83,6 +91,8 @@ impl PolicyConfig {
         check("renew_minutes", policy.renew_minutes > 0, policy.renew_minutes.into(), "give 1 or more");
         let days = policy.unreported_days;
         check("unreported_days", (1..=365).contains(&days), days.into(), "give 1 to 365");
+        let hours = policy.close_after_hours;
+        check("close_after_hours", (1..=8_760).contains(&hours), hours.into(), "give 1 to 8760");
         check(
             "value_ceiling_minor",
             policy.value_ceiling_minor >= 0,

@@ -44,6 +44,7 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
         [policy]
         lease_hours = 0
         reserve_percent = 120
+        close_after_hours = 0
     "#;
     let told: Vec<String> = parse(&line, text, Path::new(".")).unwrap_err().iter().map(ToString::to_string).collect();
     for key in [
@@ -58,12 +59,13 @@ fn every_problem_is_told_at_once_with_its_key_and_remedy() {
         "tokens[1].scopes: is empty",
         "policy.lease_hours: 0 is out of range",
         "policy.reserve_percent: 120 is out of range",
+        "policy.close_after_hours: 0 is out of range",
         "colour: is not a key of this section -> remove it",
     ] {
         assert!(told.iter().any(|line| line.starts_with(key)), "{key} in {told:#?}");
     }
     assert!(told.iter().all(|line| line.contains(" -> ")));
-    assert_eq!(told.len(), 12, "{told:#?}");
+    assert_eq!(told.len(), 13, "{told:#?}");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! The page itself is the same for everyone and holds nothing; it asks for name and PIN and reads the
 //! API with them. Whatever it shows came from devices and other systems, so it is set as text, never as HTML.
 
+#[cfg(test)]
+mod cards;
+
 use axum::{
     Router,
     http::{HeaderValue, StatusCode, header},

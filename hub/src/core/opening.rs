@@ -1,7 +1,7 @@
 //! What is written when the hub opens a case: what it is about, how grave it is, whose it is and until when.
 
 use gatehouse_common::{
-    case::{Axes, CaseType, Says, Severity, Team},
+    case::{Axes, CaseType, Says, Severity, Team, dedup_key, document_id},
     id::{DocumentId, Hash32, OrderId, SiteId},
     order::Order,
     time::UtcMs,
@@ -16,7 +16,7 @@ pub struct Opening {
     pub subject: String,
     /// On which leg; empty where there is one only.
     pub leg: String,
-    /// Which case of this matter, from 1.
+    /// Which case of this matter, from 1: one more than the newest that the hub holds, if that is over. It follows it.
     pub occurrence: u32,
     /// Whose depot's it is.
     pub site: SiteId,
@@ -38,6 +38,7 @@ impl Opening {
         let severity = axes.severity(self.case_type);
         let severity = at_least.map_or(severity, |least| severity.max(least));
         let minutes = |n: i64| now.plus(n.saturating_mul(60_000));
+        let follows = self.follows();
         vec![
             Says::Opened {
                 case_type: self.case_type,
@@ -49,7 +50,7 @@ impl Opening {
                 summary: self.summary,
                 order: self.order,
                 blocks: self.blocks,
-                follows: None,
+                follows,
             },
             Says::Classified {
                 severity,
@@ -62,6 +63,12 @@ impl Opening {
             },
         ]
     }
+
+    /// The case of the same matter before this one.
+    fn follows(&self) -> Option<DocumentId> {
+        let key = dedup_key(self.case_type, &self.subject, &self.leg);
+        (self.occurrence > 1).then(|| document_id(&key, self.occurrence - 1))
+    }
 }
 
 /// The axes of a matter of an order with so much money at risk, in minor units, against the rising limits of the rules.
@@ -72,5 +79,33 @@ pub fn axes_of(order: &Order, money_minor: i64, money_limits: &[i64; 3], now: Ut
         customer: Axes::customer_of(order.customer.tier),
         money: Axes::money_of(money_minor, money_limits),
         safety: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_case_of_a_matter_follows_the_one_before_it_and_the_first_follows_none() {
+        let follows = |occurrence| {
+            let opening = Opening {
+                case_type: CaseType::CreditHold,
+                subject: "SO-1".into(),
+                leg: "D1/1".into(),
+                occurrence,
+                site: "D1".parse().unwrap(),
+                summary: "Ada is on credit hold".into(),
+                order: None,
+                blocks: None,
+                owner: None,
+            };
+            let says = opening.says(Axes::default(), None, Hash32::ZERO, UtcMs(1));
+            let Some(Says::Opened { follows, .. }) = says.into_iter().next() else { panic!("it is not opened") };
+            follows
+        };
+        let key = dedup_key(CaseType::CreditHold, "SO-1", "D1/1");
+        assert_eq!((follows(1), follows(2)), (None, Some(document_id(&key, 1))));
+        assert_eq!(follows(7), Some(document_id(&key, 6)));
     }
 }

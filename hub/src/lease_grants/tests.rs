@@ -8,6 +8,8 @@ use gatehouse_common::{
     order::Order,
 };
 
+mod replicas;
+
 use super::*;
 use crate::{
     core::reconcile::Posting,
@@ -102,6 +104,10 @@ impl Hub {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("hub.db"), &"hub".parse().unwrap()).unwrap();
+        Self::over(store, directory)
+    }
+
+    fn over(store: Store, directory: tempfile::TempDir) -> Self {
         let policy = LeasePolicy { reserve_permille: 100, ..LeasePolicy::default() };
         let bundle = Bundle { hash: gatehouse_common::id::Hash32::of(b""), rules: Default::default() };
         let key = PrivateKey::from_seed([1; 32]);

@@ -1,12 +1,14 @@
 //! What settling an order depends on, read in one view of the store, and the steps that follow from it.
 
+use std::collections::BTreeMap;
+
 use gatehouse_common::{
     case::{self, CaseType},
     decision::{DecisionKind, DecisionRecord},
     dispatch::DispatchView,
     document::{ActorKind, EntryKey},
     fact::{Fact, FactKey, FactValue},
-    id::{CarrierId, DocumentId, Hash32, OrderId},
+    id::{CarrierId, DocumentId, Hash32, OrderId, ProductId},
     lease::{self, Lease, LeaseUse},
     order::{LineQuantity, Order},
     time::UtcMs,
@@ -16,12 +18,12 @@ use crate::{
     core::{
         leases::LeaseRow,
         reconcile::{
-            NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, ReconPolicy, Situation, Step, beside, obey,
-            settle, told_of_change, yields,
+            NewCase, PostingKind, PostingState, QueuedPosting, ReconItem, ReconPolicy, Situation, Step, beside,
+            looks_again_at, obey, settle, told_of_change, yields,
         },
     },
     erp::poll,
-    store::{CaseFilter, Reader, ReconFilter, StoreError},
+    store::{Reader, ReconFilter, StoreError},
 };
 
 /// Everything that settling one order depends on, as it is in one view of the store.
@@ -46,6 +48,7 @@ struct ItemLook {
     item: ReconItem,
     record: DecisionRecord,
     within_lease: bool,
+    is_set_aside: bool,
     lease_expired: bool,
     policy_lagged: bool,
     recalled: bool,
@@ -94,6 +97,7 @@ impl Look {
                 confirmed,
                 tendered,
                 within_lease: is_within_lease(reader, &record)?,
+                is_set_aside: is_set_aside(reader, &record)?,
                 lease_expired: lease.as_ref().is_some_and(|lease| record.at.wall >= lease.expires_at),
                 policy_lagged: lease.is_some_and(|lease| lease.bundle == record.bundle && lease.bundle != bundle),
                 recalled: is_recalled(&record, &of_dispatch(reader, &record)?),
@@ -111,7 +115,7 @@ impl Look {
             known.extend(reader.order_version(id, view.order_version)?.map(|order| (*dispatch, order)));
         }
         let is_delivered = dispatches.iter().any(|(_, view)| view.delivered.is_some());
-        let was_too_warm = is_delivered && !cases_of(reader, &order, CaseType::TempExcursion)?.is_empty();
+        let was_too_warm = is_delivered && !reader.cases_about(id, CaseType::TempExcursion)?.is_empty();
         let erp_read_at = poll::read_at(reader)?;
         Ok(Some(Self { order, on_hold, dispatches, known, items, policy, was_too_warm, erp_read_at, new_cases, late }))
     }
@@ -137,6 +141,11 @@ impl Look {
         self.dispatches.iter().any(|(_, v)| v.site != view.site && !v.state.is_over_at_depot())
     }
 
+    /// When steps would follow from the passing of time alone; none if nothing waits for it.
+    pub(super) fn again_at(&self, now: UtcMs) -> Option<UtcMs> {
+        self.dispatches.iter().filter_map(|(_, view)| looks_again_at(&self.order, view, now)).min()
+    }
+
     pub(super) fn steps(&self, now: UtcMs) -> Vec<(Option<DocumentId>, Step)> {
         let open = |(id, case): &(DocumentId, NewCase)| (Some(*id), Step::OpenCase(case.clone()));
         let mut steps: Vec<_> = self.new_cases.iter().map(open).collect();
@@ -145,7 +154,7 @@ impl Look {
         steps.extend(self.late.iter().map(resolve));
         let views: Vec<&DispatchView> = self.dispatches.iter().map(|(_, view)| view).collect();
         for (id, view) in &self.dispatches {
-            let mut obeyed = obey(&self.order, view, &self.earlier(view), self.on_hold);
+            let mut obeyed = obey(&self.order, view, &self.earlier(view), self.on_hold, now);
             if obeyed.is_empty() {
                 obeyed.extend(yields(&self.order, view, &views).map(Step::WriteDispatch));
             }
@@ -176,6 +185,7 @@ impl Look {
                 order: Some(&self.order),
                 on_hold: self.on_hold,
                 within_lease: look.within_lease,
+                is_set_aside: look.is_set_aside,
                 lease_expired: look.lease_expired,
                 policy_lagged: look.policy_lagged,
                 recalled: look.recalled,
@@ -249,7 +259,7 @@ fn left_beside(
     let Some((document, _)) = dispatches.first() else { return Ok(Vec::new()) };
     let views: Vec<&DispatchView> = dispatches.iter().map(|(_, view)| view).collect();
     let is_billed = postings.iter().any(|p| p.posting.kind == PostingKind::Invoice && p.state == PostingState::Applied);
-    let was_too_warm = is_billed && !cases_of(reader, order, CaseType::TempExcursion)?.is_empty();
+    let was_too_warm = is_billed && !reader.cases_about(&order.id, CaseType::TempExcursion)?.is_empty();
     let mut cases = Vec::new();
     for case in beside(order, &views, is_billed, was_too_warm) {
         if reader.case_view(&case.id)?.is_none() {
@@ -257,11 +267,6 @@ fn left_beside(
         }
     }
     Ok(cases)
-}
-
-fn cases_of(reader: &Reader<'_>, order: &Order, case_type: CaseType) -> Result<Vec<DocumentId>, StoreError> {
-    let filter = CaseFilter { order: Some(order.id.clone()), case_type: Some(case_type), ..CaseFilter::default() };
-    Ok(reader.cases(&filter)?.into_iter().map(|row| row.document).collect())
 }
 
 /// Cases about a late delivery that a delivery settles, each with how late it was.
@@ -275,7 +280,7 @@ fn late_though_delivered(
     let Some(at) = delivered.filter(|_| !open) else { return Ok(Vec::new()) };
     let minutes = at.since(order.window_end).max(0) / 60_000;
     let mut settled = Vec::new();
-    for case in cases_of(reader, order, CaseType::LateDelivery)? {
+    for case in reader.cases_about(&order.id, CaseType::LateDelivery)? {
         if reader.case_view(&case)?.is_some_and(|view| !view.state.is_over()) {
             settled.push((case, format!("delivered {minutes} minutes after its window")));
         }
@@ -306,6 +311,14 @@ fn is_within_lease(reader: &Reader<'_>, record: &DecisionRecord) -> Result<bool,
     let in_time = record.at.wall < row.lease.expires_at;
     let in_slice = lease::within(&row.lease, &LeaseUse::default(), &row.used).is_ok();
     Ok(in_time && in_slice)
+}
+
+/// Whether a decision's lease had set aside what its depot took under it of the decision's products.
+fn is_set_aside(reader: &Reader<'_>, record: &DecisionRecord) -> Result<bool, StoreError> {
+    let Some(row) = own_lease(reader, record)? else { return Ok(false) };
+    let of = |stock: &BTreeMap<ProductId, u32>, product: &ProductId| stock.get(product).copied().unwrap_or(0);
+    let fits = |line: &LineQuantity| of(&row.used.stock, &line.product) <= of(&row.lease.stock, &line.product);
+    Ok(record.load.iter().all(fits))
 }
 
 /// The case for a dispatch that its depot says has left, while no decision to release it is known here: there is no

@@ -2,20 +2,22 @@
 //!
 //! In: decisions in the order they came in, and hints from the store. Out: recon items, postings in
 //! the queue, entries in dispatches and cases, leases' use. What is to be done is decided in
-//! [`crate::core::reconcile`]; here it is only looked up and written down, an order per transaction.
+//! [`crate::core::reconcile`]; here it is only looked up and written down, an order per transaction. Cases of which
+//! nothing is open any more are closed here too.
 
 mod choice;
+mod closing;
 mod decisions;
 mod look;
 mod take;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_common::{
     bundle::Bundle,
-    case,
+    case::{self, CaseType},
     fact::FactKey,
     id::{DocumentId, OrderId},
     sync::Lane,
@@ -25,6 +27,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tracing::warn;
 
 pub use choice::{Word, say, two_needed};
+pub use closing::open_items;
 
 use crate::{
     clock::Clock,
@@ -33,6 +36,7 @@ use crate::{
     store::{DocumentSays, Reader, ReconFilter, Store, StoreChange, StoreError},
     tasks::{Stop, TaskError},
 };
+use closing::Closing;
 use decisions::take_decisions;
 use look::Look;
 use take::{BY, take};
@@ -77,6 +81,9 @@ pub struct Reconciler {
     hints: Vec<Result<StoreChange, RecvError>>,
     started: bool,
     read_seen: Option<UtcMs>,
+    /// Orders for which time alone brings something about, and when.
+    due: BTreeMap<OrderId, UtcMs>,
+    closing: Closing,
 }
 
 impl Reconciler {
@@ -85,10 +92,20 @@ impl Reconciler {
     pub fn new(store: Store, clock: Clock, bundle: Bundle, policy: ReconPolicy) -> Self {
         let changes = store.changes();
         let rules = Ruled { bundle, policy };
-        Self { store, clock, rules, changes, hints: Vec::new(), started: false, read_seen: None }
+        Self {
+            store,
+            clock,
+            rules,
+            changes,
+            hints: Vec::new(),
+            started: false,
+            read_seen: None,
+            due: BTreeMap::new(),
+            closing: Closing::default(),
+        }
     }
 
-    /// Takes in the decisions that came and settles every order that something changed for.
+    /// Takes in the decisions that came, settles every order that something changed for, and closes cases at rest.
     /// # Errors
     /// If the store is stopped or away; the next time it looks at everything that is open.
     pub async fn once(&mut self) -> Result<(), StoreError> {
@@ -111,16 +128,27 @@ impl Reconciler {
             everything_open(&self.store).await?
         };
         dirty.extend(take_decisions(&self.store, &self.clock).await?);
+        let now = self.clock.wall();
+        dirty.extend(self.due.iter().filter(|(_, at)| **at <= now).map(|(order, _)| order.clone()));
         for order in dirty {
-            settle_order(&self.store, &self.clock, &self.rules, order).await?;
+            match settle_order(&self.store, &self.clock, &self.rules, order.clone()).await? {
+                Some(at) => _ = self.due.insert(order, at),
+                None => _ = self.due.remove(&order),
+            }
         }
-        Ok(())
+        // Behind the items: what was decided by now keeps its case from being closed.
+        self.closing.look(&self.store, &self.clock, &self.rules).await
     }
 
-    /// Waits until something changed; [`Self::once`] then knows what.
+    /// Waits until something changed or is due; [`Self::once`] then knows what.
     async fn hint(&mut self) {
-        let hint = self.changes.recv().await;
-        self.hints.push(hint);
+        let now = self.clock.wall();
+        let closing = self.closing.looks_at(now);
+        let next = self.due.values().copied().min().map_or(closing, |due| due.min(closing));
+        tokio::select! {
+            hint = self.changes.recv() => self.hints.push(hint),
+            () = self.clock.sleep(next.since(now).max(0).unsigned_abs()) => {}
+        }
     }
 }
 
@@ -187,6 +215,9 @@ async fn everything_open(store: &Store) -> Result<BTreeSet<OrderId>, StoreError>
         .await
 }
 
+/// The types of case that settling an order looks at: one that is opened last brings it about as well.
+const WEIGHED: [CaseType; 2] = [CaseType::LateDelivery, CaseType::TempExcursion];
+
 /// The orders whose settling depends on what changed.
 async fn affected(
     store: &Store,
@@ -207,6 +238,7 @@ async fn affected(
                         orders.insert(order);
                     }
                     StoreChange::Dispatch(id) => orders.extend(r.dispatch_view(&id)?.map(|view| view.order)),
+                    StoreChange::Case(id) => orders.extend(r.order_of_open_case(&id, WEIGHED)?),
                     StoreChange::Recon(id) => orders.extend(r.recon_item(&id)?.and_then(|item| item.order)),
                     StoreChange::Fact(key) => {
                         if let Ok(FactKey::Credit { customer }) = serde_json::from_str(&key) {
@@ -231,47 +263,55 @@ async fn affected(
     Ok(orders)
 }
 
-/// Takes steps for an order until there are none.
-async fn settle_order(store: &Store, clock: &Clock, rules: &Ruled, order: OrderId) -> Result<(), StoreError> {
+/// Takes steps for an order until there are none. Back comes when time alone would bring others.
+async fn settle_order(
+    store: &Store,
+    clock: &Clock,
+    rules: &Ruled,
+    order: OrderId,
+) -> Result<Option<UtcMs>, StoreError> {
     let (now, id, ruled) = (clock.wall(), order.clone(), (rules.bundle.hash, rules.policy));
     // Most hints change nothing; a look costs no commit.
-    let is_quiet = store
-        .read(move |r| Ok(Look::at(r, &id, ruled.0, ruled.1)?.is_none_or(|look| look.steps(now).is_empty())))
+    let looked = store
+        .read(move |r| {
+            let look = Look::at(r, &id, ruled.0, ruled.1)?;
+            Ok(look.map_or((true, None), |look| (look.steps(now).is_empty(), look.again_at(now))))
+        })
         .await;
-    match is_quiet {
-        Ok(true) => return Ok(()),
-        Ok(false) => {}
+    match looked {
+        Ok((true, again_at)) => return Ok(again_at),
+        Ok((false, _)) => {}
         // What may pass is tried again, with all that is open.
         Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => return Err(e),
         Err(error) => {
             // One order that cannot be read must not keep the others from being settled.
             warn!(order = %order, %error, "order {order} cannot be reconciled");
-            return Ok(());
+            return Ok(None);
         }
     }
     let (Ruled { bundle, policy }, id) = (rules.clone(), order.clone());
     let taken = store
         .write(move |tx| {
             for _ in 0..ROUNDS_MAX {
-                let Some(look) = Look::at(tx, &id, bundle.hash, policy)? else { return Ok(()) };
+                let Some(look) = Look::at(tx, &id, bundle.hash, policy)? else { return Ok(None) };
                 let steps = look.steps(now);
                 if steps.is_empty() {
-                    return Ok(());
+                    return Ok(look.again_at(now));
                 }
                 for (dispatch, step) in steps {
                     take(tx, &look, dispatch, step, &bundle, now)?;
                 }
             }
             warn!(order = %id, "reconciling order {id} does not come to rest");
-            Ok(())
+            Ok(None)
         })
         .await;
     match taken {
         Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => Err(e),
         Err(error) => {
             warn!(order = %order, %error, "order {order} cannot be reconciled");
-            Ok(())
+            Ok(None)
         }
-        Ok(()) => Ok(()),
+        Ok(again_at) => Ok(again_at),
     }
 }

@@ -15,7 +15,7 @@ use super::{Store, StoreError, Tx, sql::params};
 use crate::tasks::{Stop, TaskError};
 
 /// The claim of who takes postings to the ERP.
-pub(crate) const POST: &str = "post";
+pub const POST: &str = "post";
 
 /// How often a claim is renewed or looked at, in real time.
 const BEAT: Duration = Duration::from_secs(1);
@@ -39,10 +39,42 @@ pub(super) enum Standing {
 }
 
 /// What was last seen of another's claim, and since when it stands still.
+#[derive(Debug)]
 struct Watched {
     holder: String,
     beat: i64,
-    since: Instant,
+    since: Duration,
+}
+
+/// One who wants a claim: it has it, or watches whoever does.
+#[derive(Debug, Default)]
+pub struct Claimant {
+    watched: Option<Watched>,
+}
+
+impl Claimant {
+    /// Takes the claim `name`, or beats if this replica has it. Another's is taken once it was seen to stand still for
+    /// long enough by `now`, a clock of one's own that only rises. Says whether it is held.
+    /// # Errors
+    /// Those of the write. Whoever holds it may not be able to beat either: it is watched anew.
+    pub async fn wants(
+        &mut self,
+        store: &Store,
+        name: &'static str,
+        now: impl Fn() -> Duration,
+    ) -> Result<bool, StoreError> {
+        let watched = self.watched.take();
+        let stood_still = |watched: &&Watched| now().saturating_sub(watched.since) >= TAKEN_OVER_AFTER;
+        let still = watched.as_ref().filter(stood_still).map(|watched| (watched.holder.clone(), watched.beat));
+        let Standing::Others { holder, beat } = store.write(move |tx| tx.claim(name, still.as_ref())).await? else {
+            return Ok(true);
+        };
+        let is_as_before = |seen: &Watched| seen.holder == holder && seen.beat == beat;
+        // Only after the answer: it may have beaten while that was waited for.
+        let anew = || Watched { holder: holder.clone(), beat, since: now() };
+        self.watched = Some(watched.filter(is_as_before).unwrap_or_else(anew));
+        Ok(false)
+    }
 }
 
 impl Tx<'_> {
@@ -97,26 +129,15 @@ where
     if !store.is_shared() {
         return run(stop).await;
     }
-    let mut watched: Option<Watched> = None;
+    let (begun, mut claimant) = (Instant::now(), Claimant::default());
     while !stop.is_stopped() {
-        let still = watched
-            .as_ref()
-            .filter(|watched| watched.since.elapsed() >= TAKEN_OVER_AFTER)
-            .map(|watched| (watched.holder.clone(), watched.beat));
-        match store.write(move |tx| tx.claim(name, still.as_ref())).await {
-            Ok(Standing::Held) => {
-                watched = None;
+        match claimant.wants(&store, name, || begun.elapsed()).await {
+            Ok(true) => {
                 info!(task = name, "this replica does {name} from now on");
                 hold(&store, name, &mut stop, &run).await?;
             }
-            Ok(Standing::Others { holder, beat }) => {
-                if watched.as_ref().is_none_or(|seen| seen.holder != holder || seen.beat != beat) {
-                    watched = Some(Watched { holder, beat, since: Instant::now() });
-                }
-            }
             Err(e @ StoreError::Stopped) => return Err(e.into()),
-            // Whoever holds it may not be able to beat either.
-            Err(_) => watched = None,
+            Ok(false) | Err(_) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}

@@ -7,6 +7,8 @@
 mod bounds;
 mod changes;
 mod lists;
+mod resting;
+mod trial;
 
 use gatehouse_common::{
     case::{self, CaseView},
@@ -19,6 +21,10 @@ use gatehouse_common::{
 pub use changes::DocumentSays;
 pub(crate) use changes::{ForeignChunks, NotLetIn};
 pub use lists::{CaseFilter, DispatchFilter, DocumentRow};
+pub use resting::AtRest;
+pub(super) use trial::folded_as_stored;
+#[cfg(test)]
+pub(crate) use trial::planted;
 
 use super::{
     Reader, StoreError,
@@ -122,20 +128,20 @@ impl Reader<'_> {
 
     /// A dispatch as it stands now; none while nobody has planned it.
     /// # Errors
-    /// [`StoreError::Damaged`] if a chunk of it is.
+    /// [`StoreError::Damaged`] if a chunk of it is. So it is if the document breaks off its fold.
     pub fn dispatch_view(&self, id: &DocumentId) -> Result<Option<DispatchView>, StoreError> {
         match self.whole(id)? {
-            Some((DocumentKind::Dispatch, document, _)) => Ok(dispatch::fold(&document)),
+            Some((DocumentKind::Dispatch, document, _)) => Ok(folded_as_stored(id, document, dispatch::fold)?.1),
             _ => Ok(None),
         }
     }
 
     /// A case as it stands now; none while nobody has opened it.
     /// # Errors
-    /// [`StoreError::Damaged`] if a chunk of it is.
+    /// [`StoreError::Damaged`] if a chunk of it is. So it is if the document breaks off its fold.
     pub fn case_view(&self, id: &DocumentId) -> Result<Option<CaseView>, StoreError> {
         match self.whole(id)? {
-            Some((DocumentKind::Case, document, _)) => Ok(case::fold(&document)),
+            Some((DocumentKind::Case, document, _)) => Ok(folded_as_stored(id, document, case::fold)?.1),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,8 @@
 //! Brings stored snapshots, heads and views up to date, off the path of acknowledgements.
 //!
 //! Folding costs many times what logging a chunk costs, so a push never waits for it, and several
-//! chunks of one document are folded at once. It can stop anywhere and be done again.
+//! chunks of one document are folded at once. It can stop anywhere and be done again. A document that cannot be folded
+//! is left as it was folded last, shown among what is damaged, and keeps no other back.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,7 +10,13 @@ use gatehouse_common::id::DocumentId;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::error;
 
-use super::{Reader, Store, StoreChange, StoreError, Tx, documents::heads_json, row, sql::params};
+use super::{
+    Reader, Store, StoreChange, StoreError, Tx,
+    damage::DamagedRow,
+    documents::{folded_as_stored, heads_json},
+    row,
+    sql::params,
+};
 use crate::{
     core::projections::project,
     tasks::{Stop, TaskError},
@@ -47,8 +54,12 @@ impl Reader<'_> {
 
     fn fold_one(&self, id: &DocumentId) -> Result<Option<Folded>, StoreError> {
         let Some((kind, document, through)) = self.whole(id)? else { return Ok(None) };
-        let view = project(kind, &document).json()?;
-        Ok(Some(Folded { id: *id, heads: heads_json(&document)?, view, snapshot: document.save(), through }))
+        let (_, folded) = folded_as_stored(id, document, |document| {
+            let view = project(kind, document).json()?;
+            let (heads, snapshot) = (heads_json(document)?, document.save());
+            Ok::<_, StoreError>(Folded { id: *id, heads, view, snapshot, through })
+        })?;
+        folded.map(Some)
     }
 }
 
@@ -107,10 +118,30 @@ impl Store {
             Ok((folded, errors))
         })?;
         let count = folded.len();
-        if count > 0 {
-            self.write_now(move |tx| folded.iter().try_for_each(|one| tx.put_folded(one)))?;
+        let unfoldable: Vec<DamagedRow> = errors.iter().filter_map(|(_, e)| unfoldable(e)).collect();
+        if count > 0 || !unfoldable.is_empty() {
+            self.write_now(move |tx| {
+                let had_damage = tx.has_damage()?;
+                for one in &folded {
+                    tx.put_folded(one)?;
+                    if had_damage {
+                        tx.note_foldable(&one.id)?;
+                    }
+                }
+                unfoldable.iter().try_for_each(|found| tx.note_unfoldable(found))
+            })?;
         }
         Ok((count, errors))
+    }
+}
+
+/// The document that an error says cannot be folded, whatever is done about its ground.
+fn unfoldable(error: &StoreError) -> Option<DamagedRow> {
+    match error {
+        StoreError::Damaged { table: "documents", row, why } => {
+            Some(DamagedRow { table: "documents", row: row.clone(), why: why.clone() })
+        }
+        _ => None,
     }
 }
 

@@ -192,7 +192,9 @@ impl Reader<'_> {
     /// Whether a damaged row may still come whole from a device: it was put aside less than two weeks ago, for which time a
     /// device that is away is waited for. What such a device holds may be the only copy there is.
     pub(crate) fn awaits_rows(&self, now: UtcMs) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM damaged WHERE mended_ms IS NULL AND found_ms > ?1)";
+        // A document that breaks off its fold is whole, and nothing of it is to come.
+        let sql = "SELECT EXISTS (SELECT 1 FROM damaged
+                                   WHERE mended_ms IS NULL AND found_ms > ?1 AND of_table <> 'documents')";
         Ok(self.sql.one(sql, params![now.0.saturating_sub(KEPT_MS)], |r| r.get(0))?)
     }
 

@@ -41,11 +41,7 @@ impl Tx<'_> {
             return Ok(None);
         }
         let (document, body): (String, Vec<u8>) = self.as_found(found)?;
-        self.sql.execute(
-            "INSERT INTO damaged (of_table, name, document, why, body, found_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (of_table, name) DO UPDATE SET document = ?3, why = ?4, body = ?5, found_ms = ?6, mended_ms = NULL",
-            params![found.table, found.row, document, found.why, body, now.0],
-        )?;
+        self.keep_as_found(found, &document, body, now)?;
         let is_whole = match found.table {
             "ledger" => self.mend_from_here(&found.row, now)?,
             "orders" => self.mend_order(&found.row, now)?,
@@ -63,6 +59,46 @@ impl Tx<'_> {
             self.ask_devices(found, &document)?;
         }
         Ok(Some(is_whole))
+    }
+
+    fn keep_as_found(
+        &mut self,
+        found: &DamagedRow,
+        document: &str,
+        body: Vec<u8>,
+        at: UtcMs,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(
+            "INSERT INTO damaged (of_table, name, document, why, body, found_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (of_table, name) DO UPDATE SET document = ?3, why = ?4, body = ?5, found_ms = ?6, mended_ms = NULL",
+            params![found.table, found.row, document, found.why, body, at.0],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a document cannot be folded: it is shown as it was folded last, and as damaged since its last change,
+    /// until a program comes that can.
+    pub(super) fn note_unfoldable(&mut self, found: &DamagedRow) -> Result<(), StoreError> {
+        if self.is_put_aside(found.table, &found.row)? {
+            return Ok(());
+        }
+        let sql = "SELECT changed_ms FROM documents WHERE document = ?1";
+        let changed: Option<i64> = self.sql.optional(sql, params![found.row], |r| r.get(0))?;
+        match changed {
+            Some(changed) => self.keep_as_found(found, &found.row, Vec::new(), UtcMs(changed)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a document was folded: if it could not be before, its devices are listened to again.
+    pub(super) fn note_foldable(&mut self, document: &DocumentId) -> Result<(), StoreError> {
+        let name = document.to_string();
+        if !self.is_put_aside("documents", &name)? {
+            return Ok(());
+        }
+        self.sql.execute("DELETE FROM damaged WHERE of_table = 'documents' AND name = ?1", params![name])?;
+        self.sql.execute("DELETE FROM quarantine WHERE document = ?1 AND reason = ?2", params![name, UNREADABLE])?;
+        Ok(())
     }
 
     fn as_found(&self, found: &DamagedRow) -> Result<(String, Vec<u8>), StoreError> {

@@ -17,7 +17,7 @@ use super::{
 const APPLICATION_ID: i64 = 0x4754_4842;
 
 /// Each brings the store one version on. They only grow.
-pub(super) const MIGRATIONS: [&str; 21] = [
+pub(super) const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_begins_again.sql"),
     include_str!("migrations/0003_tracks.sql"),
@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: [&str; 21] = [
     include_str!("migrations/0019_leases_that_weigh.sql"),
     include_str!("migrations/0020_devices_by_key.sql"),
     include_str!("migrations/0021_past.sql"),
+    include_str!("migrations/0022_cases_at_rest.sql"),
 ];
 
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ pub use audit::AuditEntry;
 pub(crate) use cache::DocumentCache;
 pub use decisions::StoredDecision;
 pub use devices::{Device, DeviceKind, DeviceState};
-pub use documents::{CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
+pub use documents::{AtRest, CaseFilter, DispatchFilter, DocumentRow, DocumentSays};
 pub use edi::{EdiFile, EdiWord};
 pub use exchanges::{RefusedCount, Run};
 pub use feeds::{FeedRow, Stretch};

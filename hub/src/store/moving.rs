@@ -10,13 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatehouse_common::{id::Hash32, sync::LedgerEpoch, time::UtcMs};
+use gatehouse_common::{
+    document::Document,
+    id::{DocumentId, DocumentKind, Hash32},
+    sync::LedgerEpoch,
+    time::UtcMs,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
     Location, Reader, Store, StoreError, cursors,
-    documents::heads_json,
+    documents::{folded_as_stored, heads_json},
     row,
     sql::{self, Connection, Value, params},
     tables::{self, Table, TableDigest},
@@ -353,7 +358,7 @@ impl Said {
 impl Reader<'_> {
     /// One hash over what devices and the ERP have said and over the documents as they stand. It is the same for the
     /// same history on any engine, in whatever order it was taken and by however many replicas. Of a document that cannot
-    /// be read since a change of it is damaged and put aside, only its name is in it.
+    /// be read since a change of it is damaged and put aside, or that breaks off its fold, only its name is in it.
     /// # Errors
     /// [`StoreError::Damaged`] if a document is, and nothing is put aside.
     pub fn state_hash(&self) -> Result<Hash32, StoreError> {
@@ -376,13 +381,19 @@ impl Reader<'_> {
             })?;
         }
         DOCUMENTS.each(self.sql, page, |[id, ..]| {
-            match self.document(&row::parse("documents", id)?) {
-                Ok(Some((kind, document))) => {
-                    add(&[id.clone(), heads_json(&document)?, project(kind, &document).json()?]);
-                }
+            let document: DocumentId = row::parse("documents", id)?;
+            let as_it_stands = |(kind, held): (DocumentKind, Document)| {
+                let heads = heads_json(&held)?;
+                let (_, view) = folded_as_stored(&document, held, |held| project(kind, held).json())?;
+                Ok::<_, StoreError>([id.clone(), heads, view?])
+            };
+            match self.document(&document).and_then(|held| held.map(as_it_stands).transpose()) {
+                Ok(Some(parts)) => add(&parts),
                 Ok(None) => {}
-                // What is put aside is missing to it.
-                Err(StoreError::Damaged { table: "ledger", .. } | StoreError::Document(_)) if self.has_damage()? => {
+                // What is put aside is missing to it, or it breaks off its fold.
+                Err(StoreError::Damaged { table: "ledger" | "documents", .. } | StoreError::Document(_))
+                    if self.has_damage()? =>
+                {
                     add(std::slice::from_ref(id));
                 }
                 Err(e) => return Err(e),

@@ -70,11 +70,17 @@ impl Reader<'_> {
         Ok(row::from_sql(self.sql.one("SELECT count(*) FROM quarantine", params![], |r| r.get(0))?))
     }
 
-    /// Whether a change of this document is in quarantine.
-    pub(crate) fn is_quarantined(&self, document: &DocumentId, hash: &Hash32) -> Result<bool, StoreError> {
+    /// Whether a change of this document that `origin` sent is in quarantine. What others sent under the same hash says
+    /// nothing of it: they may have done so only to have it refused.
+    pub(crate) fn is_quarantined(
+        &self,
+        origin: &DeviceId,
+        document: &DocumentId,
+        hash: &Hash32,
+    ) -> Result<bool, StoreError> {
         Ok(self.sql.one(
-            "SELECT EXISTS (SELECT 1 FROM quarantine WHERE document = ?1 AND hash = ?2)",
-            params![document.to_string(), hash.to_string()],
+            "SELECT EXISTS (SELECT 1 FROM quarantine WHERE document = ?1 AND hash = ?2 AND origin = ?3)",
+            params![document.to_string(), hash.to_string(), origin.as_str()],
             |r| r.get(0),
         )?)
     }

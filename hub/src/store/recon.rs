@@ -136,6 +136,17 @@ impl Reader<'_> {
         )
     }
 
+    /// Decisions about an order whose items are open, the oldest first.
+    /// # Errors
+    /// [`StoreError::Damaged`] if a name cannot be read.
+    pub fn open_items_of(&self, order: &OrderId) -> Result<Vec<DecisionId>, StoreError> {
+        self.sql.query(
+            "SELECT decision FROM recon_items WHERE order_id = ?1 AND outcome IS NULL ORDER BY opened_ms, decision",
+            params![order.as_str()],
+            |r| row::parse("recon_items", &r.get::<String>("decision")?),
+        )
+    }
+
     /// Items of releases that may still weigh on a figure, the oldest first.
     /// # Errors
     /// [`StoreError::Damaged`] if one cannot be read.

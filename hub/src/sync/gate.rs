@@ -82,7 +82,7 @@ fn together(tx: &mut Tx<'_>, sent: &Sent<'_>, chunks: &[&Inspected]) -> Result<b
     if !is_run || before_loading(tx, sent, first, due)?.is_some() {
         return Ok(false);
     }
-    if quarantined(tx, sent.document, rest.iter().flat_map(|next| &next.deps))?.is_some() {
+    if quarantined(tx, sent, rest.iter().flat_map(|next| &next.deps))?.is_some() {
         return Ok(false);
     }
     Ok(admit(tx, sent, chunks)?.is_ok())
@@ -154,18 +154,18 @@ fn before_loading(tx: &Tx<'_>, sent: &Sent<'_>, inspected: &Inspected, due: u64)
         return Ok(Some(ChunkRefusal::Sequence { expected: due, found: inspected.seq }.to_string()));
     }
     // It could never be applied: what it builds on is not let in.
-    let refused = quarantined(tx, document, &inspected.deps)?;
+    let refused = quarantined(tx, sent, &inspected.deps)?;
     Ok(refused.map(|past| format!("builds on change {past}, which was refused")))
 }
 
-/// The first of some changes that was refused.
+/// The first of some changes that was refused when this device sent it.
 fn quarantined<'a>(
     tx: &Tx<'_>,
-    document: &DocumentId,
+    sent: &Sent<'_>,
     changes: impl IntoIterator<Item = &'a Hash32>,
 ) -> Result<Option<Hash32>, StoreError> {
     for change in changes {
-        if tx.is_quarantined(document, change)? {
+        if tx.is_quarantined(&sent.device.device, sent.document, change)? {
             return Ok(Some(*change));
         }
     }

@@ -114,7 +114,7 @@ fn trial(case: &Case, releases: usize, seed: u64) -> Trial {
         seed,
         chances: Chances { is_blind: case.is_control, ..Chances::default() },
         ground: case.ground.clone(),
-        pace: Pace { at_once: 16, answer_within_ms: 400, doubt_ms: 6_000 },
+        pace: Pace { at_once: 16, answer_within_ms: 400, doubt_ms: 6_000, poll_ms: 3_000 },
         kill_every,
         within: Duration::from_secs(300 + releases as u64 / 4),
     }

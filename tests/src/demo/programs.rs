@@ -6,7 +6,7 @@ use std::{
     fs::OpenOptions,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -36,9 +36,16 @@ impl Program {
         Self { name: name.to_owned(), path, arguments, log, child: Mutex::new(None) }
     }
 
-    fn command(&self) -> anyhow::Result<Command> {
+    fn command(&self, through: &[String]) -> anyhow::Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).context("opening its log")?;
-        let mut command = Command::new(&self.path);
+        let mut command = match through.split_first() {
+            None => Command::new(&self.path),
+            Some((first, rest)) => {
+                let mut outer = Command::new(first);
+                outer.args(rest).arg(&self.path);
+                outer
+            }
+        };
         command.args(&self.arguments).stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log);
         // If the demo itself is killed, the programs end with it as far as that can be arranged from here.
         command.kill_on_drop(true);
@@ -49,7 +56,14 @@ impl Program {
     /// # Errors
     /// If the file cannot be run; the message names it.
     pub async fn start(&self) -> anyhow::Result<()> {
-        let child = self.command()?.spawn().with_context(|| format!("starting {}", self.path.display()))?;
+        self.start_through(&[]).await
+    }
+
+    /// Starts it by way of another program, such as one that traces it: that one and its arguments.
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_through(&self, through: &[String]) -> anyhow::Result<()> {
+        let child = self.command(through)?.spawn().with_context(|| format!("starting {}", self.path.display()))?;
         *self.child.lock().await = Some(child);
         Ok(())
     }
@@ -59,7 +73,7 @@ impl Program {
     /// If it ends or says nothing for 20 seconds; the message names its log.
     pub async fn start_until_ready(&self) -> anyhow::Result<SocketAddr> {
         let mut child = self
-            .command()?
+            .command(&[])?
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", self.path.display()))?;
@@ -83,10 +97,10 @@ impl Program {
         }
     }
 
-    /// Asks it to end, and ends it by force after 10 seconds.
-    pub async fn stop(&self) {
+    /// Asks it to end, and ends it by force after 10 seconds. With which status it ended; none if it was never started.
+    pub async fn stop(&self) -> Option<ExitStatus> {
         let mut held = self.child.lock().await;
-        let Some(child) = held.as_mut() else { return };
+        let child = held.as_mut()?;
         if let Some(id) = child.id() {
             let asked = Command::new("sh").arg("-c").arg(format!("kill -TERM {id}")).stderr(Stdio::null()).status();
             asked.await.ok();
@@ -94,13 +108,19 @@ impl Program {
                 child.kill().await.ok();
             }
         }
+        let status = child.try_wait().ok().flatten();
         *held = None;
+        status
+    }
+
+    /// With which status it ended; none while it runs.
+    pub async fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().await.as_mut()?.try_wait().ok()?
     }
 
     /// Whether it ended without being asked to; then with which words for people.
     pub async fn has_ended(&self) -> Option<String> {
-        let mut held = self.child.lock().await;
-        let status = held.as_mut()?.try_wait().ok()??;
+        let status = self.ended().await?;
         Some(format!("{} ended with {status}; see {}", self.name, self.log.display()))
     }
 

@@ -4,6 +4,7 @@ use std::{
     fmt::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitStatus,
     time::Duration,
 };
 
@@ -53,9 +54,11 @@ pub struct Pace {
     pub answer_within_ms: u64,
     /// `erp.posting.doubt_ms`.
     pub doubt_ms: u64,
+    /// `erp.poll_ms`.
+    pub poll_ms: u64,
 }
 
-/// Two processes of one hub.
+/// The processes of one hub: one for each of its doors to the ERP.
 pub struct Hubs {
     programs: Vec<(Program, SocketAddr)>,
     location: Location,
@@ -65,7 +68,7 @@ pub struct Hubs {
 }
 
 impl Hubs {
-    /// Writes the configuration of two processes, each with a door of its own to the ERP. Nothing is started yet.
+    /// Writes the configuration of a process for each of `doors`, which lead to the ERP. Nothing is started yet.
     /// # Errors
     /// If the folder cannot be written.
     pub fn set_up(
@@ -99,10 +102,11 @@ impl Hubs {
             write!(
                 text,
                 "[tls]\nplain_on_loopback = true\nauthority_file = \"hub.authority.pem\"\n\
-                 [erp]\nkind = \"rest\"\nurl = \"http://{door}\"\ntoken_file = \"erp-token\"\npoll_ms = 3000\n\
+                 [devices]\nwithout_certificate = true\n\
+                 [erp]\nkind = \"rest\"\nurl = \"http://{door}\"\ntoken_file = \"erp-token\"\npoll_ms = {}\n\
                  answer_within_ms = {}\n\
                  [erp.posting]\nat_once = {}\nretry_first_ms = 100\nretry_max_ms = 2000\ndoubt_ms = {}\n",
-                pace.answer_within_ms, pace.at_once, pace.doubt_ms
+                pace.poll_ms, pace.answer_within_ms, pace.at_once, pace.doubt_ms
             )?;
             let config = folder.join(format!("hub-{n}.toml"));
             std::fs::write(&config, text)?;
@@ -145,7 +149,7 @@ impl Hubs {
         apart(move || look(&Store::open_beside(&location, &name()?).context("opening the store")?)).await
     }
 
-    /// Whether both may run at the same time.
+    /// Whether several may run at the same time.
     #[must_use]
     pub fn are_replicas(&self) -> bool {
         self.location.is_shared()
@@ -160,6 +164,31 @@ impl Hubs {
         wait_for(&self.http, &format!("http://{address}/healthz"), program, START_MAX).await
     }
 
+    /// Starts one by way of another program, and waits until it answers; false if it ends before.
+    /// # Errors
+    /// If it neither answers nor ends; the message names its log.
+    pub async fn start_through(&self, n: usize, through: &[String]) -> anyhow::Result<bool> {
+        let (program, address) = &self.programs[n];
+        program.start_through(through).await?;
+        match wait_for(&self.http, &format!("http://{address}/healthz"), program, START_MAX).await {
+            Ok(()) => Ok(true),
+            Err(_) if program.ended().await.is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where one listens.
+    #[must_use]
+    pub fn address(&self, n: usize) -> SocketAddr {
+        self.programs[n].1
+    }
+
+    /// The store, as errands are told of it.
+    #[must_use]
+    pub fn database(&self) -> String {
+        self.location.to_string()
+    }
+
     /// Ends one as a power cut would.
     pub async fn kill(&self, n: usize) {
         self.programs[n].0.kill().await;
@@ -170,7 +199,17 @@ impl Hubs {
         self.programs[n].0.has_ended().await
     }
 
-    /// Asks both to end.
+    /// With which status one ended; none while it runs.
+    pub async fn ended(&self, n: usize) -> Option<ExitStatus> {
+        self.programs[n].0.ended().await
+    }
+
+    /// Asks one to end. With which status it ended; none if it was never started.
+    pub async fn stop_one(&self, n: usize) -> Option<ExitStatus> {
+        self.programs[n].0.stop().await
+    }
+
+    /// Asks all to end.
     pub async fn stop(&self) {
         for (program, _) in &self.programs {
             program.stop().await;

@@ -90,7 +90,7 @@ pub async fn run(trial: &Trial, program: &HubProgram, folder: &Path) -> anyhow::
         faults: Faults { reset_after_apply: 0, ..Faults::default() },
         ..ErpOptions::default()
     })?;
-    releases::order(&erp, trial.releases)?;
+    releases::order(&erp, trial.releases, &["D1"])?;
     let (weather, strikes) = Weather::new(trial.chances, trial.seed, HUBS);
     let mut doors: Vec<SocketAddr> = Vec::new();
     for door in 0..HUBS {

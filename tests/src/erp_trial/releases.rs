@@ -1,10 +1,11 @@
 //! Releases of a depot that was cut off: each an order, a dispatch document and a signed decision.
 
 use anyhow::{Context, bail};
+use gatehouse_agent::core::decision::{Folded, Record};
 use gatehouse_common::{
     decision::{DecidedBy, DecisionKind, DecisionRecord, Mode},
     dispatch::{self, Says},
-    document::{Actor, Document, Entry, History},
+    document::{Actor, Chunk, Document, Entry, History},
     id::{DecisionId, DocumentId, DocumentKind, Hash32, OrderId},
     order::LineQuantity,
     seal::{PrivateKey, Sealed},
@@ -33,10 +34,10 @@ pub fn order_name(n: usize) -> String {
     format!("SO-{n:06}")
 }
 
-/// Writes `count` orders of one unit, and their customers, into the ERP's books.
+/// Writes `count` orders of one unit, each of the next of `sites` in turn, and their customers, into the ERP's books.
 /// # Errors
 /// If the books do not take one.
-pub fn order(erp: &Erp, count: usize) -> anyhow::Result<()> {
+pub fn order(erp: &Erp, count: usize, sites: &[&str]) -> anyhow::Result<()> {
     let put = |change| erp.put(change).map_err(|problem| anyhow::anyhow!(problem.detail));
     let tier = Tier::B;
     let buyer = |n: usize| {
@@ -54,7 +55,7 @@ pub fn order(erp: &Erp, count: usize) -> anyhow::Result<()> {
             order: Order {
                 id: order_name(n),
                 revision: 0,
-                site: "D1".into(),
+                site: sites[n % sites.len()].into(),
                 customer: buyer(n),
                 lines: vec![Line { line: 1, product: "P1".into(), quantity: 1, unit_price_minor: 1_250 }],
                 currency: "EUR".into(),
@@ -72,31 +73,76 @@ pub fn order(erp: &Erp, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A depot that tells the hub what it released.
-struct Depot {
-    device: Device,
+/// A depot that was cut off, and what it released meanwhile.
+pub struct Depot {
+    /// As the hub lists it.
+    pub device: Device,
+    /// Its key, as 32 bytes.
+    pub seed: [u8; 32],
     key: PrivateKey,
     actor: Actor,
+    position: u64,
     previous: Hash32,
 }
 
-impl Depot {
-    fn new() -> anyhow::Result<Self> {
-        let key = PrivateKey::from_seed(rand::random());
-        let device = Device {
-            device: "gw-1".parse()?,
-            kind: DeviceKind::Gateway,
-            public_key: key.public(),
-            sites: vec!["D1".parse()?],
-            vehicles: Vec::new(),
-        };
-        Ok(Self { device, key, actor: "site/D1/gw-1/1".parse().context("an actor")?, previous: Hash32::ZERO })
+/// One release, as its depot has written it down.
+pub struct Release {
+    /// Its name.
+    pub decision: DecisionId,
+    position: u64,
+    sealed: Sealed,
+    dispatch: DocumentId,
+    document: Document,
+    chunks: Vec<Chunk>,
+}
+
+impl Release {
+    /// What the depot sends of it, in order.
+    fn upward(self) -> Vec<Upward> {
+        let (document, kind) = (self.dispatch, DocumentKind::Dispatch);
+        let told = self.chunks.into_iter().map(|chunk| Upward::Chunk { document, kind, bytes: chunk.bytes });
+        told.chain([Upward::Decision(self.sealed)]).collect()
     }
 
-    /// What it sends of its `n`-th release, and the decision's name.
-    fn releases(&mut self, n: usize, now: &Moment) -> anyhow::Result<(DecisionId, Vec<Upward>)> {
+    /// What an agent commits of it, to be told to the hub once it can be.
+    /// # Errors
+    /// If its document cannot be folded.
+    pub fn records(self) -> anyhow::Result<Vec<Record>> {
+        let view = dispatch::fold(&self.document).context("a dispatch that nobody planned")?;
+        let view = serde_json::to_string(&view)?;
+        let after = Folded { heads: self.document.heads(), view, snapshot: Some(self.document.save()) };
+        let (document, kind) = (self.dispatch, DocumentKind::Dispatch);
+        let own = |chunk| Record::Chunk { document, kind, chunk, own: true, after: after.clone() };
+        let decided = Record::Decision { position: self.position, epoch: 1, id: self.decision, sealed: self.sealed };
+        Ok(self.chunks.into_iter().map(own).chain([decided]).collect())
+    }
+}
+
+impl Depot {
+    /// The gateway `device` of the depot `site`, which has decided nothing yet.
+    /// # Errors
+    /// If these are no names.
+    pub fn new(device: &str, site: &str) -> anyhow::Result<Self> {
+        let seed: [u8; 32] = rand::random();
+        let key = PrivateKey::from_seed(seed);
+        let actor = format!("site/{site}/{device}/1").parse::<Actor>().context("an actor")?;
+        let device = Device {
+            device: device.parse()?,
+            kind: DeviceKind::Gateway,
+            public_key: key.public(),
+            sites: vec![site.parse()?],
+            vehicles: Vec::new(),
+        };
+        Ok(Self { device, seed, key, actor, position: 0, previous: Hash32::ZERO })
+    }
+
+    /// Releases the `n`-th order.
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn releases(&mut self, n: usize, now: &Moment) -> anyhow::Result<Release> {
         let (order, site) = (OrderId::new(order_name(n))?, self.device.sites[0].clone());
-        let id = DecisionId::of(&self.device.device, 1, n as u64 + 1);
+        self.position += 1;
+        let decision = DecisionId::of(&self.device.device, 1, self.position);
         let load = vec![LineQuantity { line: 1, product: "P1".parse()?, quantity: 1 }];
         let dispatch = dispatch::document_id(&order, &site, 1);
         let mut document = Document::new()?;
@@ -113,22 +159,22 @@ impl Depot {
         };
         let released = Says::Released {
             mode: Mode::Offline,
-            decision: id.clone(),
+            decision: decision.clone(),
             order_version: 1,
             load: load.clone(),
             overrides: Vec::new(),
         };
-        let mut records = Vec::new();
+        let mut chunks = Vec::new();
         for says in [planned, released] {
-            records.push(self.says(&mut document, dispatch, says, now.wall)?);
+            chunks.push(self.says(&mut document, says, now.wall)?);
         }
         let record = DecisionRecord {
             v: 1,
-            id: id.clone(),
+            id: decision.clone(),
             device: self.device.device.clone(),
             site,
             epoch: 1,
-            position: n as u64 + 1,
+            position: self.position,
             previous: self.previous,
             kind: DecisionKind::Release,
             mode: Some(Mode::Offline),
@@ -146,35 +192,39 @@ impl Depot {
         };
         let sealed = Sealed::new(&record, &self.key)?;
         self.previous = sealed.hash();
-        records.push(Upward::Decision(sealed));
-        Ok((id, records))
+        Ok(Release { decision, position: self.position, sealed, dispatch, document, chunks })
     }
 
-    fn says(&self, document: &mut Document, id: DocumentId, says: Says, at: UtcMs) -> anyhow::Result<Upward> {
+    fn says(&self, document: &mut Document, says: Says, at: UtcMs) -> anyhow::Result<Chunk> {
         let after = History::new(document.entries::<Says>().0).heads();
         let entry = Entry { after, at, hlc: Hlc { ms: at.0, n: 0 }, by: "rule".into(), says };
-        let (_, chunk) = document.append(&self.actor, &[entry])?;
-        Ok(Upward::Chunk { document: id, kind: DocumentKind::Dispatch, bytes: chunk.bytes })
+        Ok(document.append(&self.actor, &[entry])?.1)
     }
+}
+
+/// Now, as a depot takes it down whose clock is trusted.
+#[must_use]
+pub fn moment() -> Moment {
+    let wall = UtcMs(Timestamp::now().as_millisecond());
+    let boot = BootId("trial".into());
+    Moment { wall, uncertainty_ms: 0, boot, boottime_ms: wall.0.unsigned_abs(), trusted: true }
 }
 
 /// Tells the hub's store of `count` releases, as a depot would that comes back. Returns the decisions.
 /// # Errors
 /// If the store does not take one.
 pub fn tell(store: &Store, hub: &PrivateKey, count: usize) -> anyhow::Result<Vec<DecisionId>> {
-    let wall = UtcMs(Timestamp::now().as_millisecond());
-    let boot = BootId("trial".into());
-    let now = Moment { wall, uncertainty_ms: 0, boot, boottime_ms: wall.0.unsigned_abs(), trusted: true };
-    let mut depot = Depot::new()?;
-    let device = depot.device.clone();
+    let now = moment();
+    let mut depot = Depot::new("gw-1", "D1")?;
+    let (device, wall) = (depot.device.clone(), now.wall);
     store.write_now(move |tx| tx.put_device(&device, wall))?;
     let (mut decisions, mut number) = (Vec::new(), 0);
     for first in (0..count).step_by(BATCH) {
         let mut records = Vec::new();
         for n in first..count.min(first + BATCH) {
-            let (decision, said) = depot.releases(n, &now)?;
-            decisions.push(decision);
-            for record in said {
+            let release = depot.releases(n, &now)?;
+            decisions.push(release.decision.clone());
+            for record in release.upward() {
                 number += 1;
                 records.push((number, record));
             }

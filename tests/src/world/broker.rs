@@ -52,6 +52,19 @@ impl Broker {
         self.kept.remove(place).map(|k| k.message)
     }
 
+    /// The message that was delivered with this receipt and is not acknowledged.
+    #[must_use]
+    pub fn delivered(&self, receipt: u64) -> Option<&Message> {
+        self.kept.iter().find(|kept| kept.receipt == Some(receipt)).map(|kept| &kept.message)
+    }
+
+    /// Messages come once more, before all others and in their order.
+    pub fn comes_again(&mut self, messages: Vec<Message>) {
+        for message in messages.into_iter().rev() {
+            self.kept.push_front(Kept { message, receipt: None });
+        }
+    }
+
     /// The connection is gone: what was not acknowledged is delivered again.
     pub fn connection_lost(&mut self) {
         for kept in &mut self.kept {

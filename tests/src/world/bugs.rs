@@ -24,4 +24,16 @@ pub enum Bug {
     PagesForgotten,
     /// A hub takes out of its feeds what devices have not read, and does not tell those to begin again.
     PrunedUntold,
+    /// A replica of the hub that takes postings over sends what another had under way without asking.
+    TakenOverUnasked,
+    /// A hub that lets a device write for depots that are not its own.
+    GateOpen,
+    /// A machine counts the time since its start at half its speed, so that what it heard seems younger than it is.
+    CountsSlowly,
+    /// An agent whose disk was put back to an older copy goes on under the numbers of that copy.
+    EpochKept,
+    /// A hub lets a dispatch go that it has cancelled, or that people hold.
+    ReleasedAfterAll,
+    /// A hub loses an entry of a document that it has shown.
+    EntryLost,
 }

@@ -106,6 +106,7 @@ impl World {
     }
 
     fn tells(&mut self, event: Value) {
+        self.at_some_replica();
         let taken = self.hub.event(event.to_string().as_bytes());
         match self.must("taking an event in", taken) {
             None => {}

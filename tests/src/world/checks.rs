@@ -3,6 +3,8 @@
 //! Nothing here asks a running program. The stores' files are opened as a stranger would, the ERP's own
 //! list of effects is read, and both are compared with what the pretend world itself wrote down.
 
+mod decided;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -17,6 +19,7 @@ use gatehouse_common::{
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
+pub use self::decided::{FRESH, HELD_BACK};
 use super::{
     World,
     book::Nature,
@@ -86,10 +89,12 @@ pub fn all(world: &World) -> Vec<Broken> {
     for (place, agent) in world.agents.iter().enumerate() {
         let store = open_outside(&agent.path);
         readings(world, place, agent, &store, &mut broken);
-        decisions(agent, &store, &hub, &mut broken);
+        decisions(world, place, &store, &hub, &mut broken);
         documents(agent, &store, &hub, &mut broken);
         leases(agent, &store, &mut broken);
+        decided::in_time(world, place, &store, &mut broken);
     }
+    decided::held_back(&hub, &mut broken);
     postings(world, &mut broken);
     settled(&hub, &mut broken);
     facts_win(world, &mut broken);
@@ -117,8 +122,10 @@ fn readings(world: &World, place: usize, agent: &Agent, store: &Connection, brok
         rows(store, "SELECT payload_hash FROM quarantine", |r| r.get(0)).into_iter().collect();
     let mut sent_readings = BTreeSet::new();
     let mut sent_others = BTreeSet::new();
+    let mut sent_at_all = BTreeSet::new();
     for sent in world.book.published.iter().filter(|p| p.agent == place) {
         let hash = sent.hash.to_string();
+        sent_at_all.insert(hash.clone());
         // A reading keeps the first 8 bytes of its payload's hash.
         let key = (sent.topic.clone(), hash[..16].to_owned());
         match sent.nature {
@@ -145,6 +152,10 @@ fn readings(world: &World, place: usize, agent: &Agent, store: &Connection, brok
         }
     }
     for hash in quarantined.difference(&sent_others) {
+        if world.book.put_back.contains(&place) && !sent_at_all.contains(hash) {
+            // What the hub gives back of a past that the older copy has forgotten, and of which it wrote another since.
+            continue;
+        }
         let why: Vec<String> = rows(store, "SELECT payload_hash, topic || ': ' || reason FROM quarantine", |r| {
             Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))
         })
@@ -165,21 +176,47 @@ fn sealed_decisions(store: &Connection, of: Option<&str>) -> Vec<(u64, Sealed)> 
     })
 }
 
-fn decisions(agent: &Agent, store: &Connection, hub: &Connection, broken: &mut Vec<Broken>) {
-    let device = &agent.device;
+fn decisions(world: &World, place: usize, store: &Connection, hub: &Connection, broken: &mut Vec<Broken>) {
+    let agent = &world.agents[place];
+    let (device, is_put_back) = (&agent.device, world.book.put_back.contains(&place));
     let own = sealed_decisions(store, None);
     let theirs = sealed_decisions(hub, Some(device.as_str()));
-    if own != theirs {
+    if is_put_back {
+        let what = apart(device.as_str(), &own, &theirs, hub);
+        broken.extend(what.into_iter().map(|what| Broken::new(CHAIN, what)));
+    } else if own != theirs {
         let what = format!("{device} made {} decisions, the hub has {} or others", own.len(), theirs.len());
         broken.push(Broken::new(CHAIN, what));
     }
     let mut head = ChainHead::start(device.clone(), 1);
     for (_, sealed) in &theirs {
+        let epoch = epoch_of(sealed);
+        if is_put_back && epoch > head.epoch {
+            head = ChainHead::start(device.clone(), epoch);
+        }
         if let Err(error) = head.follow(sealed, &agent.public_key) {
             broken.push(Broken::new(CHAIN, format!("{device}: {error}")));
             return;
         }
     }
+}
+
+/// How a chain whose device was put back to an older copy differs from the hub's otherwise than it may: what went with
+/// the disk is at the hub alone, and what was decided under old numbers before the hub was asked is kept and not taken.
+fn apart(device: &str, own: &[(u64, Sealed)], theirs: &[(u64, Sealed)], hub: &Connection) -> Vec<String> {
+    let sql = format!("SELECT hash FROM quarantine WHERE what = 'decision' AND origin = '{device}'");
+    let refused: BTreeSet<String> = rows(hub, &sql, |r| r.get(0)).into_iter().collect();
+    let is_refused = |sealed: &Sealed| refused.contains(&Hash32::of(sealed.body.as_bytes()).to_string());
+    let newest = theirs.last().map_or(1, |(_, sealed)| epoch_of(sealed));
+    let unknown = own.iter().filter(|made| !theirs.contains(made) && !is_refused(&made.1));
+    let lost = theirs.iter().filter(|known| epoch_of(&known.1) == newest && !own.contains(known));
+    let unknown = unknown.map(|(position, _)| format!("the hub lacks decision {position} that {device} holds"));
+    let lost = lost.map(|(position, _)| format!("{device} lacks decision {position} of epoch {newest}"));
+    unknown.chain(lost).collect()
+}
+
+fn epoch_of(sealed: &Sealed) -> u32 {
+    sealed.peek::<DecisionRecord>().map_or(0, |record| record.epoch)
 }
 
 struct Stored {

@@ -1,9 +1,10 @@
 //! People at the hub's console: what they choose for items, and what they do about postings that were parked.
 
 use gatehouse_common::{
-    dispatch::{HoldReason, Says},
+    decision::Mode,
+    dispatch::{DispatchView, HoldReason, Says},
     document::EntryKey,
-    id::{ActorName, DocumentId},
+    id::{ActorName, DecisionId, DeviceId, DocumentId},
     sync::Lane,
     time::UtcMs,
 };
@@ -13,7 +14,33 @@ use gatehouse_hub::{
     store::{DocumentSays, ReconFilter, StoreError, Tx},
 };
 
-use super::hub::{Hub, policy};
+use super::{
+    World,
+    bugs::Bug,
+    depot::open_outside,
+    hub::{Hub, policy},
+};
+
+impl World {
+    /// What a wrong hub does, once: it lets a dispatch go that it has cancelled, or that people hold.
+    pub(super) fn releases_after_all(&mut self) {
+        const DONE: &str = "dispatches let go after all";
+        if self.bug != Bug::ReleasedAfterAll || self.book.befell.contains_key(DONE) || self.hub.running.is_none() {
+            return;
+        }
+        let hub = open_outside(&self.hub.path);
+        let mut dispatches = hub.prepare("SELECT document FROM documents WHERE kind = 'dispatch'").expect("documents");
+        let dispatches = dispatches.query_map([], |row| row.get::<_, String>(0)).expect("documents can be read");
+        for id in dispatches {
+            let id: DocumentId = id.expect("a row can be read").parse().expect("a document has an id");
+            let released = self.hub.releases_it(id);
+            if self.must("letting go what is cancelled", released) == Some(true) {
+                self.book.note(DONE);
+                return;
+            }
+        }
+    }
+}
 
 impl Hub {
     /// A person has every parked posting sent again.
@@ -44,6 +71,27 @@ impl Hub {
             let says = DocumentSays::Dispatch(vec![Says::Lifted { holds, why }]);
             tx.write_entries(&dispatch, says, "sue", Lane::Documents, now)?;
             Ok(lifted)
+        })
+    }
+
+    /// Lets a dispatch go if it is cancelled or people hold it. Returns whether it was.
+    fn releases_it(&self, dispatch: DocumentId) -> Result<bool, StoreError> {
+        let Some(running) = &self.running else { return Ok(false) };
+        let now = self.clock.wall();
+        running.store.write_now(move |tx| {
+            let is_stopped = |view: &DispatchView| {
+                view.cancelled.is_some() || view.holds.iter().any(|hold| hold.reason != HoldReason::Gate)
+            };
+            let Some(view) = tx.dispatch_view(&dispatch)?.filter(is_stopped) else { return Ok(false) };
+            let released = Says::Released {
+                mode: Mode::Normal,
+                decision: DecisionId::of(&DeviceId::new("hub").expect("a name"), 1, 1),
+                order_version: view.order_version,
+                load: view.load.clone(),
+                overrides: Vec::new(),
+            };
+            tx.write_entries(&dispatch, DocumentSays::Dispatch(vec![released]), "sue", Lane::Documents, now)?;
+            Ok(true)
         })
     }
 

@@ -33,6 +33,9 @@ impl World {
         if !self.agents[place].is_gateway() || self.agents[place].running.is_none() {
             return;
         }
+        if self.page_is_behind(place) {
+            return self.crew_looks_after(place, 3 * MINUTE);
+        }
         let page = self.agents[place].page();
         let mut by_order: BTreeMap<&OrderId, Vec<&(DocumentId, Seen)>> = BTreeMap::new();
         for row in &page {
@@ -208,7 +211,7 @@ impl World {
     }
 
     /// A reading with an id of its own and the time of its measurement.
-    fn reading(&mut self, mut says: Value) -> Value {
+    pub(super) fn reading(&mut self, mut says: Value) -> Value {
         self.counter += 1;
         says["id"] = format!("r{}", self.counter).into();
         says["time"] = self.now.0.into();

@@ -31,6 +31,7 @@ use super::{
     broker::{Broker, Message},
     bugs::Bug,
     clock::Machine,
+    copies::Disk,
     lens::{self, Seen},
     network::Line,
 };
@@ -61,6 +62,10 @@ pub struct Agent {
     pub running: Option<Running>,
     /// How often the program was started.
     pub starts: u64,
+    /// What to add to its clock so that it shows the hub's time, in milliseconds, as its line has learnt it.
+    pub skew_ms: i64,
+    /// What became of its disk.
+    pub(super) disk: Disk,
     profile: Profile,
     topics: Vec<TopicConfig>,
     bug: Bug,
@@ -75,6 +80,8 @@ pub struct Running {
     pub store: Store,
     /// Speaks with the hub.
     pub session: DeviceSession,
+    /// Whether it knows how it stands with the hub. Before, it tells nothing and learns nothing.
+    pub stands: bool,
     /// Knows when both sides are made alike again.
     pub mender: Mender,
     /// What is asked for that.
@@ -141,6 +148,8 @@ impl Agent {
             line: Line::default(),
             running: None,
             starts: 0,
+            skew_ms: 0,
+            disk: Disk::default(),
             profile,
             topics: config.topics,
             bug: setup.bug,
@@ -170,6 +179,7 @@ impl Agent {
             core,
             store,
             session,
+            stands: !self.disk.is_another(),
             mender,
             comparison: None,
             push: None,
@@ -179,6 +189,12 @@ impl Agent {
             timer: 0,
         });
         Ok(())
+    }
+
+    /// The program is killed, and nobody has a file of its store open any more.
+    pub(super) fn lets_go(&mut self) {
+        self.dies();
+        self.outside = None;
     }
 
     /// The program is killed. What is in its store stays; everything else is gone.

@@ -8,7 +8,7 @@ use gatehouse_agent::{
 use gatehouse_common::{
     id::DeviceId,
     sync::{
-        Downward, FeedItem, Lane, PullReply, Push, PushReply, Repair, Repaired, decode, encode,
+        Downward, FeedItem, Lane, PullReply, Push, PushReply, Repair, Repaired, Stand, decode, encode,
         repair::Step,
         session::{BATCH_MAX, Pulled},
     },
@@ -24,7 +24,7 @@ use super::{
 /// How long a pull waits at the hub for something new, in milliseconds; longer than in life, to play faster.
 const LONG_POLL_MS: u32 = 120_000;
 /// How long an agent waits for an answer on top of that.
-const ANSWER_MAX: i64 = 20 * SECOND;
+pub(super) const ANSWER_MAX: i64 = 20 * SECOND;
 
 impl World {
     pub(super) fn push_soon(&mut self, place: usize) {
@@ -43,7 +43,7 @@ impl World {
         }
         let Some(running) = &mut self.agents[place].running else { return };
         running.push_is_due = false;
-        if running.push.is_some() {
+        if running.push.is_some() || !running.stands {
             return;
         }
         let waiting = running.store.look().outbox(u32::try_from(BATCH_MAX).unwrap_or(u32::MAX));
@@ -63,7 +63,7 @@ impl World {
             return;
         }
         let Some(running) = &mut self.agents[place].running else { return };
-        if running.pull.is_some() || self.mends(place) {
+        if running.pull.is_some() || self.asks_how_it_stands(place) || self.mends(place) {
             return;
         }
         let Some(running) = &mut self.agents[place].running else { return };
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    fn asks(&mut self, place: usize, call: Call, frame: Vec<u8>, patience: i64) -> u64 {
+    pub(super) fn asks(&mut self, place: usize, call: Call, frame: Vec<u8>, patience: i64) -> u64 {
         self.requests += 1;
         let request = self.requests;
         let arrivals = self.agents[place].line.carry(&mut self.dice);
@@ -100,6 +100,14 @@ impl World {
         if self.agents[place].line.is_cut {
             return;
         }
+        self.at_some_replica();
+        if self.is_walled_off(place) {
+            self.book.note("requests to a replica that cannot be reached");
+            return;
+        }
+        if self.is_of_another_time(place, request) {
+            return;
+        }
         let device = self.agents[place].device.clone();
         if self.dice.chance(self.weather.mangles) {
             self.mangles(&device, call, frame);
@@ -115,6 +123,7 @@ impl World {
                 pushed
             }
             Call::Repair => self.hub.repair(&device, frame),
+            Call::Stand => self.hub.stands(&device, frame),
             Call::Pull => match self.hub.pull(&device, frame) {
                 Ok(Answer::Frame(frame)) => Ok(frame),
                 Ok(Answer::Waits(pull)) => {
@@ -148,11 +157,15 @@ impl World {
             Call::Push => decode::<Push>(&bytes).is_ok(),
             Call::Pull => self.hub.pull(device, &bytes).is_ok(),
             Call::Repair => decode::<Repair>(&bytes).is_ok(),
+            Call::Stand => decode::<Stand>(&bytes).is_ok(),
         };
         self.book.note(if read { "mangled requests that were read" } else { "mangled requests" });
     }
 
     fn replies(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
+        if self.is_walled_off(place) {
+            return;
+        }
         for delay in self.agents[place].line.carry(&mut self.dice) {
             self.after(delay, Event::AtAgent { agent: place, request, call, frame: frame.to_vec() });
         }
@@ -167,9 +180,10 @@ impl World {
         if news.feed {
             self.answers_who_waits();
         }
+        self.others_hear(news.told);
     }
 
-    fn answers_who_waits(&mut self) {
+    pub(super) fn answers_who_waits(&mut self) {
         let Some(running) = &mut self.hub.running else { return };
         for waiting in std::mem::take(&mut running.waiting) {
             let device = self.agents[waiting.agent].device.clone();
@@ -187,6 +201,7 @@ impl World {
     }
 
     pub(super) fn waited_long_enough(&mut self, request: u64) {
+        self.turn_to_who_keeps(request);
         let Some(running) = &mut self.hub.running else { return };
         let Some(place) = running.waiting.iter().position(|w| w.request == request) else { return };
         let waiting = running.waiting.remove(place);
@@ -212,18 +227,20 @@ impl World {
         // An answer belongs to its request by its nonce: one to an older request is not heard.
         let asked = match call {
             Call::Push => &mut running.push,
-            Call::Pull | Call::Repair => &mut running.pull,
+            Call::Pull | Call::Repair | Call::Stand => &mut running.pull,
         };
         if *asked != Some(request) {
             return;
         }
         *asked = None;
         running.failures = 0;
-        self.agents[place].machine.confirmed();
+        let hub = self.hub.machine.at(self.now).wall;
+        self.agents[place].machine.hears_hub_time(self.now, hub);
         match call {
             Call::Push => self.was_pushed(place, frame),
             Call::Pull => self.was_pulled(place, frame),
             Call::Repair => self.was_mended(place, frame),
+            Call::Stand => self.was_told_how_it_stands(place, frame),
         }
     }
 
@@ -242,6 +259,7 @@ impl World {
             self.book.note(match due {
                 Due::Proof => "proofs shown to the hub",
                 Due::Everything { .. } => "comparisons of everything",
+                Due::Lacks => "comparisons for what was put aside",
                 Due::Check => "checks of likeness",
             });
             let Some(running) = &mut self.agents[place].running else { return false };
@@ -284,6 +302,7 @@ impl World {
             {
                 running.session.alike(cursor);
             }
+            self.hub_has_given_back(place);
         }
     }
 
@@ -384,7 +403,7 @@ impl World {
     }
 
     /// An exchange was answered: the line is up.
-    fn answered(&mut self, place: usize) -> Option<()> {
+    pub(super) fn answered(&mut self, place: usize) -> Option<()> {
         let recalls_known = self.agents[place].running.as_ref()?.session.recalls_known();
         self.give(place, vec![Input::Line(LineInput::Up { recalls_known })]).map(|_| ())
     }

@@ -9,9 +9,12 @@ use super::{
     random::{Played, STORM, customers_and_stock, ended, facts, order},
     weather::Weather,
 };
+use crate::standin::books;
 
 /// How many of a thousand requests of a hostile peer's neighbours it repeats with other bytes.
 const MANGLED: u64 = 30;
+/// How many of a thousand messages a device sends again in the week.
+const REPEATED: u64 = 50;
 
 /// Plays a world of `depots` depots in which parts of the network are cut off together again and again, somebody
 /// mangles what he sees on the line, and the hub is restored once; to its quiet end, and checks it.
@@ -44,6 +47,7 @@ pub fn play_fleet(seed: u64, depots: usize, bug: Bug, prints: bool) -> Played {
 pub fn play_week(seed: u64, bug: Bug, prints: bool) -> Played {
     let mut dice = Dice::of(seed ^ 0x7765_656b);
     let mut world = World::new(seed, bug, u64::try_from(8 * HOUR).unwrap_or(1), prints);
+    world.weather.device_repeats = REPEATED;
     peopled(&mut world, 2, &mut dice);
     let from = dice.between(5 * MINUTE, STORM);
     world.line_after(from, 0, true);
@@ -51,7 +55,8 @@ pub fn play_week(seed: u64, bug: Bug, prints: bool) -> Played {
     ended(world, from + 7 * 24 * HOUR + 5 * MINUTE)
 }
 
-fn peopled(world: &mut World, depots: usize, dice: &mut Dice) {
+/// Puts depots with orders and what is said of them into a world.
+pub(super) fn peopled(world: &mut World, depots: usize, dice: &mut Dice) -> Vec<books::Order> {
     let sites: Vec<String> = (1..=depots).map(|n| format!("D{n}")).collect();
     customers_and_stock(world, &sites, dice);
     let mut orders = Vec::new();
@@ -65,4 +70,5 @@ fn peopled(world: &mut World, depots: usize, dice: &mut Dice) {
     }
     orders.iter().for_each(|order| facts(world, order, dice));
     world.say(&format!("{depots} depots, {} orders, from {DAWN}", orders.len()));
+    orders
 }

@@ -1,6 +1,10 @@
 //! The hub of the pretend world: the product's store, exchange, reconciliation, postings and leases, without sockets.
 
+mod backups;
+mod shared;
+
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,9 +26,12 @@ use gatehouse_hub::{
         post::{PostOptions, Poster},
     },
     lease_grants::{self, Grantor, Looks},
-    partners::events::{Event, EventError, Taken},
+    partners::events::{Event, Taken},
     reconciler::Reconciler,
-    store::{Device, DeviceKind, Location, Remembered, Store, StoreChange, StoreError, moving},
+    store::{
+        Device, DeviceKind, Location, PostgresOptions, Remembered, Store, StoreChange, StoreError,
+        claims::{Claimant, POST},
+    },
     sync::{devices, handle_push, handle_repair, pull},
 };
 use tokio::{
@@ -32,12 +39,17 @@ use tokio::{
     sync::broadcast::{Receiver, error::TryRecvError},
 };
 
+use self::shared::{LEASES, POLL, RECONCILER};
 use super::{DAWN, clock::Machine, depot::Agent, erp::PretendErp};
 
 /// The hub and its machine.
 pub struct Hub {
-    /// Where its store is.
+    /// Which replica of the hub it is; 0 where there is one.
+    pub number: usize,
+    /// Where its store is, if that is a file.
     pub path: PathBuf,
+    /// The database that it shares with the other replicas, if its store is not a file.
+    shared: Option<PostgresOptions>,
     /// Its clock.
     pub machine: Machine,
     /// The program, while it runs.
@@ -70,6 +82,9 @@ pub struct Running {
     reconciler: Reconciler,
     poster: Poster,
     looks: Looks,
+    claimants: BTreeMap<&'static str, Claimant>,
+    /// The claims that it holds, as far as it knows.
+    held: BTreeSet<&'static str>,
     changes: Receiver<StoreChange>,
     /// Pulls that wait for something new.
     pub waiting: Vec<WaitingPull>,
@@ -82,6 +97,8 @@ pub struct News {
     pub feed: bool,
     /// Something that reconciliation may have to answer.
     pub work: bool,
+    /// How many changes that were.
+    pub told: usize,
 }
 
 /// A pull that waits.
@@ -136,7 +153,9 @@ impl Hub {
     pub fn new(directory: &Path, machine: Machine, erp: PretendErp, lasts_ms: u64, now: UtcMs) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         Self {
+            number: 0,
             path: directory.join("hub.db"),
+            shared: None,
             clock: Clock::standing(machine.at(now)),
             machine,
             running: None,
@@ -157,20 +176,35 @@ impl Hub {
     /// [`StoreError`]: it would not start.
     pub fn start(&mut self) -> Result<(), StoreError> {
         self.erp.hub_lives();
-        let location = Location::Sqlite(self.path.clone());
-        let store = self.remembered().open(&location, &hub_name(), self.clock.wall())?;
-        let connector = Arc::clone(&self.connector);
-        // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
-        let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
+        let store = self.remembered().open(&self.location(), &hub_name(), self.clock.wall())?;
         self.running = Some(Running {
-            reconciler: Reconciler::new(store.clone(), self.clock.clone(), self.bundle.clone(), policy()),
-            poster: Poster::new(store.clone(), connector, self.clock.clone(), options),
+            reconciler: self.new_reconciler(&store),
+            poster: self.new_poster(&store),
             looks: Looks::default(),
+            claimants: BTreeMap::new(),
+            held: BTreeSet::new(),
             changes: store.changes(),
             waiting: Vec::new(),
             store,
         });
         Ok(())
+    }
+
+    fn location(&self) -> Location {
+        match &self.shared {
+            None => Location::Sqlite(self.path.clone()),
+            Some(options) => Location::Postgresql(options.clone()),
+        }
+    }
+
+    fn new_reconciler(&self, store: &Store) -> Reconciler {
+        Reconciler::new(store.clone(), self.clock.clone(), self.bundle.clone(), policy())
+    }
+
+    fn new_poster(&self, store: &Store) -> Poster {
+        // The pretend ERP has applied what it will apply when the answer is lost: nothing is still on its way.
+        let options = PostOptions { settle: Duration::ZERO, chance: || 0, ..PostOptions::default() };
+        Poster::new(store.clone(), Arc::clone(&self.connector), self.clock.clone(), options)
     }
 
     /// From now on its ERP is the one that `connector` speaks with, over a network that goes on while the world stands.
@@ -304,70 +338,15 @@ impl Hub {
         Ok(encode(&reply)?)
     }
 
-    /// Makes a backup at `to`, and tells the store once it is whole.
-    /// # Errors
-    /// [`HubError`]: there is no backup.
-    pub fn backs_up(&self, to: &Path) -> Result<(), HubError> {
-        let running = self.running.as_ref().ok_or(HubError::Down)?;
-        let now = self.clock.wall();
-        let began = running.store.write_now(move |tx| tx.backup_begins(now))?;
-        let _ = std::fs::remove_file(to);
-        let from = rusqlite::Connection::open(&self.path).expect("the hub's file can be opened");
-        from.execute("VACUUM INTO ?1", [to.to_str().expect("a path in words")]).expect("a copy can be made");
-        running.store.write_now(move |tx| tx.backup_holds(began))?;
-        Ok(())
-    }
-
-    /// The hub's store is lost; it goes on from the copy at `from`, put back `how`.
-    /// # Errors
-    /// [`StoreError`]: it would not start.
-    /// # Panics
-    /// If the copy cannot be put back.
-    pub fn is_restored(&mut self, from: &Path, how: PutBack) -> Result<(), StoreError> {
-        self.running = None;
-        // Under another name: whoever closes the store that is lost would take away the log of the one that comes.
-        self.stores += 1;
-        self.path = self.path.with_file_name(format!("hub-{}.db", self.stores));
-        match how {
-            PutBack::Told => {
-                moving::restore(from, &Location::Sqlite(self.path.clone()))?;
-            }
-            PutBack::Copied => {
-                std::fs::copy(from, &self.path).expect("a backup can be put back");
-            }
-            PutBack::WithItsMachine => {
-                std::fs::copy(from, &self.path).expect("a backup can be put back");
-                // What the machine knew then is gone as well, or as old.
-                let _ = std::fs::remove_file(self.path.with_file_name(SEEN));
-            }
-        }
-        self.start()
-    }
-
-    /// Takes out of the feeds what every device has read that was not silent for `away_ms`. Gives how many rows went.
-    /// # Errors
-    /// [`HubError`].
-    pub fn prune(&self, away_ms: i64) -> Result<u64, HubError> {
-        let running = self.running.as_ref().ok_or(HubError::Down)?;
-        Ok(running.store.prune_now(self.clock.wall().plus(-away_ms))?)
-    }
-
     /// What was committed since the last time this was asked.
     pub fn news(&mut self) -> News {
         let mut news = News::default();
         let Some(running) = &mut self.running else { return news };
-        loop {
-            match running.changes.try_recv() {
-                Ok(StoreChange::Feed(_)) => news.feed = true,
-                Ok(StoreChange::Device(_) | StoreChange::Source | StoreChange::Folded | StoreChange::Quarantine) => {}
-                Ok(_) => news.work = true,
-                Err(TryRecvError::Lagged(_)) => news = News { feed: true, work: true },
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return news,
-            }
-        }
+        while running.hears(&mut news) {}
+        news
     }
 
-    /// A WMS or TMS sends an event. None while the hub is down: it is to be sent again.
+    /// A WMS or TMS sends an event. None while the hub is down, or its clock behind: it is to be sent again.
     /// # Errors
     /// [`HubError`] from the store.
     /// # Panics
@@ -375,14 +354,19 @@ impl Hub {
     pub fn event(&self, body: &[u8]) -> Result<Option<Taken>, HubError> {
         let Some(running) = &self.running else { return Ok(None) };
         let now = self.clock.now();
-        let event = Event::parse(body, now.wall).unwrap_or_else(|e: EventError| panic!("the world's event: {e}"));
+        let event = match Event::parse(body, now.wall) {
+            Ok(event) => event,
+            // To a clock that is behind, what is told now is yet to come: it is refused, and told again later.
+            Err(_) if self.machine.ahead_ms() < 0 => return Ok(None),
+            Err(error) => panic!("the world's event: {error}"),
+        };
         let (origin, body) = (DeviceId::new("partner").expect("a name"), body.to_vec());
         Ok(Some(running.store.write_now(move |tx| event.take(tx, &origin, &body, &now))?))
     }
 
     /// Reads the ERP.
     pub fn polls(&mut self) {
-        let Some(running) = &self.running else { return };
+        let Some(running) = self.running.as_ref().filter(|running| running.holds(POLL)) else { return };
         // It may be away; the next look is near.
         let options = PollOptions::default();
         let polled = poll::once(&running.store, self.connector.as_ref(), &self.clock, &options);
@@ -398,7 +382,7 @@ impl Hub {
     /// # Errors
     /// [`StoreError`] if the store is stopped.
     pub fn lends(&mut self) -> Result<(), StoreError> {
-        let Some(running) = &mut self.running else { return Ok(()) };
+        let Some(running) = self.running.as_mut().filter(|running| running.holds(LEASES)) else { return Ok(()) };
         let grantor = Grantor {
             key: self.key.clone(),
             bundle: self.bundle.clone(),
@@ -418,7 +402,12 @@ impl Hub {
         let Some(running) = &mut self.running else { return Ok(true) };
         running.store.fold_now()?;
         for _ in 0..8 {
-            self.runtime.block_on(running.reconciler.once())?;
+            if running.holds(RECONCILER) {
+                self.runtime.block_on(running.reconciler.once())?;
+            }
+            if !running.holds(POST) {
+                break;
+            }
             let posted = self.runtime.block_on(async {
                 tokio::select! {
                     biased;
@@ -436,12 +425,31 @@ impl Hub {
         Ok(true)
     }
 
-    /// When a posting is due next.
+    /// When a posting is due next, by true time if its clock stays as it is.
     /// # Errors
     /// [`StoreError`].
     pub fn next_posting(&self) -> Result<Option<UtcMs>, StoreError> {
         let Some(running) = &self.running else { return Ok(None) };
-        running.store.read_now(|r| r.next_due())
+        let due = running.store.read_now(|r| r.next_due())?;
+        Ok(due.map(|due| due.plus(-self.machine.ahead_ms())))
+    }
+}
+
+impl Running {
+    /// Takes in one thing that was committed; false if nothing more is known.
+    fn hears(&mut self, news: &mut News) -> bool {
+        match self.changes.try_recv() {
+            Ok(StoreChange::Feed(_)) => news.feed = true,
+            Ok(StoreChange::Device(_) | StoreChange::Source | StoreChange::Folded | StoreChange::Quarantine) => {}
+            // What it stands for nobody says.
+            Ok(StoreChange::Everything) | Err(TryRecvError::Lagged(_)) => {
+                *news = News { feed: true, work: true, told: usize::MAX };
+            }
+            Ok(_) => news.work = true,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
+        }
+        news.told = news.told.saturating_add(1);
+        true
     }
 }
 

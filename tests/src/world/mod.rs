@@ -14,19 +14,25 @@ pub mod bugs;
 mod business;
 pub mod checks;
 pub mod clock;
+pub mod clocks;
 mod console;
+pub mod copies;
 mod crew;
 pub mod depot;
 pub mod dice;
 pub mod erp;
 mod exchange;
 pub mod fleet;
+pub mod hostile;
 pub mod hub;
 pub mod lens;
 pub mod network;
 mod quiet;
 pub mod random;
+pub mod readers;
+pub mod replicas;
 mod restore;
+pub mod seeds;
 pub mod trace;
 pub mod weather;
 pub mod yard;
@@ -47,10 +53,14 @@ use self::{
     broker::Message,
     bugs::Bug,
     clock::{MINUTE, Machine, SECOND},
+    clocks::Unfollowed,
     depot::{Agent, Setup},
     dice::Dice,
     erp::PretendErp,
+    hostile::Hostile,
     hub::Hub,
+    readers::Readers,
+    replicas::Replicas,
     trace::Trace,
     weather::{Death, Weather},
     yard::Yard,
@@ -65,12 +75,13 @@ const LEND_EVERY: i64 = 3 * MINUTE;
 /// Most messages that an agent takes in at once.
 const INTAKE_MAX: usize = 16;
 
-/// Which of the two requests.
+/// Which of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Push,
     Pull,
     Repair,
+    Stand,
 }
 
 /// Something that happens at its time.
@@ -91,10 +102,16 @@ pub(crate) enum Event {
     OnTheRoad { agent: usize, order: gatehouse_common::id::OrderId, leg: u32 },
     Delivered { agent: usize, message: Message },
     AgentStarts { agent: usize },
-    HubStarts,
+    HubStarts { replica: usize },
+    ReplicaDies { replica: usize },
+    ReplicasBeat,
+    Wall { replica: usize, agent: usize, stands: bool },
+    Harm,
     BackUp,
     Restore { how: hub::PutBack },
     Prune { away_ms: i64 },
+    Clock(clocks::Turn),
+    Disk { agent: usize, turn: copies::Turn, way: copies::Way },
     Business(business::News),
 }
 
@@ -106,7 +123,7 @@ pub struct World {
     pub agents: Vec<Agent>,
     /// The depots, one per gateway.
     pub yards: Vec<Yard>,
-    /// The hub.
+    /// The hub; where there are replicas, the one that acts.
     pub hub: Hub,
     /// The ERP.
     pub erp: PretendErp,
@@ -135,6 +152,10 @@ pub struct World {
     /// A case was changed, or only told again, since anyone looked.
     cases_spoke: bool,
     works_at: Option<UtcMs>,
+    unfollowed: Unfollowed,
+    readers: Option<Readers>,
+    replicas: Replicas,
+    hostile: Option<Hostile>,
     directory: TempDir,
 }
 
@@ -181,6 +202,10 @@ impl World {
             changed_at: DAWN,
             cases_spoke: false,
             works_at: None,
+            unfollowed: Unfollowed::default(),
+            readers: None,
+            replicas: Replicas::default(),
+            hostile: None,
             directory,
         };
         world.after(SECOND, Event::Poll);
@@ -239,6 +264,7 @@ impl World {
         self.say("the weather calms down");
         self.weather = Weather::default();
         self.erp.set_mood(self.weather.mood);
+        self.clocks_are_right();
         for place in 0..self.agents.len() {
             let line = &mut self.agents[place].line;
             line.is_cut = false;
@@ -247,9 +273,8 @@ impl World {
                 self.agent_starts(place);
             }
         }
-        if self.hub.running.is_none() {
-            self.hub_starts();
-        }
+        self.replicas.calm_down();
+        self.each_replica(Self::hub_starts);
         self.business_calms_down();
     }
 
@@ -270,20 +295,13 @@ impl World {
             Event::WaitedLongEnough { request } => self.waited_long_enough(request),
             Event::HubWorks => self.hub_works(),
             Event::Poll => {
-                self.hub.polls();
-                if self.hub.leases_wait() {
-                    let lent = self.hub.lends();
-                    self.must("granting leases", lent);
-                }
-                // What waits for a read that began after its news has it now.
-                self.hub_works_at(self.now.plus(100));
-                self.hub_has_changed();
+                self.each_replica(Self::hub_polls);
+                self.releases_after_all();
+                self.is_read_again();
                 self.after(self.polls_every, Event::Poll);
             }
             Event::Lend => {
-                let lent = self.hub.lends();
-                self.must("granting leases", lent);
-                self.hub_has_changed();
+                self.each_replica(Self::hub_lends);
                 self.after(self.lends_every, Event::Lend);
             }
             Event::CrewLooks { agent } => {
@@ -297,10 +315,19 @@ impl World {
                 self.after(1, Event::Intake { agent });
             }
             Event::AgentStarts { agent } => self.agent_starts(agent),
-            Event::HubStarts => self.hub_starts(),
+            Event::HubStarts { replica } => {
+                self.turn_to(replica);
+                self.hub_starts();
+            }
+            Event::ReplicaDies { replica } => self.replica_dies(replica),
+            Event::ReplicasBeat => self.replicas_beat(),
+            Event::Wall { replica, agent, stands } => self.replicas.wall(replica, agent, stands),
+            Event::Harm => self.harm(),
             Event::BackUp => self.backs_up(),
             Event::Restore { how } => self.restores(how),
             Event::Prune { away_ms } => self.prunes(away_ms),
+            Event::Clock(turn) => self.clock_turns(turn),
+            Event::Disk { agent, turn, way } => self.disk_turns(agent, turn, way),
             Event::Business(news) => self.business(news),
         }
     }
@@ -341,7 +368,10 @@ impl World {
         }
         let (device, start) = (self.agents[place].device.clone(), self.agents[place].starts);
         self.say(&format!("{device} starts for the {start}th time"));
-        self.give(place, vec![Input::Line(LineInput::Starting)]);
+        let mut first = vec![Input::Line(LineInput::Starting)];
+        // Where nobody put its disk back it need not ask: the answer would be that nothing is amiss.
+        first.extend(self.agents[place].running.as_ref().filter(|running| running.stands).map(|_| Input::Stands));
+        self.give(place, first);
         self.after(1, Event::Intake { agent: place });
         self.after(5, Event::PullIsDue { agent: place, start });
         self.crew_looks_after(place, 2 * MINUTE);
@@ -382,6 +412,10 @@ impl World {
         let now = self.now;
         let stepped = self.agents[place].step(now, &inputs);
         let outcome = self.must("an agent's commit", stepped)??;
+        self.has_committed(place, &inputs);
+        if outcome.effects.contains(&Effect::PushNow) {
+            self.has_decided(place);
+        }
         if death == Some(Death::After) {
             self.book.note("deaths between commit and effect");
             self.agent_dies(place);
@@ -478,7 +512,7 @@ impl World {
     }
 
     fn takes_in(&mut self, place: usize) {
-        if self.agents[place].running.is_none() {
+        if self.agents[place].running.is_none() || self.agents[place].disk.waits() {
             return;
         }
         let limit = 1 + self.dice.place(INTAKE_MAX);
@@ -506,6 +540,7 @@ impl World {
     fn acknowledged(&mut self, place: usize, receipt: u64) {
         if let Some(message) = self.agents[place].broker.acknowledge(receipt) {
             self.book.published[message.number].is_acknowledged = true;
+            self.agents[place].disk.remembers(message);
         }
     }
 
@@ -517,17 +552,20 @@ impl World {
         }
         let started = self.hub.start();
         self.must("starting the hub", started);
-        self.say("the hub starts");
+        self.say(&format!("{} starts", self.hub.called()));
         self.hub_works_at(self.now.plus(100));
     }
 
     /// The hub's program dies and comes back after a while.
     pub fn hub_dies(&mut self) {
+        let told = self.hub.news().told;
         self.hub.dies();
         self.book.note("hub crashes");
-        self.say("the hub dies");
+        self.say(&format!("{} dies", self.hub.called()));
         let pause = self.dice.between(SECOND, 3 * MINUTE);
-        self.after(pause, Event::HubStarts);
+        self.after(pause, Event::HubStarts { replica: self.hub.number });
+        // What it committed others may still hear of.
+        self.others_hear(told);
     }
 
     pub(crate) fn hub_works_at(&mut self, at: UtcMs) {
@@ -542,6 +580,10 @@ impl World {
             return;
         }
         self.works_at = None;
+        self.each_replica(Self::hub_works_now);
+    }
+
+    fn hub_works_now(&mut self) {
         let worked = self.hub.works();
         let Some(lives) = self.must("the hub's work", worked) else { return };
         if !lives {
@@ -555,7 +597,25 @@ impl World {
         self.hub_has_changed();
     }
 
+    fn hub_polls(&mut self) {
+        self.hub.polls();
+        if self.hub.leases_wait() {
+            let lent = self.hub.lends();
+            self.must("granting leases", lent);
+        }
+        // What waits for a read that began after its news has it now.
+        self.hub_works_at(self.now.plus(100));
+        self.hub_has_changed();
+    }
+
+    fn hub_lends(&mut self) {
+        let lent = self.hub.lends();
+        self.must("granting leases", lent);
+        self.hub_has_changed();
+    }
+
     fn people_choose(&mut self) {
+        self.at_some_replica();
         let dice = &mut self.dice;
         let chosen = self.hub.people_choose(|choices| {
             let wished = if dice.chance(500) { Choice::Accept } else { Choice::Return };

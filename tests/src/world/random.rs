@@ -1,6 +1,6 @@
 //! A world drawn from a seed: depots, orders, facts, changes at the ERP, cuts and crashes.
 
-use gatehouse_common::id::OrderId;
+use gatehouse_common::{id::OrderId, time::UtcMs};
 
 use super::{
     DAWN, World,
@@ -11,6 +11,7 @@ use super::{
     crew::{DESTINATION_M, north_of_yard},
     dice::Dice,
     erp::Mood,
+    hostile,
     hub::PutBack,
     weather::Weather,
 };
@@ -43,7 +44,11 @@ pub(super) fn ended(mut world: World, ms: i64) -> Played {
     world.run_until(DAWN.plus(ms + MINUTE));
     world.heal();
     let rests = world.run_to_quiet();
+    let copied = world.comes_into_a_file();
     let mut broken = checks::all(&world);
+    broken.extend(copied);
+    broken.extend(world.what_went_back());
+    broken.extend(hostile::holds(&world));
     if let Err(restless) = rests {
         broken.push(Broken::new(checks::RESTS, restless));
     }
@@ -58,6 +63,7 @@ pub fn play_restored(seed: u64, hows: &[PutBack], bug: Bug, prints: bool) -> Pla
     // Minds do not change here: a question that the forgotten life answered is posed anew to a person, who may answer
     // otherwise.
     let mut world = drawn_with(seed, bug, prints, 0);
+    world.reads_again(false);
     let mut dice = Dice::of(seed ^ 0x6261_636b_7570);
     let first = dice.between(5 * MINUTE, STORM / 3);
     world.backup_after(first);
@@ -142,7 +148,18 @@ pub(super) fn customers_and_stock(world: &mut World, sites: &[String], dice: &mu
 
 pub(super) fn order(world: &mut World, site: &str, n: usize, dice: &mut Dice) -> books::Order {
     let departure = DAWN.plus(dice.between(45 * MINUTE, 100 * MINUTE));
-    let time = |at: gatehouse_common::time::UtcMs| jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    order_leaving(world, site, n, departure, dice)
+}
+
+/// An order that the ERP soon has, and that shall leave at `departure`.
+pub(super) fn order_leaving(
+    world: &mut World,
+    site: &str,
+    n: usize,
+    departure: UtcMs,
+    dice: &mut Dice,
+) -> books::Order {
+    let time = |at: UtcMs| jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
     let customer = CUSTOMERS[dice.place(CUSTOMERS.len())];
     let lines = (1..=1 + dice.place(2))
         .map(|line| books::Line {
@@ -200,7 +217,7 @@ pub(super) fn facts(world: &mut World, order: &books::Order, dice: &mut Dice) {
 }
 
 /// The ERP wants something else, most often around the planned departure.
-fn change_of_mind(world: &mut World, order: &books::Order, dice: &mut Dice) {
+pub(super) fn change_of_mind(world: &mut World, order: &books::Order, dice: &mut Dice) {
     let departure = order.planned_departure.as_millisecond() - DAWN.0;
     let at = departure + dice.between(-60 * MINUTE, 25 * MINUTE);
     let change = match dice.below(5) {

@@ -40,6 +40,7 @@ impl World {
         if self.bug == Bug::PagesForgotten {
             self.agents.iter().for_each(|agent| change(&agent.path, "DELETE FROM page_marks"));
         }
+        self.hub_is_read_anew();
         let restored = self.hub.is_restored(&from, how);
         self.must("restoring the hub", restored);
         if self.bug == Bug::PostedUnasked {

@@ -95,6 +95,8 @@ pub struct Yard {
     pub rogues: u64,
     /// In thousandths: how often the supervisor overrides a hold.
     pub overrides: u64,
+    /// From when on the page shows what is so, where it was put out of joint.
+    pub sees_from: UtcMs,
     /// When the crew looks at the page next.
     pub looks_at: Option<UtcMs>,
     /// Vehicles that drove off, by order.

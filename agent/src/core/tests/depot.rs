@@ -42,7 +42,7 @@ pub struct Depot {
     readings: u64,
     feed: u64,
     reload: bool,
-    hub: BTreeMap<DocumentId, (DocumentKind, Document)>,
+    pub hub: BTreeMap<DocumentId, (DocumentKind, Document)>,
     hub_hlc: Hlc,
     pub versions: BTreeMap<String, u64>,
     pub last: Outcome,

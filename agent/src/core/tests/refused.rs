@@ -5,6 +5,7 @@ use gatehouse_common::{
     dispatch::{DispatchState, document_id},
     document::{Document, gate::inspect},
     id::{DocumentId, DocumentKind},
+    reading::ScanStep,
     sync::{Downward, LedgerEpoch, Rejection, Upward, repair::Local},
     time::Hlc,
 };
@@ -61,6 +62,22 @@ fn what_is_refused_is_kept_and_everything_said_since_is_written_again_under_anot
         // What is refused again stays aside, and the depot goes on.
         depot.wait_minutes(1);
         assert_eq!(waiting(depot).iter().filter(|(_, change)| change.kind == DocumentKind::Dispatch).count(), 0);
+    });
+}
+
+#[test]
+fn decisions_go_on_in_their_chain_under_another_actor() {
+    both(|depot| {
+        depot.released("O1", 10);
+        let first = waiting(depot).into_iter().find(|(_, change)| change.document == Depot::id("O1")).unwrap();
+        refuse(depot, first);
+        depot.restart();
+        let before = depot.decisions().len();
+        depot.online().prepared("O2", 5).scan(ScanStep::Staged, "O2", 5);
+        let places: Vec<(u32, u64)> = depot.decisions().iter().map(|d| (d.epoch, d.position)).collect();
+        assert!(places.len() > before && before > 0, "{places:?}");
+        let expected: Vec<(u32, u64)> = (1..).take(places.len()).map(|position| (1, position)).collect();
+        assert_eq!(places, expected);
     });
 }
 

@@ -96,8 +96,18 @@ function paintLines(board) {
     : make("li", "wait", "Lease: none is held"));
   items.push(make("li", board.status.outbox || board.status.rejected ? "wait" : "soft",
     `Not yet reported to the hub: ${board.status.outbox}` + (board.status.rejected ? `, not let in: ${board.status.rejected}` : "")));
+  const waiting = board.status.waiting;
+  if (waiting.length) {
+    const named = waiting.slice(0, 5).map((w) => `${w.kind} ${nameOf(w.document, board)} since ${clockTime(w.since)}`);
+    items.push(make("li", board.waits_too_long ? "bad" : "wait",
+      (board.waits_too_long ? "INCOMPLETE for too long, look at the hub: " : "Incomplete: ") +
+      `${waiting.length} ${waiting.length === 1 ? "document waits" : "documents wait"} for changes that have not come: ` +
+      named.join(", ") + (waiting.length > named.length ? " and more" : "")));
+  }
   byId("lines").replaceChildren(...items);
 }
+// What people call a document; its number where nothing of it can be shown yet.
+const nameOf = (id, board) => board.dispatches.find((d) => d.document === id)?.view.order ?? board.cases.find((c) => c.document === id)?.view.summary ?? id;
 
 function paintAlarms(board) {
   const alarms = [];
@@ -135,6 +145,33 @@ function button(text, action, className) {
   return node;
 }
 
+// Who wrote an entry: its key begins with kind, depot and device.
+function writer(key) {
+  const [kind, site, device] = key.split("/");
+  return kind === "hub" ? "the hub" : kind === "vehicle" ? `${device}, a vehicle of ${site}` : `${device} at ${site}`;
+}
+// What an entry says, in a few words.
+function saying(e) {
+  const isHold = e.t === "held";
+  const what = [e.t, isHold ? e.reason : null, e.to, e.owner, e.severity, e.carrier, e.mode, e.action].filter((word) => word !== null && word !== undefined).map(words).join(" ");
+  const why = isHold ? e.why : e.why ?? e.reason;
+  return why ? `${what} (${why})` : what;
+}
+// What two sides said apart and what became of it: what lost against others, what counts for nothing, what is missing.
+// Views that an older program folded may lack a list.
+function apart(item, board) {
+  const v = item.view;
+  const told = (title, colour) => ([key, reason]) => {
+    const entry = item.lost?.[key];
+    return make("div", colour, `${title}: ${entry ? `${saying(entry)}, said by ${entry.by} (${writer(key)}) ${age(board.now - entry.at)}` : `said by ${writer(key)}`}: ${reason}`);
+  };
+  const lines = [...(v.superseded ?? []).map(told("Superseded", "soft")), ...(v.void ?? []).map(told("Counts for nothing", "wait"))];
+  if (v.unread?.length) lines.push(make("div", "wait", `This version cannot read ${v.unread.length} of its entries: ${v.unread.join(", ")}`));
+  const waits = board.status?.waiting?.find((waits) => waits.document === item.document);
+  if (waits) lines.push(make("div", "wait", `Changes that are here wait for others before them that are not, since ${age(board.now - waits.since)}`));
+  return lines;
+}
+
 function dispatchCard(d, board, byDocument) {
   const v = d.view;
   const colour = v.stop_departure || v.left_under_stop || v.state === "held" ? "bad"
@@ -153,7 +190,7 @@ function dispatchCard(d, board, byDocument) {
   if (!left.has(v.state) && d.gates.length) card.append(make("ul", "gates", ...d.gates.map((g) => gate(g, board.now))));
   const cases = v.holds.flatMap((h) => h.cases).map((id) => byDocument.get(id)).filter(Boolean);
   for (const c of cases) card.append(make("div", "", `Case ${words(c.view.case_type)} ${c.view.severity}: ${c.view.summary}`));
-  for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
+  card.append(...apart(d, board));
   if (v.departed) card.append(make("div", "", `Left ${clockTime(v.departed.at)} with ${v.departed.load.map((l) => `${l.quantity} x ${l.product}`).join(", ")}`));
   if (v.proof) card.append(make("div", "", `Signed for by ${v.proof.signed_by ?? "nobody"} ${clockTime(v.proof.at)}: ${v.proof.lines.map(proofLine).join(", ")}`));
   const taps = make("div", "buttons");
@@ -218,13 +255,29 @@ function gate(g, now) {
 }
 
 const moves = { open: "open", acknowledged: "acknowledged", in_progress: "in progress", "waiting/carrier": "waiting for the carrier", "waiting/customer": "waiting for the customer", "waiting/erp": "waiting for the ERP", "waiting/approval": "waiting for approval", "waiting/parts": "waiting for parts", resolved: "resolved", cancelled: "cancelled" };
+// Which cases belong to this one, each by what it is about where it is known here.
+function related(v, board) {
+  const name = (id) => {
+    const other = board.cases?.find((c) => c.document === id);
+    return `case ${id.slice(0, 16)}${other ? ` (${other.view.summary}, ${words(other.view.state)})` : ""}`;
+  };
+  const lines = [];
+  if (v.aliases?.length) lines.push(`Joined with ${v.aliases.map(name).join(", ")}: the same matter`);
+  if (v.duplicate_of) lines.push(`The matter goes on in ${name(v.duplicate_of)}`);
+  if (v.follows) lines.push(`Follows ${name(v.follows)}`);
+  if (v.continued_in) lines.push(`Grew too long and goes on in ${name(v.continued_in)}`);
+  return lines.map((line) => make("div", "soft", line));
+}
 function caseCard(c, board) {
   const v = c.view;
   const colour = v.severity === "S1" || v.severity === "S2" ? "bad" : "wait";
   const card = make("article", `card ${colour}`, make("div", "head", make("h3", "", v.summary), make("span", `tag ${colour}`, v.severity),
     make("span", "tag", words(v.case_type)), make("span", "tag", words(v.state)), make("span", "soft", `${words(v.owner)} - opened ${age(board.now - v.opened_at)}`)));
+  if (v.waits_for_upgrade) card.append(make("div", "bad", "Waits for an upgrade: a newer program wrote it, and nothing is decided on it here"));
   if (v.actions.length) card.append(make("div", "", make("strong", "", `Recommended: ${v.actions[0]}`), v.actions.length > 1 ? make("span", "soft", ` - else ${v.actions.slice(1).join(", ")}`) : ""));
   if (v.resolve_by) card.append(make("div", v.resolve_by < board.now ? "bad" : "soft", `${v.acknowledged_at ? "" : `acknowledge by ${clockTime(v.acknowledge_by)}, `}resolve by ${clockTime(v.resolve_by)}`));
+  if (v.watching_teams?.length) card.append(make("div", "soft", `Watched by ${v.watching_teams.map(words).join(", ")}, to whom the other side had given it`));
+  card.append(...related(v, board), ...apart(c, board));
   card.append(make("div", "buttons", button("Move", () => ask({ title: v.summary, text: "Where does the case go?", path: `/api/cases/${c.document}/move`, reason: true, to: true }))));
   return card;
 }

@@ -1,5 +1,6 @@
 //! What pages, sync, audit and status look up. Reads only.
 
+mod lost;
 mod page;
 mod record;
 mod told;
@@ -16,7 +17,7 @@ use gatehouse_common::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-pub use self::page::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, SourceAge, Status, Stored};
+pub use self::page::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, SourceAge, Status, Stored, WaitingRow};
 use super::{
     StoreError,
     ledger::{explain, from_json},

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
+    document::WAITING_MAX_MS,
     gate::GateResult,
     id::DocumentId,
     lease::{Lease, LeaseUse},
@@ -13,13 +14,14 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Reader, order_of, rule};
+use super::{Reader, lost::lost, order_of, rule};
 use crate::{
     core::{
         drills::Drill,
         senders::SenderState,
         state::{AskedOverride, LineSeen, RecallAlarm},
         trips::Trip,
+        waits::{WAITS, Waits},
     },
     store::{
         DrillRow, QuarantineRow, Room, ScrubPlace, Scrubbed, StoreError, drills, facts,
@@ -27,6 +29,9 @@ use crate::{
         outbox, quarantine, readings, room, scrub,
     },
 };
+
+/// Rows that are named; more would only repeat that the disk is bad.
+const NAMED_MAX: u32 = 20;
 
 /// One dispatch as the board shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +50,8 @@ pub struct BoardRow {
     pub trip: Option<Trip>,
     /// An override that waits for a second person.
     pub asked: Option<AskedOverride>,
+    /// What the entries say that the view names as superseded or void, by entry key.
+    pub lost: BTreeMap<String, Value>,
 }
 
 /// One dispatch with everything about it.
@@ -66,6 +73,8 @@ pub struct CaseRow {
     pub document: DocumentId,
     /// A [`gatehouse_common::case::CaseView`] as JSON.
     pub view: Value,
+    /// What the entries say that the view names as superseded or void, by entry key.
+    pub lost: BTreeMap<String, Value>,
 }
 
 /// When a source was last heard.
@@ -115,6 +124,8 @@ pub struct Status {
     pub outbox: u64,
     /// Records that the hub did not let in, or that are damaged here and were not told.
     pub rejected: u64,
+    /// Rows that were put aside since they are not what was written, and that are not whole again; the oldest of many.
+    pub put_aside: Vec<String>,
     /// Every source with its age.
     pub sources: Vec<SourceAge>,
     /// How far the decision chain has got.
@@ -123,6 +134,33 @@ pub struct Status {
     pub room: Room,
     /// Sources that are pretended to be gone, with who said so, why, and until when.
     pub drills: Vec<DrillOn>,
+    /// Documents that have changes whose past has not come in, the longest first.
+    pub waiting: Vec<WaitingRow>,
+}
+
+impl Status {
+    /// For how long the first of the waiting documents has waited, in milliseconds, by the wall clock.
+    #[must_use]
+    pub fn waits_ms(&self, now: UtcMs) -> Option<i64> {
+        self.waiting.first().map(|first| now.since(first.since).max(0))
+    }
+
+    /// Whether a document waits for longer than what is on its way takes.
+    #[must_use]
+    pub fn waits_too_long(&self, now: UtcMs) -> bool {
+        self.waits_ms(now).is_some_and(|waits_ms| waits_ms > WAITING_MAX_MS)
+    }
+}
+
+/// A document that has changes whose past has not come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingRow {
+    /// Which.
+    pub document: DocumentId,
+    /// `case` or `dispatch`.
+    pub kind: String,
+    /// Since when.
+    pub since: UtcMs,
 }
 
 /// A drill that is on.
@@ -263,6 +301,23 @@ impl Reader {
         self.ask(|conn| drills::newest(conn, limit))
     }
 
+    /// Documents that wait for the past of a change.
+    fn waiting(&self) -> Result<Vec<WaitingRow>, StoreError> {
+        let mut waiting = Vec::new();
+        for (id, body) in self.rules_under(WAITS)? {
+            // One that cannot be read begins anew, in the core as here.
+            let Ok(Waits { since: Some(since) }) = serde_json::from_str(&body) else { continue };
+            let kind: Option<String> = self.ask(|conn| {
+                conn.prepare_cached("SELECT kind FROM documents WHERE document = ?1")?
+                    .query_row([&id], |row| row.get(0))
+                    .optional()
+            })?;
+            waiting.extend(kind.zip(id.parse().ok()).map(|(kind, document)| WaitingRow { document, kind, since }));
+        }
+        waiting.sort_by_key(|row| (row.since, row.document));
+        Ok(waiting)
+    }
+
     /// Subjects and states of the rules of one kind.
     fn rules_under(&self, kind: &str) -> Result<Vec<(String, String)>, StoreError> {
         let held = self.ask(|conn| facts::rules_of(conn, &[kind]))?;
@@ -307,10 +362,12 @@ impl Reader {
             counters,
             outbox: self.ask(outbox::count)?,
             rejected: number("SELECT count(*) FROM outbox WHERE rejected IS NOT NULL")?,
+            put_aside: self.put_aside_names(NAMED_MAX)?,
             sources: self.sources()?,
             decisions: number("SELECT count(*) FROM decisions")?,
             room: self.ask(room::look)?,
             drills: self.drills_on()?,
+            waiting: self.waiting()?,
         })
     }
 
@@ -351,7 +408,11 @@ fn cases(conn: &Connection) -> rusqlite::Result<Vec<CaseRow>> {
         "SELECT document, view FROM documents WHERE kind = 'case' AND view <> 'null' ORDER BY document",
     )?
     .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
-    .map(|row| row.and_then(|(id, view)| Ok(CaseRow { document: parse_id(&id)?, view: from_json(&view)? })))
+    .map(|row| {
+        let (id, view) = row?;
+        let (document, view): (DocumentId, Value) = (parse_id(&id)?, from_json(&view)?);
+        Ok::<_, rusqlite::Error>(CaseRow { document, lost: lost(conn, document, &view), view })
+    })
     .collect()
 }
 
@@ -371,8 +432,10 @@ fn board_row(conn: &Connection, id: &str, view: &str) -> rusqlite::Result<BoardR
     }
     let (alarm, asked) =
         rule::<Alarmed>(conn, &format!("dispatch/{id}"))?.map_or((None, None), |row| (row.alarm, row.asked));
+    let document = parse_id(id)?;
     Ok(BoardRow {
-        document: parse_id(id)?,
+        document,
+        lost: lost(conn, document, &view),
         view,
         order,
         gates: gates.and_then(|g| serde_json::from_str(&g).ok()).unwrap_or_default(),

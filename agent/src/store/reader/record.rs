@@ -17,8 +17,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`].
     pub fn decisions(&self, limit: u32) -> Result<Vec<DecisionRow>, StoreError> {
-        let epoch = self.identity()?.get("actor_epoch").and_then(|e| e.parse().ok()).unwrap_or(1);
-        self.ask(|conn| chain::newest(conn, epoch, limit))
+        self.ask(|conn| chain::newest(conn, limit))
     }
 
     /// Hands every decision of every epoch to `each`, in order, with whether its row matches its checksum.

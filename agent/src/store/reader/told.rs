@@ -12,8 +12,8 @@ use gatehouse_common::{
 
 use super::Reader;
 use crate::{
-    core::input::RefusedChange,
-    store::{Outbox, StoreError, Waiting, cursors, documents, ledger, outbox, pages},
+    core::{damage::DamagedRow, input::RefusedChange},
+    store::{Outbox, StoreError, Waiting, cursors, damage, documents, ledger, outbox, pages},
 };
 
 impl Local for Reader {
@@ -80,6 +80,20 @@ impl Reader {
         Ok((heads.len() as u64, digest(&heads)))
     }
 
+    /// Changes that were put aside since they are not what was written, and that are not whole again.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_aside(&self) -> Result<Vec<DamagedRow>, StoreError> {
+        self.ask(damage::changes)
+    }
+
+    /// The rows that were put aside and are not whole again, as people name them, oldest first.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_aside_names(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.ask(|conn| damage::names(conn, limit))
+    }
+
     /// What the hub signed of its newest page that is kept.
     /// # Errors
     /// [`StoreError`].
@@ -121,6 +135,21 @@ impl Reader {
     /// [`StoreError`].
     pub fn outbox_last(&self) -> Result<u64, StoreError> {
         self.ask(outbox::last)
+    }
+
+    /// The last number of the outbox that can have been told: what was written since the program started has not been
+    /// until the hub was asked how this device stands.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn told_at_most(&self) -> Result<u64, StoreError> {
+        self.ask(outbox::told_at_most)
+    }
+
+    /// Whether the program has started and nobody knows yet how this device stands with the hub.
+    /// # Errors
+    /// [`StoreError`].
+    pub fn waits_to_ask(&self) -> Result<bool, StoreError> {
+        self.ask(outbox::waits_to_ask)
     }
 
     /// How far the hub's feed is taken.

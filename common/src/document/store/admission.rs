@@ -87,6 +87,15 @@ impl Document {
         Ok((self, applied))
     }
 
+    /// The document with what `fold` reads of it: the last part of the trial of what came from outside, and how a
+    /// document is read that another program let in. After a panic the document is gone, as nobody may use it any more.
+    /// # Errors
+    /// [`ChunkRefusal::FoldPanicked`].
+    pub fn folded_by<T>(self, fold: impl FnOnce(&Self) -> T) -> Result<(Self, T), ChunkRefusal> {
+        let folded = guarded(|| fold(&self)).map_err(|_| ChunkRefusal::FoldPanicked)?;
+        Ok((self, folded))
+    }
+
     /// Writes what a chunk says it wrote, in its writer's name, if that makes the very same chunk: then it is what an
     /// honest writer who knew this document would have sent, and needs no other proof. Says whether it is written; else
     /// the document is as it was.
@@ -212,6 +221,20 @@ mod tests {
             keys.zip(texts).try_for_each(|(key, text)| tx.put(&map, key, *text))
         });
         written.unwrap().bytes
+    }
+
+    #[test]
+    fn a_fold_that_panics_is_a_refusal_and_one_that_does_not_leaves_the_document_as_it_was() {
+        let mut document = Document::new().unwrap();
+        puts(&mut document, &actor("site/D1/gw-1/1"), &["one"]);
+        let heads = document.heads();
+        let broken: fn(&Document) -> usize = |_| panic!("a planted fold");
+        let refused = document.clone().folded_by(broken).unwrap_err();
+        assert_eq!(refused, ChunkRefusal::FoldPanicked);
+        let (document, entries) = document.folded_by(Document::entry_count).unwrap();
+        assert_eq!((document.heads(), entries), (heads, 1));
+        // The control: nothing else catches it.
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| broken(&document))).is_err());
     }
 
     #[test]

@@ -1,7 +1,19 @@
 //! What people may change, and what they are told when they may not.
 
+use gatehouse_common::{
+    case::{CaseState, Says},
+    document::{Entry, History},
+    id::DocumentKind,
+    sync::{Lane, Push, Upward},
+    time::Hlc,
+};
+
 use super::*;
-use crate::core::reconcile::{Choice, PostingState};
+use crate::{
+    core::reconcile::{Choice, Outcome, PostingState},
+    fixture,
+    store::DocumentSays,
+};
 
 pub(super) const WHY: &str = "the customer confirmed by phone";
 
@@ -152,6 +164,99 @@ async fn a_case_moves_where_it_can_and_by_its_own_team() {
     assert_eq!(desk.act(&path, &person("fina"), to("acknowledged")).await.status, StatusCode::OK);
     let view = desk.store.read_now(|r| r.case_view(&scene.case)).unwrap().unwrap();
     assert_eq!(view.state.as_str(), "acknowledged");
+}
+
+#[tokio::test]
+async fn a_case_is_not_closed_while_reconciliation_has_something_open_of_its_order() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let path = format!("/v1/cases/{}", scene.case);
+    let to = |to: &str| json!({ "to": to, "reason": WHY });
+    let moved = format!("{path}/move");
+    for step in ["acknowledged", "in_progress", "resolved"] {
+        assert_eq!(desk.act(&moved, &person("fina"), to(step)).await.status, StatusCode::OK, "{step}");
+    }
+    assert_eq!(desk.get(&path, &person("fina")).await.body["moves"], json!(["reopened"]));
+    let before = desk.audited();
+    let (status, kind, detail) = desk.refused(&moved, &person("fina"), to("closed")).await;
+    assert_eq!((status, kind.as_str()), (409, "conflict"));
+    assert!(detail.contains(&scene.decision.to_string()) && detail.contains("/v1/recon"), "{detail}");
+    assert_eq!(desk.audited(), before);
+
+    let decision = scene.decision.clone();
+    desk.store
+        .write_now(move |tx| {
+            let mut item = tx.recon_item(&decision)?.unwrap();
+            item.outcome = Some(Outcome::Matched);
+            tx.put_recon_item(&item)
+        })
+        .unwrap();
+    assert_eq!(desk.get(&path, &person("fina")).await.body["moves"], json!(["closed", "reopened"]));
+    assert_eq!(desk.act(&moved, &person("fina"), to("closed")).await.status, StatusCode::OK);
+    let view = desk.store.read_now(|r| r.case_view(&scene.case)).unwrap().unwrap();
+    assert_eq!((view.state, view.void.len()), (CaseState::Closed, 0));
+}
+
+#[tokio::test]
+async fn a_case_that_was_closed_fourteen_days_ago_is_not_taken_up_again() {
+    for (days, moves, status) in [(13, json!(["reopened"]), 200), (14, json!([]), 409)] {
+        let desk = Desk::new().await;
+        let scene = desk.play();
+        let (case, then) = (scene.case, Clock::system().wall().plus(-days * 24 * 3_600_000 - 1_000));
+        let step = move |to, auto_cleared| {
+            let reason = "nothing is left".to_owned();
+            Says::Moved { to, since: then, reason, auto_cleared, how: None }
+        };
+        let says = DocumentSays::Case(vec![step(CaseState::Resolved, true), step(CaseState::Closed, false)]);
+        desk.store.write_now(move |tx| tx.write_entries(&case, says, "rule", Lane::Documents, then)).unwrap();
+        let path = format!("/v1/cases/{case}");
+        assert_eq!(desk.get(&path, &person("fina")).await.body["moves"], moves, "{days} days");
+        let body = json!({ "to": "reopened", "reason": WHY });
+        let answer = desk.act(&format!("{path}/move"), &person("fina"), body).await;
+        assert_eq!(answer.status.as_u16(), status, "{days} days");
+        assert!(status == 200 || answer.detail().contains("14 days"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_cases_says_what_counts_for_nothing_and_what_waits_for_its_past() {
+    let desk = Desk::new().await;
+    let scene = desk.play();
+    let case = scene.case;
+    let (_, mut document) = desk.store.read_now(|r| r.document(&case)).unwrap().unwrap();
+    let now = Clock::system().now();
+    crate::sync::devices::add(&desk.store, fixture::gateway("gw-2", "D1", 8), "test", now.wall).unwrap();
+    let mut writes = |actor: &str, says: Says| {
+        let after = History::new(document.entries::<Says>().0).heads();
+        let hlc = Hlc { ms: now.wall.0, n: 0 };
+        let entry = Entry { after, at: now.wall, hlc, by: "ana".into(), says };
+        document.append(&actor.parse().unwrap(), &[entry]).unwrap().1.bytes
+    };
+    let reason = "the customer paid".to_owned();
+    let closes = Says::Moved { to: CaseState::Closed, since: UtcMs(0), reason, auto_cleared: false, how: None };
+    let first = writes("site/D1/gw-1/1", closes);
+    let acted = Says::Acted { action: "called".into(), outcome: "no answer".into() };
+    let second = writes("site/D1/gw-2/1", acted);
+    let told = |device: &str, number: u64, bytes: Vec<u8>| {
+        let says = Upward::Chunk { document: case, kind: DocumentKind::Case, bytes };
+        let push = Push { outbox_epoch: 1, records: vec![(number, says)] };
+        let (key, name, now) = (PrivateKey::from_seed([1; 32]), device.parse().unwrap(), Clock::system().now());
+        let reply = desk.store.write_now(move |tx| crate::sync::handle_push(tx, &key, &name, &push, &now)).unwrap();
+        assert_eq!(reply.rejected, Vec::new());
+        desk.store.fold_now().unwrap();
+    };
+    desk.store.fold_now().unwrap();
+    let listed = async || desk.get("/v1/cases", &person("fina")).await.body["items"][0].clone();
+    let item = listed().await;
+    assert_eq!((&item["lost"], &item["waits_since"]), (&json!({}), &Value::Null), "nothing is to be told");
+    told("gw-2", 1, second);
+    assert!(listed().await["waits_since"].is_i64());
+    told("gw-1", 3, first);
+    let item = listed().await;
+    assert_eq!(item["waits_since"], Value::Null);
+    let key = item["view"]["void"][0][0].as_str().unwrap();
+    assert_eq!((&item["lost"][key]["t"], &item["lost"][key]["by"]), (&json!("moved"), &json!("ana")));
+    assert_eq!(item["lost"].as_object().unwrap().len(), 1, "what counts stands in the case");
 }
 
 #[tokio::test]

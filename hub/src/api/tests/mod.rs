@@ -1,9 +1,11 @@
 //! What programs and people meet at the API, over a real socket.
 
 mod acts;
+mod documents;
 mod exports;
 mod lift;
 mod scene;
+mod waiting;
 
 use std::{collections::BTreeSet, net::SocketAddr};
 

@@ -50,6 +50,34 @@ function later(title, className, load) {
   return node;
 }
 
+// Who wrote an entry: its key begins with kind, depot and device.
+function writer(key) {
+  const [kind, site, device] = key.split("/");
+  return kind === "hub" ? "the hub" : kind === "vehicle" ? `${device}, a vehicle of ${site}` : `${device} at ${site}`;
+}
+
+// What an entry says, in a few words.
+function saying(e) {
+  const isHold = e.t === "held";
+  const what = [e.t, isHold ? e.reason : null, e.to, e.owner, e.severity, e.carrier, e.mode, e.action].filter(isKnown).map(words).join(" ");
+  const why = isHold ? e.why : e.why ?? e.reason;
+  return why ? `${what} (${why})` : what;
+}
+
+// What two sides said apart and what became of it: what lost against others, what counts for nothing, what is missing.
+// Views that an older hub folded may lack a list.
+function apart(item) {
+  const v = item.view;
+  const told = (title, colour) => ([key, reason]) => {
+    const entry = item.lost?.[key];
+    return make("div", colour, `${title}: ${entry ? `${saying(entry)}, said by ${entry.by} (${writer(key)}) ` : `said by ${writer(key)}`}`, entry ? age(entry.at) : null, `: ${reason}`);
+  };
+  const lines = [...(v.superseded ?? []).map(told("Superseded", "soft")), ...(v.void ?? []).map(told("Counts for nothing", "wait"))];
+  if (v.unread?.length) lines.push(make("div", "wait", `This version cannot read ${v.unread.length} of its entries: ${v.unread.join(", ")}`));
+  if (isKnown(item.waits_since)) lines.push(make("div", "wait", "Changes that are here wait for others before them that are not, since ", age(item.waits_since)));
+  return lines;
+}
+
 export function dispatchCard(d, does) {
   const v = d.view;
   const colour = v.stop_departure || v.left_under_stop || v.state === "held" ? "bad" : GOOD.has(v.state) ? "good" : v.state === "planned" ? "wait" : "";
@@ -77,7 +105,7 @@ export function dispatchCard(d, does) {
   if (!gone && d.facts.length) {
     card.append(make("div", "soft", "What the hub knows now:"), make("ul", "plain", ...d.facts.map((f) => make("li", "", `${words(f.key.about)}: ${fact(f.key, f.value)} `, make("span", "soft", `(${source(f.source)} `, f.ageless ? "age unknown" : age(f.at), ")")))));
   }
-  for (const [, reason] of v.superseded) card.append(make("div", "soft", `Superseded: ${reason}`));
+  card.append(...apart(d));
   if (v.departed) card.append(make("div", "", "Left ", age(v.departed.at), ` with ${units(v.departed.load)}`));
   if (v.delivered) card.append(make("div", "", "Delivered ", age(v.delivered.at)));
   card.append(later("What was decided", "", () => does.decisions(d.id).then((all) => all.map((one) => make("div", "", decided(one), make("ul", "gates", ...one.gates.map(gate)))))));
@@ -99,13 +127,27 @@ export function stopAlarm(d) {
   return make("div", "alarm", make("strong", "", `STOP ${v.order}: vehicle ${v.vehicle} must not leave door ${v.door} of ${v.site}`), why);
 }
 
+// A case by the first half of its name: the filter finds it by that.
+const caseName = (id) => `case ${id.slice(0, 16)}`;
+
+// Which cases belong to this one.
+function related(v) {
+  const lines = [];
+  if (v.aliases?.length) lines.push(`Joined with ${v.aliases.map(caseName).join(", ")}: the same matter`);
+  if (v.duplicate_of) lines.push(`The matter goes on in ${caseName(v.duplicate_of)}`);
+  if (v.follows) lines.push(`Follows ${caseName(v.follows)}`);
+  if (v.continued_in) lines.push(`Grew too long and goes on in ${caseName(v.continued_in)}`);
+  return lines.map((line) => make("div", "soft", line));
+}
+
 export function caseCard(c, does) {
   const v = c.view;
   const colour = v.severity === "S1" || v.severity === "S2" ? "bad" : "wait";
   const over = ["resolved", "closed", "cancelled"].includes(v.state);
   const card = make("article", `card ${over ? "" : colour}`, make("div", "head", make("h3", "", v.summary), make("span", `tag ${over ? "" : colour}`, v.severity),
     make("span", "tag", words(v.case_type)), make("span", "tag", words(v.state)), make("span", "tag", v.site),
-    make("span", "soft", `${words(v.owner)} - opened `, age(v.opened_at), v.order ? ` - ${v.order}` : "")));
+    v.waits_for_upgrade ? make("span", "tag bad", "waits for an upgrade") : null,
+    make("span", "soft", `${words(v.owner)} - opened `, age(v.opened_at), v.order ? ` - ${v.order}` : "", ` - ${caseName(c.id)}`)));
   if (v.actions.length && !over) card.append(make("div", "", make("strong", "", `Recommended: ${v.actions[0]}`), v.actions.length > 1 ? make("span", "soft", ` - else ${v.actions.slice(1).join(", ")}`) : null));
   if (!over) {
     const times = make("div", "soft");
@@ -114,6 +156,8 @@ export function caseCard(c, does) {
     card.append(times);
   }
   if (v.reason) card.append(make("div", "soft", v.reason));
+  if (v.watching_teams?.length) card.append(make("div", "soft", `Watched by ${v.watching_teams.map(words).join(", ")}, to whom the other side had given it`));
+  card.append(...related(v), ...apart(c));
   if (v.state !== "cancelled") card.append(make("div", "buttons", button("Move", () => does.move(c))));
   return card;
 }

@@ -81,18 +81,21 @@ impl Chosen {
     }
 }
 
-/// What is settled without a person, and what needs two.
+/// What is settled without a person, what needs two, and when cases close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReconPolicy {
     /// A choice about more than this, in minor units of the order's currency, needs a second person.
     pub two_people_above_minor: i64,
     /// A price that rose by no more than this while goods were on their way stands without a person, in percent.
     pub price_tolerance_percent: u8,
+    /// A resolved case closes by itself once nothing was said in it for so many milliseconds by the hub's clock, and no
+    /// recon item of its order is open. By default 24 hours.
+    pub close_after_ms: i64,
 }
 
 impl Default for ReconPolicy {
     fn default() -> Self {
-        Self { two_people_above_minor: 1_000_000, price_tolerance_percent: 2 }
+        Self { two_people_above_minor: 1_000_000, price_tolerance_percent: 2, close_after_ms: 24 * 3_600_000 }
     }
 }
 

@@ -246,10 +246,10 @@ fn stock_taken(s: &Situation<'_>, load: &[LineQuantity]) -> Option<Difference> {
     if surplus.is_empty() {
         return None;
     }
-    let set_aside = |product: &ProductId| {
+    let charged = |product: &ProductId| {
         s.decision.lease.as_ref().and_then(|charge| charge.used.stock.get(product)).copied().unwrap_or(0)
     };
-    let within_lease = load.iter().all(|q| set_aside(&q.product) >= q.quantity);
+    let within_lease = s.is_set_aside && load.iter().all(|q| charged(&q.product) >= q.quantity);
     Some(Difference::Stock { surplus, within_lease })
 }
 

@@ -28,7 +28,7 @@ use gatehouse_common::{
 pub use beside::{beside, yields};
 pub use choosing::{Choice, ChoiceError, Chosen, ReconPolicy, Took};
 pub use item::{EdgeSide, ErpSide, Family, Matter, Outcome, ReconItem, Settlement};
-pub use obey::{obey, told_of_change};
+pub use obey::{looks_again_at, obey, told_of_change};
 pub use posting::{Posting, PostingKind, PostingState, QueuedPosting};
 pub use settle::settle;
 
@@ -61,6 +61,9 @@ pub struct Situation<'a> {
     pub on_hold: Option<bool>,
     /// Whether the decision stayed inside the slice of its lease.
     pub within_lease: bool,
+    /// Whether its lease had set aside all that its depot took of its products; what a person let leave beyond the
+    /// lease was set aside for nobody.
+    pub is_set_aside: bool,
     /// Whether its lease had expired when it was made.
     pub lease_expired: bool,
     /// Whether it was made by the rules that its lease names while the hub had activated others.

@@ -1,6 +1,6 @@
 //! What the ERP's word means for dispatches that have not left yet.
 //!
-//! In: the newest order, one of its dispatches, the customer's standing. Out: [`Step`]s that write it
+//! In: the newest order, one of its dispatches, the customer's standing, the time. Out: [`Step`]s that write it
 //! into the dispatch, so that the depot obeys. A dispatch that has left is [`super::settle()`]'s.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use gatehouse_common::{
     dispatch::{Changed, DispatchState, DispatchView, HoldReason, Says},
     order::{LineQuantity, Order, OrderStatus},
+    time::UtcMs,
 };
 
 use super::Step;
@@ -39,21 +40,45 @@ pub fn same_load(a: &[LineQuantity], b: &[LineQuantity]) -> bool {
     by_line(a) == by_line(b)
 }
 
-/// Writes cancellation, new quantities and a lifted credit hold into a dispatch that has not left.
+/// When the slot of a dispatch is over: when it should have left, as its depot planned it and as the ERP wants it now.
+fn slot_ends(order: &Order, view: &DispatchView) -> UtcMs {
+    order.planned_departure.max(view.planned_departure)
+}
+
+/// The end of the slot, if the depot asks for a cancellation and has proven that the vehicle was not there when it was
+/// over. A slot that the ERP moved meanwhile is another one: what was seen before its end says nothing of it.
+fn given_up_at(order: &Order, view: &DispatchView) -> Option<UtcMs> {
+    let ends = slot_ends(order, view);
+    let absent_at = view.cancel_asked.as_ref().filter(|_| view.cancelled.is_none())?.absent_at?;
+    (!view.state.is_on_board() && absent_at >= ends).then_some(ends)
+}
+
+/// When [`obey`] would say more of a dispatch than at `now` though nothing else changes: a depot whose clock is ahead
+/// may say that a slot is over which by the hub's clock is not.
 #[must_use]
-pub fn obey(order: &Order, view: &DispatchView, earlier: &[LineQuantity], on_hold: Option<bool>) -> Vec<Step> {
+pub fn looks_again_at(order: &Order, view: &DispatchView, now: UtcMs) -> Option<UtcMs> {
+    let may_follow = !view.state.is_over_at_depot() && order.status == OrderStatus::Released && order.site == view.site;
+    given_up_at(order, view).filter(|ends| may_follow && *ends > now)
+}
+
+/// Writes cancellation, new quantities and a lifted credit hold into a dispatch that has not left.
+///
+/// A cancellation that its depot asks for follows where the vehicle is proven absent and the slot is over at `now`;
+/// any other stays a proposal.
+#[must_use]
+pub fn obey(
+    order: &Order,
+    view: &DispatchView,
+    earlier: &[LineQuantity],
+    on_hold: Option<bool>,
+    now: UtcMs,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if view.state.is_over_at_depot() || view.waits_for_upgrade {
         return steps;
     }
     let version = order.version;
     let load = remainder(order, earlier);
-    let proven = view.cancel_asked.as_ref().filter(|asked| asked.is_proven && view.cancelled.is_none());
-    if let Some(asked) = proven.filter(|_| !view.state.is_on_board()) {
-        let why = format!("the vehicle was not there and its slot is over: {}", asked.why);
-        steps.push(Step::WriteDispatch(Says::Cancelled { order_version: version, why }));
-        return steps;
-    }
     if order.site != view.site && order.status == OrderStatus::Released {
         if view.cancelled.is_none() && version > view.order_version {
             let why = format!("the ERP lets order {} leave from {} now", order.id, order.site);
@@ -67,6 +92,12 @@ pub fn obey(order: &Order, view: &DispatchView, earlier: &[LineQuantity], on_hol
             let why = format!("the ERP cancelled order {}", order.id);
             steps.push(Step::WriteDispatch(Says::Cancelled { order_version: version, why }));
         }
+        return steps;
+    }
+    if given_up_at(order, view).is_some_and(|ends| ends <= now) {
+        let asked = view.cancel_asked.as_ref().map_or("", |asked| asked.why.as_str());
+        let why = format!("the vehicle was not there and its slot is over: {asked}");
+        steps.push(Step::WriteDispatch(Says::Cancelled { order_version: version, why }));
         return steps;
     }
     if view.cancelled.is_none() && version > view.order_version && !same_load(&load, &view.load) {

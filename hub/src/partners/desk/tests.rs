@@ -107,6 +107,22 @@ fn a_delay_opens_a_case_once_and_the_departure_resolves_it() {
 }
 
 #[test]
+fn the_next_case_of_a_matter_that_was_put_to_rest_follows_the_one_before_it() {
+    let (desk, at) = (Desk::new(), now().wall);
+    desk.write(move |tx| {
+        for _ in 0..2 {
+            matters::open(tx, "SO-1", CaseType::EtaRisk, "it will be late", "acme", at)?;
+            matters::clear(tx, "SO-1", CaseType::EtaRisk, "it will not", "acme", at)?;
+        }
+        Ok(())
+    });
+    let key = gatehouse_common::case::dedup_key(CaseType::EtaRisk, "SO-1", "");
+    let cases = desk.store.read_now(|r| r.cases_under(&key)).unwrap();
+    let follows: Vec<_> = cases.iter().map(|(_, view)| view.follows).collect();
+    assert_eq!(follows, [None, Some(cases[0].0)]);
+}
+
+#[test]
 fn a_number_that_comes_again_with_other_content_is_refused_and_told() {
     let desk = Desk::new();
     desk.take(&delayed(1));

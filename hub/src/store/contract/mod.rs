@@ -1,5 +1,8 @@
 //! What a store promises, whatever engine it is on: every test here runs on SQLite and on PostgreSQL.
 
+mod dialect;
+mod folds;
+mod in_a_row;
 mod loads;
 mod lost;
 mod moved;
@@ -7,6 +10,8 @@ mod positions;
 mod promises;
 mod pruned;
 pub(crate) mod server;
+mod taken_over;
+mod widened;
 
 use std::sync::Arc;
 

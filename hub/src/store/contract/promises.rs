@@ -113,7 +113,7 @@ fn replicas_that_write_one_document_in_turns_lose_nothing(ground: &Ground) {
     assert_eq!(writers.len(), 2);
 }
 
-fn posting(n: u32) -> Posting {
+pub(super) fn posting(n: u32) -> Posting {
     Posting {
         key: format!("gw-1-1-1/goods_issue/{n}"),
         decision: "gw-1-1-1".parse().unwrap(),

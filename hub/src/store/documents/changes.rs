@@ -15,6 +15,7 @@ use tracing::error;
 use super::{
     bounds::{is_within_bounds, leaves_as_it_was, may_be_nobodys, may_outgrow},
     heads_json,
+    trial::{folded, folded_as_stored},
 };
 use crate::{
     core::projections::{Projection, View, Whose, project},
@@ -97,10 +98,13 @@ impl Tx<'_> {
             Some(known) => Some(known),
             None => {
                 self.cache.loads += 1;
-                self.whole(id)?.map(|(kind, document, _)| {
-                    let brief = project(kind, &document).brief();
-                    InHand { kind, document, brief }
-                })
+                match self.whole(id)? {
+                    Some((kind, document, _)) => {
+                        let (document, brief) = folded_as_stored(id, document, |d| project(kind, d).brief())?;
+                        Some(InHand { kind, document, brief })
+                    }
+                    None => None,
+                }
             }
         };
         Ok(match known {
@@ -108,7 +112,7 @@ impl Tx<'_> {
             Some(known) if known.kind == kind => Ok(known),
             // A kind holds once the document is one; before, its first chunks only claimed it.
             Some(InHand { document, brief: None, .. }) => {
-                let brief = project(kind, &document).brief();
+                let (document, brief) = folded_as_stored(id, document, |d| project(kind, d).brief())?;
                 Ok(InHand { kind, document, brief })
             }
             // The id is a hash over the kind too, so an honest writer never has one id for both.
@@ -155,14 +159,23 @@ impl Tx<'_> {
             Ok(admitted) => admitted,
             Err(why) => return Ok(Err(why.to_string().into())),
         };
-        let saved_bytes = document.save().len();
-        // Before it is folded: that is what a long document makes dear.
-        if !foreign.is_proved
-            && let Err(why) = is_within_bounds(&document, saved_bytes)
-        {
-            return Ok(Err(why.into()));
-        }
-        let projection = project(kind, &document);
+        let tried = folded(document, |document| {
+            let saved_bytes = document.save().len();
+            // Before it is folded: that is what a long document makes dear.
+            if !foreign.is_proved {
+                is_within_bounds(document, saved_bytes)?;
+            }
+            Ok::<_, String>((saved_bytes, project(kind, document)))
+        });
+        let (document, saved_bytes, projection) = match tried {
+            Ok((document, Ok((saved_bytes, projection)))) => (document, saved_bytes, projection),
+            Ok((_, Err(why))) => return Ok(Err(why.into())),
+            Err(why) => {
+                let (sender, count) = (foreign.origin, foreign.chunks.len());
+                error!(document.id = %id, device.id = %sender, "{count} changes of {sender} to document {id}: {why}");
+                return Ok(Err(why.to_string().into()));
+            }
+        };
         let after = projection.brief();
         let all_wait = applied.iter().all(|applied| *applied == Applied::Waiting);
         let fits = match projection.document_id() {
@@ -215,11 +228,16 @@ impl Tx<'_> {
         found: &DamagedRow,
         now: UtcMs,
     ) -> Result<NotLetIn, StoreError> {
-        let put_aside = if found.table == "ledger" { self.put_aside(found, now) } else { Ok(None) };
+        let put_aside = match found.table {
+            "ledger" => self.put_aside(found, now),
+            "documents" => self.note_unfoldable(found).map(|()| None),
+            _ => Ok(None),
+        };
         if found.tell(put_aside)? == Some(true) {
             return Ok(NotLetIn::NotNow);
         }
-        if self.is_put_aside(found.table, &found.row)? {
+        // A document that breaks off its fold is whole: nobody can give what would mend it.
+        if found.table == "ledger" && self.is_put_aside(found.table, &found.row)? {
             let since = self.sent_back_since(found, foreign.origin, now)?;
             if now.since(since) < SENT_BACK_MS {
                 return Ok(NotLetIn::NotNow);
@@ -273,7 +291,7 @@ impl Tx<'_> {
             keys.extend(written);
             chunks.push(chunk);
         }
-        let projection = project(kind, &document);
+        let (document, projection) = folded_as_stored(id, document, |d| project(kind, d))?;
         let (mut placed, mut last) = (Vec::new(), 0);
         for chunk in chunks {
             let inspected = gate::inspect(&chunk.bytes).map_err(|e| StoreError::Refused(e.to_string()))?;

@@ -19,7 +19,10 @@ use postgres::{
     config::SslMode,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    pki_types::{CertificateDer, pem::PemObject},
+    version::TLS13,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Error, Kind, NotCommitted, Place, Row, Value, ValueRef};
@@ -113,7 +116,7 @@ impl PostgresOptions {
             added.map_err(|e| unusable(format!("{}: {e}", path.display())))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
         Ok(config.map_err(|e| unusable(e.to_string()))?.with_root_certificates(roots).with_no_client_auth())
     }
 }
@@ -383,5 +386,43 @@ mod tests {
         assert!(!format!("{options} {options:?}").contains("geheim"));
         assert_eq!(options.to_string(), "postgresql://gatehouse@db.example:5432/gatehouse");
         assert!(options.connect().err().unwrap().to_string().contains("ca_file"), "no word without TLS");
+    }
+
+    #[test]
+    fn a_server_on_another_machine_is_offered_tls_1_3_and_no_older_one() {
+        let ca = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, ca.cert.pem()).unwrap();
+        let options = PostgresOptions {
+            host: "db.example".to_owned(),
+            port: 5432,
+            user: "gatehouse".to_owned(),
+            database: "gatehouse".to_owned(),
+            password: None,
+            ca_file: Some(ca_file),
+        };
+        let offered = offers(options.tls().unwrap());
+        assert!(offered.contains(&[0x03, 0x04]) && !offered.contains(&[0x03, 0x03]), "{offered:x?}");
+        // The control: with what rustls would choose by itself the older one is offered too.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let usual = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let usual = usual.unwrap().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+        assert!(offers(usual).contains(&[0x03, 0x03]));
+    }
+
+    /// The versions in the first word of a client (RFC 8446, 4.2.1): the extension 43, its length, and a list of pairs.
+    fn offers(config: rustls::ClientConfig) -> Vec<[u8; 2]> {
+        let name = "db.example".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        let at = (0..hello.len() - 5).find(|at| {
+            let &[0, 43, 0, length, list] = &hello[*at..*at + 5] else { return false };
+            (2..=4).contains(&list) && length == list + 1
+        });
+        let at = at.unwrap();
+        let list = usize::from(hello[at + 4]);
+        hello[at + 5..at + 5 + list].chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
     }
 }

@@ -15,6 +15,8 @@ use tokio::{
 
 use super::*;
 
+mod recorded;
+
 struct Asked {
     status: u16,
     head: String,

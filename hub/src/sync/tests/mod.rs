@@ -21,6 +21,7 @@ mod refusals;
 mod repair;
 mod replicas;
 mod together;
+mod trial;
 
 use super::{handle_push, pull};
 use crate::{

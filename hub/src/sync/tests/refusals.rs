@@ -285,6 +285,24 @@ fn nobody_takes_over_the_open_case_of_another_depot_with_an_opening_that_claims_
 }
 
 #[test]
+fn nobody_keeps_a_depot_from_going_on_by_sending_its_change_so_that_it_is_refused() {
+    let hub = Hub::new();
+    let (mut depot, thief) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));
+    let (planned, document) = (depot.plan(), depot.id());
+    let sends = |bytes: &[u8]| {
+        let record = Upward::Chunk { document, kind: DocumentKind::Dispatch, bytes: bytes.to_vec() };
+        hub.push_records(&thief, vec![(1, record)])
+    };
+    assert!(reasons(&sends(&planned))[0].starts_with("written by"), "before its writer sends it");
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+    // Without its head the rest of a change has the hash that the change has.
+    let late = Upward::Chunk { document, kind: DocumentKind::Dispatch, bytes: planned[8..].to_vec() };
+    assert_eq!(reasons(&hub.push_records(&thief, vec![(2, late)])), ["not an Automerge chunk"]);
+    depot.say(Says::Ready);
+    assert_eq!(reasons(&depot.push(&hub)), [""; 0]);
+}
+
+#[test]
 fn who_writes_for_two_depots_does_not_make_the_case_of_one_the_others() {
     let mut hub = Hub::new();
     let (depot, both) = (hub.gateway("gw-1", "D1", 7), hub.gateway("gw-2", "D2", 8));

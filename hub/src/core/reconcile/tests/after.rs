@@ -148,6 +148,17 @@ fn row_9_the_second_dispatch_for_the_rest_is_matched() {
 }
 
 #[test]
+fn row_10_departed_with_9_of_10_is_issued_and_billed_with_9_and_the_rest_is_back_ordered() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.departs_with(9);
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["release", "goods_issue 9", "invoice 9"]);
+    assert_eq!((desk.item.family, desk.ended()), (Family::Quantity, (Some(10), Some("compensated"))));
+    assert_eq!(desk.item.outcome, Some(Outcome::Compensated { document: "back-order".into() }));
+    assert!(desk.opened.is_empty(), "it asks nothing of anyone");
+}
+
+#[test]
 fn a_departure_learned_after_the_release_was_voided_is_posted_all_the_same() {
     let mut desk = Desk::after_a_release_of_10();
     desk.erp_cancels();

@@ -34,6 +34,7 @@ pub(super) struct Desk {
     pub(super) order: Order,
     pub(super) on_hold: Option<bool>,
     pub(super) within_lease: bool,
+    pub(super) is_set_aside: bool,
     pub(super) lease_expired: bool,
     pub(super) policy_lagged: bool,
     pub(super) recalled: bool,
@@ -160,6 +161,7 @@ impl Desk {
             order,
             on_hold: Some(false),
             within_lease: true,
+            is_set_aside: true,
             lease_expired: false,
             policy_lagged: false,
             recalled: false,
@@ -178,7 +180,7 @@ impl Desk {
     }
 
     pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = obey(&self.order, &self.view, &self.earlier, self.on_hold);
+        let mut steps = obey(&self.order, &self.view, &self.earlier, self.on_hold, self.now);
         steps.extend(told_of_change(&self.order, Some(&self.seen), &self.view).map(Step::WriteDispatch));
         steps.extend(settle(&Situation {
             item: &self.item,
@@ -195,6 +197,7 @@ impl Desk {
             policy: ReconPolicy::default(),
             on_hold: self.on_hold,
             within_lease: self.within_lease,
+            is_set_aside: self.is_set_aside,
             lease_expired: self.lease_expired,
             policy_lagged: self.policy_lagged,
             recalled: self.recalled,

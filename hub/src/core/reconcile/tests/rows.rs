@@ -160,16 +160,72 @@ fn row_21_the_goods_issue_bears_the_time_that_the_dock_saw() {
     assert_eq!((issue.posting.at, desk.ended()), (UtcMs(900), (None, Some("matched"))));
 }
 
+impl Desk {
+    /// The depot asks that it be cancelled; it may have seen that the vehicle was not there.
+    fn asks_to_cancel(&mut self, absent_at: Option<UtcMs>) {
+        self.view.cancel_asked = Some(CancelAsked {
+            key: key("site/D1/gw-1/1-4"),
+            why: "empty truck".into(),
+            is_proven: absent_at.is_some(),
+            absent_at,
+        });
+    }
+
+    /// Whether the hub cancels it, now that it is `now`.
+    fn is_cancelled_at(&mut self, now: UtcMs) -> bool {
+        self.now = now;
+        self.run();
+        self.view.cancelled.is_some()
+    }
+}
+
 #[test]
-fn row_32_a_cancellation_that_a_depot_asks_for_follows_only_where_absence_is_proven() {
+fn row_32_a_cancellation_that_a_depot_asks_for_follows_once_absence_is_proven_and_the_slot_is_over() {
+    let slot_ends = Desk::after_a_release_of_10().order.planned_departure;
     let mut desk = Desk::after_a_release_of_10();
-    let asked = |is_proven| Some(CancelAsked { key: key("site/D1/gw-1/1-4"), why: "empty truck".into(), is_proven });
-    desk.view.cancel_asked = asked(false);
-    desk.erp_answers();
-    assert_eq!(desk.view.cancelled, None);
-    desk.view.cancel_asked = asked(true);
-    desk.run();
-    assert!(desk.view.cancelled.is_some());
+    desk.asks_to_cancel(None);
+    assert!(!desk.is_cancelled_at(slot_ends.plus(60_000)), "without proof it is a proposal");
+    desk.asks_to_cancel(Some(slot_ends.plus(-1)));
+    assert!(!desk.is_cancelled_at(slot_ends.plus(60_000)), "it may still have come");
+    desk.asks_to_cancel(Some(slot_ends));
+    assert!(desk.is_cancelled_at(slot_ends.plus(60_000)));
+    assert_eq!(desk.view.state, DispatchState::Cancelled);
+}
+
+#[test]
+fn row_32_a_slot_that_the_erp_moved_meanwhile_is_another_one() {
+    let mut desk = Desk::after_a_release_of_10();
+    let (slot_ends, later) = (desk.order.planned_departure, desk.order.planned_departure.plus(3_600_000));
+    desk.asks_to_cancel(Some(slot_ends));
+    desk.erp_changes(|order| order.planned_departure = later);
+    assert!(!desk.is_cancelled_at(later.plus(1)), "nobody was asked to be there then");
+    desk.view.planned_departure = later;
+    assert!(!desk.is_cancelled_at(later.plus(2)), "the depot heard of it");
+    desk.asks_to_cancel(Some(later));
+    assert!(desk.is_cancelled_at(later.plus(3)));
+}
+
+#[test]
+fn row_32_a_depot_whose_clock_is_ahead_waits_until_the_slot_is_over_for_the_hub() {
+    let mut desk = Desk::after_a_release_of_10();
+    let slot_ends = desk.order.planned_departure;
+    let again = |desk: &Desk, now| looks_again_at(&desk.order, &desk.view, now);
+    assert_eq!(again(&desk, slot_ends.plus(-1)), None, "nobody asked");
+    desk.asks_to_cancel(Some(slot_ends.plus(5_000)));
+    // `run` looks a millisecond later than it is told, and once more after each step.
+    assert!(!desk.is_cancelled_at(slot_ends.plus(-1_000)));
+    assert_eq!(again(&desk, slot_ends.plus(-1)), Some(slot_ends));
+    assert_eq!(again(&desk, slot_ends), None, "it is looked at then, not again");
+    assert!(desk.is_cancelled_at(slot_ends));
+}
+
+#[test]
+fn row_32_goods_on_board_have_a_vehicle_whatever_was_proven() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.view.state = DispatchState::Loading;
+    let slot_ends = desk.order.planned_departure;
+    desk.asks_to_cancel(Some(slot_ends));
+    assert!(!desk.is_cancelled_at(slot_ends.plus(60_000)));
 }
 
 #[test]

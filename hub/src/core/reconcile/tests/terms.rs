@@ -151,6 +151,20 @@ fn row_14_the_carrier_that_has_the_goods_stands_and_a_person_says_what_of_the_ot
 }
 
 #[test]
+fn row_15_a_carrier_that_had_not_come_gave_way_to_the_hubs_and_nothing_differs() {
+    for gave_way in [true, false] {
+        let mut desk = Desk::left(10);
+        desk.erp_changes(|order| order.carrier = CarrierId::new("Y").unwrap());
+        if gave_way {
+            desk.view.carrier = CarrierId::new("Y").unwrap();
+        }
+        desk.erp_answers();
+        let expected = if gave_way { (None, Some("matched")) } else { (Some(14), None) };
+        assert_eq!((desk.ended(), desk.opened.len()), (expected, usize::from(!gave_way)));
+    }
+}
+
+#[test]
 fn row_16_a_hold_that_was_placed_meanwhile_does_not_undo_what_left_and_is_reviewed() {
     let mut desk = Desk::left(10);
     let hold = Hold { key: key("hub/hub/hub/1-2"), reason: HoldReason::Person, why: "ask me".into(), cases: vec![] };
@@ -160,18 +174,35 @@ fn row_16_a_hold_that_was_placed_meanwhile_does_not_undo_what_left_and_is_review
     assert_eq!(desk.posted(), ["release", "goods_issue 10", "invoice 10"]);
 }
 
+impl Desk {
+    /// Its lease was charged with all 10; the warehouse says meanwhile that it has 7.
+    fn charged_with_10_of_7() -> Self {
+        let stock = [(carries(1)[0].product.clone(), 10)].into();
+        let used = gatehouse_common::lease::LeaseUse { stock, ..Default::default() };
+        let lease = gatehouse_common::id::LeaseId::new("l-1").unwrap();
+        let mut desk = Self::left(10);
+        desk.confirmed = vec![(1, 7)];
+        desk.record.lease = Some(gatehouse_common::decision::LeaseCharge { lease, used });
+        desk
+    }
+}
+
 #[test]
 fn row_20_units_from_the_escrow_of_a_lease_are_the_depots_whatever_the_warehouse_says() {
-    let used =
-        gatehouse_common::lease::LeaseUse { stock: [(carries(1)[0].product.clone(), 10)].into(), ..Default::default() };
-    let mut desk = Desk::left(10);
-    desk.confirmed = vec![(1, 7)];
-    let lease = gatehouse_common::id::LeaseId::new("l-1").unwrap();
-    desk.record.lease = Some(gatehouse_common::decision::LeaseCharge { lease, used });
+    let mut desk = Desk::charged_with_10_of_7();
     desk.erp_answers();
     assert_eq!((desk.item.family, desk.ended()), (Family::Stock, (Some(20), Some("accepted_variance"))));
     assert_eq!(desk.item.outcome.as_ref().and_then(Outcome::approver), Some("rule: stock set aside by its lease"));
     assert_eq!((desk.item.surplus.clone(), desk.opened.len()), (carries(3), 0));
+}
+
+#[test]
+fn row_20_what_a_person_let_leave_beyond_the_escrow_was_set_aside_for_nobody() {
+    let mut desk = Desk::charged_with_10_of_7();
+    desk.is_set_aside = false;
+    desk.erp_answers();
+    assert_eq!((desk.item.family, desk.ended()), (Family::Stock, (Some(20), None)));
+    assert_eq!((desk.item.choices.clone(), desk.opened.len()), (vec![Choice::Accept, Choice::Escalate], 1));
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Rows of the store that are not what was written: put aside, and written anew where the core holds what they said.
+//!
+//! In: rows that were found, and what a start could not read. Out: records. What is in memory was checked when it was
+//! read; nothing is ever made again of bytes that do not match. What nobody here holds the hub is asked for, see
+//! `sync/mender`.
+
+use gatehouse_common::{
+    document::Chunk,
+    fact::FactKey,
+    id::{DocumentId, DocumentKind, Hash32, OrderId},
+    time::Moment,
+};
+
+use super::{
+    Core,
+    decision::{Change, Record},
+    dispatches::folded,
+    refused::next_actor,
+};
+
+/// A row of the store that is not what was written, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// Where it lies in its table.
+    pub place: i64,
+    /// What it is.
+    pub of: Of,
+}
+
+/// What a row is; a name that cannot be read is none. One that can be read may be damaged all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    /// A change of a document.
+    Change {
+        /// Of which.
+        document: Option<DocumentId>,
+        /// Its hash.
+        hash: Option<Hash32>,
+    },
+    /// An order.
+    Order(Option<OrderId>),
+    /// The newest fact under its key.
+    Fact(Option<FactKey>),
+}
+
+impl Core {
+    /// A row of the store is not what was written.
+    pub(super) fn take_damaged(&mut self, now: &Moment, row: DamagedRow) {
+        let again: Vec<Record> = match &row.of {
+            Of::Change { .. } => self.change_again(&row).into_iter().collect(),
+            Of::Order(id) => match id.as_ref().and_then(|id| self.orders.get(id)) {
+                Some(order) => vec![Record::Order(order.clone())],
+                // Which one it was is not known: all that are held were in the store.
+                None => self.orders.values().cloned().map(Record::Order).collect(),
+            },
+            Of::Fact(key) => match key.as_ref().and_then(|key| self.facts.get(key)) {
+                Some(fact) => vec![Record::Fact(fact.clone())],
+                None => self.facts.iter().cloned().map(Record::Fact).collect(),
+            },
+        };
+        let is_held = !(again.is_empty() && matches!(row.of, Of::Change { .. }));
+        self.out.records.push(Record::PutAside { row, is_held, at: now.wall });
+        self.out.records.extend(again);
+        self.changed(Change::Status);
+    }
+
+    /// Documents that cannot be read as they were last written whole, each with its kind. They are left out; their
+    /// changes may still make them.
+    #[must_use]
+    pub fn unread(&self) -> &[(DocumentId, DocumentKind)] {
+        &self.unread
+    }
+
+    /// A dispatch that is made of its changes alone and lacks some. By what is left of it goods could leave a second
+    /// time.
+    #[must_use]
+    pub fn lacking(&self) -> Option<DocumentId> {
+        self.lacking
+    }
+
+    /// What is to be written after a start over damage, before anything else. `put_aside` are rows that are not whole
+    /// again.
+    ///
+    /// Of a document that lacks a part the heads of what is left are written: by them the hub sees what to send.
+    pub fn mend(&mut self, put_aside: &[DamagedRow]) -> Vec<Record> {
+        let incomplete = std::mem::take(&mut self.incomplete);
+        let mut records: Vec<Record> = incomplete.into_iter().filter_map(|id| self.refolded(id)).collect();
+        if !records.is_empty() {
+            // What is lacking may be this device's own word: none of its numbers is given out a second time.
+            self.actor = next_actor(&self.actor);
+            records.push(Record::Actor { epoch: self.actor.epoch });
+        }
+        records.extend(put_aside.iter().filter_map(|row| self.change_again(row)));
+        records
+    }
+
+    fn refolded(&self, document: DocumentId) -> Option<Record> {
+        tracing::error!(
+            document.id = %document,
+            "document {document} lacks a part of what was said in it; the hub is asked for it"
+        );
+        if let Some(held) = self.dispatches.get(&document) {
+            let after = folded(&held.document, held.view.as_ref());
+            return Some(Record::Refolded { document, kind: DocumentKind::Dispatch, after });
+        }
+        let held = self.cases.get(&document)?;
+        let after = folded(&held.document.open().ok()?, held.view.as_ref());
+        Some(Record::Refolded { document, kind: DocumentKind::Case, after })
+    }
+
+    /// A change that was put aside, as the document in memory has it.
+    fn change_again(&self, row: &DamagedRow) -> Option<Record> {
+        let Of::Change { document: Some(document), hash: Some(hash) } = row.of else { return None };
+        let (kind, chunk) = self.held_change(document, hash)?;
+        Some(Record::ChangeAgain { place: row.place, document, kind, chunk })
+    }
+
+    fn held_change(&self, document: DocumentId, hash: Hash32) -> Option<(DocumentKind, Chunk)> {
+        let mut kinds = [DocumentKind::Dispatch, DocumentKind::Case].into_iter();
+        let (kind, held) = kinds.find_map(|kind| Some((kind, self.document(kind, document)?)))?;
+        Some((kind, held.chunks().into_iter().find(|chunk| chunk.hash == hash)?))
+    }
+}
