@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -143,10 +144,26 @@ impl Program {
     }
 }
 
-/// A port on loopback that was free a moment ago. Programs that restart must come back where they were.
+/// The first of the ports that are given out here, and how many there are. They lie below those that the operating system
+/// gives to connections by itself.
+const PORTS: (u16, u16) = (12_000, 18_000);
+
+/// A port on loopback that was free a moment ago. Programs that restart must come back where they were, so it is none that
+/// a connection of another program may be given while they are away.
 /// # Errors
 /// What the operating system says when it gives no port.
 pub fn free_port() -> std::io::Result<SocketAddr> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, span) = PORTS;
+    for _ in 0..span {
+        // Processes that run at the same time begin apart.
+        let turn = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = first + u16::try_from(turn % u32::from(span)).unwrap_or(0);
+        let at = SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpListener::bind(at).is_ok() {
+            return Ok(at);
+        }
+    }
     std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
