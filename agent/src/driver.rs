@@ -9,7 +9,7 @@ mod upkeep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use gatehouse_common::id::{Hash32, ReadingId};
+use gatehouse_common::id::{DocumentKind, Hash32, ReadingId};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tracing::{error, warn};
 
@@ -64,7 +64,14 @@ pub fn step(core: &mut Core, store: &mut Store, now: &Moment, inputs: &[Input]) 
     let committed = decided.and_then(|()| if records.is_empty() { Ok(()) } else { store.commit(&records) });
     if let Err(refused) = committed {
         let profile = before.unwrap_or_else(|| core.profile().clone());
-        *core = Core::load(profile, store.snapshot().map_err(StoreError::lasting)?);
+        let again = Core::load(profile, store.snapshot().map_err(StoreError::lasting)?);
+        let is_left_out = again.unread().iter().any(|(_, kind)| *kind == DocumentKind::Dispatch);
+        if is_left_out || again.lacking().is_some() {
+            // Without it goods could leave a second time. A new start makes it of its changes, or says that it cannot.
+            let what = "a dispatch cannot be read any more".to_owned();
+            return Err(StoreError::Damaged { path: store.path().to_owned(), what });
+        }
+        *core = again;
         return Err(refused);
     }
     Ok(outcome)

@@ -48,15 +48,9 @@ impl Core {
     pub(super) fn take_damaged(&mut self, now: &Moment, row: DamagedRow) {
         let again: Vec<Record> = match &row.of {
             Of::Change { .. } => self.change_again(&row).into_iter().collect(),
-            Of::Order(id) => match id.as_ref().and_then(|id| self.orders.get(id)) {
-                Some(order) => vec![Record::Order(order.clone())],
-                // Which one it was is not known: all that are held were in the store.
-                None => self.orders.values().cloned().map(Record::Order).collect(),
-            },
-            Of::Fact(key) => match key.as_ref().and_then(|key| self.facts.get(key)) {
-                Some(fact) => vec![Record::Fact(fact.clone())],
-                None => self.facts.iter().cloned().map(Record::Fact).collect(),
-            },
+            // By its damaged name it may be another that is held as well: all that are held were in the store.
+            Of::Order(_) => self.orders.values().cloned().map(Record::Order).collect(),
+            Of::Fact(_) => self.facts.iter().cloned().map(Record::Fact).collect(),
         };
         let is_held = !(again.is_empty() && matches!(row.of, Of::Change { .. }));
         self.out.records.push(Record::PutAside { row, is_held, at: now.wall });
@@ -85,8 +79,8 @@ impl Core {
     pub fn mend(&mut self, put_aside: &[DamagedRow]) -> Vec<Record> {
         let incomplete = std::mem::take(&mut self.incomplete);
         let mut records: Vec<Record> = incomplete.into_iter().filter_map(|id| self.refolded(id)).collect();
-        if !records.is_empty() {
-            // What is lacking may be this device's own word: none of its numbers is given out a second time.
+        if !records.is_empty() || !self.unread.is_empty() {
+            // What is lacking, or left out, may be this device's own word: none of its numbers is given out a second time.
             self.actor = next_actor(&self.actor);
             records.push(Record::Actor { epoch: self.actor.epoch });
         }

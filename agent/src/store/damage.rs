@@ -10,7 +10,7 @@ use gatehouse_common::{
     id::{DocumentId, DocumentKind, Hash32},
     time::UtcMs,
 };
-use rusqlite::{Connection, OptionalExtension, Result, Row, params, types::ValueRef};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, Row, params, types::ValueRef};
 
 use super::{Store, StoreError, documents, ledger, outbox, scrub};
 use crate::core::{
@@ -82,7 +82,7 @@ pub fn put_aside(conn: &Connection, row: &DamagedRow, is_held: bool, at: UtcMs) 
         &format!("INSERT INTO damaged ({columns}) SELECT {as_found} FROM {table} WHERE rowid = ?1"),
         params![row.place, is_held, at.0],
     )?;
-    conn.execute(&format!("DELETE FROM {table} WHERE rowid = ?1"), [row.place])?;
+    delete(conn, table, row.place)?;
     ledger::count(conn, "rows_put_aside", 1)?;
     if let (Of::Change { .. }, false) = (&row.of, is_held)
         && let Some((document, kind, chunk)) = what_it_said(conn, row.place)?
@@ -91,6 +91,21 @@ pub fn put_aside(conn: &Connection, row: &DamagedRow, is_held: bool, at: UtcMs) 
     }
     conn.execute("DELETE FROM damaged WHERE mended = 1 AND n <= (SELECT max(n) FROM damaged) - ?1", [MENDED_MAX])
         .map(|_| ())
+}
+
+fn delete(conn: &Connection, table: &str, place: i64) -> Result<()> {
+    let sql = format!("DELETE FROM {table} WHERE rowid = ?1");
+    match conn.execute(&sql, [place]) {
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {}
+        done => return done.map(|_| ()),
+    }
+    // Where the bit flipped in what is indexed, the index still says what the row said before. SQLite then takes its
+    // file for damaged, which it is, unless it is told that somebody mends it.
+    conn.pragma_update(None, "writable_schema", true)?;
+    let deleted = conn.execute(&sql, [place]);
+    conn.pragma_update(None, "writable_schema", false)?;
+    deleted?;
+    conn.execute_batch(&format!("REINDEX {table}"))
 }
 
 /// Writes a change that was put aside into its place again.

@@ -174,7 +174,7 @@ pub(super) fn lost(r: &Reader<'_>, row: &DocumentRow) -> Result<BTreeMap<String,
     }
     let mut all = match entries(r, &row.document) {
         // One document that rotted must not keep the others from being shown.
-        Err(StoreError::Damaged { .. }) => return Ok(BTreeMap::new()),
+        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => return Ok(BTreeMap::new()),
         read => read?,
     };
     all.retain(|key, _| keys.contains(key.as_str()));

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    case::{self, Axes, CaseView, Says},
+    case::{self, Axes, CaseState, CaseView, Says},
     id::{DecisionId, DocumentId, DocumentKind, Hash32, OrderId},
     sync::Lane,
     time::UtcMs,
@@ -21,13 +21,16 @@ use super::{BY, Ruled};
 use crate::{
     clock::Clock,
     core::closing::{TakenUp, close, take_up},
-    store::{AtRest, DocumentSays, Reader, Store, StoreError},
+    partners::webhooks::announce,
+    store::{AtRest, DocumentSays, Reader, Store, StoreError, Tx},
 };
 
 /// How often it looks, by the hub's clock.
 const EVERY_MS: i64 = 60_000;
 /// Most cases of one look and its commit: whoever waits for the turn meanwhile waits for these.
-const BATCH: usize = 50;
+const BATCH: usize = 25;
+/// Between two batches, by the hub's clock: there may be very many, and others want the turn.
+const PAUSE_MS: i64 = 250;
 /// What came in has the time of when it came, and may be committed a little later.
 const LATE_MS: i64 = 600_000;
 /// How far back the first look goes for closed cases in which something was said: whoever looked before may have been
@@ -41,6 +44,8 @@ pub(super) struct Closing {
     looked: Option<UtcMs>,
     /// The last case of a batch behind which there may be more.
     behind: Option<AtRest>,
+    /// When the last batch began.
+    batch: Option<UtcMs>,
     /// Cases that cannot be read, each told once.
     unreadable: BTreeSet<DocumentId>,
 }
@@ -52,14 +57,26 @@ struct Found {
     unreadable: Vec<(DocumentId, String)>,
 }
 
+/// Closes a case that is due, unless something was said since it was looked at.
+fn close_one(tx: &mut Tx<'_>, case: AtRest, after_ms: i64, now: UtcMs) -> Result<(), StoreError> {
+    let Some(since) = tx.rests_since(&case.document)? else { return Ok(()) };
+    let case = AtRest { since, ..case };
+    let Some(says) = closing_of(tx, &case, after_ms, now)? else { return Ok(()) };
+    if now.since(since) > after_ms.saturating_add(FIRST_MS) {
+        // It has rested for long, as all do that an older program left: that it closes is no news to anybody.
+        announce::is_no_news(tx, &case.document, CaseState::Closed)?;
+    }
+    tx.write_entries(&case.document, DocumentSays::Case(vec![says]), BY, Lane::Documents, now)?;
+    // Nor to a device that has forgotten it, and would be sent all of it again.
+    tx.keep_changed(&case.document, since)
+}
+
 impl Closing {
     /// When there is something to look for; [`Self::look`] does nothing before.
     pub(super) fn looks_at(&self, now: UtcMs) -> UtcMs {
+        let (last, pause_ms) = if self.behind.is_some() { (self.batch, PAUSE_MS) } else { (self.looked, EVERY_MS) };
         // A clock that was set back must not make it wait.
-        match self.looked.filter(|looked| self.behind.is_none() && *looked <= now) {
-            Some(looked) => looked.plus(EVERY_MS),
-            None => now,
-        }
+        last.filter(|last| *last <= now).map_or(now, |last| last.plus(pause_ms))
     }
 
     /// Closes what is due, one batch of it, and takes up what was closed too early.
@@ -75,6 +92,7 @@ impl Closing {
             self.take_up_all(store, back, rules.bundle.hash, now).await?;
             self.looked = Some(now);
         }
+        self.batch = Some(now);
         let (after_ms, behind) = (rules.policy.close_after_ms, self.behind.take());
         let found = store.read(move |r| due(r, behind.as_ref(), after_ms, now)).await?;
         for (id, why) in found.unreadable {
@@ -84,19 +102,8 @@ impl Closing {
         if found.due.is_empty() {
             return Ok(());
         }
-        let closed = store
-            .write(move |tx| {
-                for case in found.due {
-                    // Something may have been said since it was looked at.
-                    let says = closing_of(tx, &case, after_ms, now)?;
-                    if let Some(says) = says {
-                        let says = DocumentSays::Case(vec![says]);
-                        tx.write_entries(&case.document, says, BY, Lane::Documents, now)?;
-                    }
-                }
-                Ok(())
-            })
-            .await;
+        let closed =
+            store.write(move |tx| found.due.into_iter().try_for_each(|case| close_one(tx, case, after_ms, now))).await;
         match closed {
             Err(e @ (StoreError::Stopped | StoreError::NotWritten(_))) => Err(e),
             Err(error) => {

@@ -7,7 +7,9 @@ use gatehouse_common::{
     case::CaseState,
     document::{Chunk, Document, gate::inspect},
     id::{DocumentId, Hash32},
+    order::OrderStatus,
     reading::ScanStep,
+    seal::PrivateKey,
     sync::{
         Comparison, Downward, LedgerEpoch, Repair, Repaired,
         repair::{Differs, Local, Step},
@@ -16,9 +18,9 @@ use gatehouse_common::{
 
 use super::{Depot, both};
 use crate::{
-    core::{Core, input::Input},
+    core::{Core, decision::Record, input::Input},
     driver,
-    store::{Damaged, ScrubPlace, StoreError},
+    store::{Damaged, Identity, Reader, ScrubPlace, Store, StoreError},
 };
 
 fn short_of_stock(depot: &mut Depot) -> DocumentId {
@@ -40,9 +42,13 @@ fn rots(depot: &Depot, table: &str, column: &str, row: i64) {
 
 /// What a whole round of the scrub finds.
 fn damaged(depot: &Depot) -> Vec<Damaged> {
+    found_in(depot.look())
+}
+
+fn found_in(store: &Reader) -> Vec<Damaged> {
     let (mut place, mut found) = (Some(ScrubPlace::default()), Vec::new());
     while let Some(at) = place {
-        let scrubbed = depot.look().scrub(at, 7).unwrap();
+        let scrubbed = store.scrub(at, 7).unwrap();
         found.extend(scrubbed.damaged);
         place = scrubbed.next;
     }
@@ -317,4 +323,37 @@ fn a_start_over_a_whole_store_has_nothing_to_mend() {
     depot.hub_acts(case, 1).inventory("O1", 10).wait_minutes(30).hub_acts(case, 9);
     let mut core = Core::load(depot.core.profile().clone(), depot.store.snapshot().unwrap());
     assert_eq!(core.mend(&[]), vec![]);
+}
+
+/// A bit of the file itself: an update would move the index as well.
+#[test]
+fn an_order_whose_indexed_name_rotted_in_the_file_is_put_aside_and_none_is_lost() {
+    both(|depot| {
+        let orders = ["O10", "O11"].map(|id| depot.order_of(id, 10, OrderStatus::Released));
+        let records = orders.map(Record::Order);
+        let public_key = PrivateKey::from_seed([7; 32]).public();
+        let identity = Identity { device: "gw".parse().unwrap(), site: "D1".parse().unwrap(), public_key };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gw.db");
+        let mut store = Store::open(&path, &identity).unwrap();
+        store.commit(&records).unwrap();
+        drop(store);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let name = b"O10{";
+        let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+        assert_eq!(places.len(), 1, "the name stands before the text in its row alone");
+        bytes[places[0] + 2] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+
+        let mut store = Store::open(&path, &identity).unwrap();
+        let rows: Vec<_> = found_in(store.look()).into_iter().filter_map(|found| found.row).collect();
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        let aside = Record::PutAside { row: row.clone(), is_held: true, at: depot.wall() };
+        store.commit(&[aside]).unwrap();
+        store.commit(&records).unwrap();
+        assert_eq!(found_in(store.look()), []);
+        let whole: String = store.raw().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        let held: i64 = store.raw().query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
+        assert_eq!((whole.as_str(), held), ("ok", 2));
+    });
 }

@@ -1,7 +1,7 @@
 //! What changed, as events: decided and committed with the mark that it was told.
 
 use gatehouse_common::{
-    case::CaseView,
+    case::{CaseState, CaseView},
     dispatch::DispatchView,
     id::{DocumentId, Hash32, SiteId},
     time::UtcMs,
@@ -39,10 +39,14 @@ fn of_dispatch(id: &DocumentId, view: &DispatchView) -> News {
     }
 }
 
+fn told_of_case(state: CaseState) -> String {
+    format!("case.{}", state.as_str())
+}
+
 fn of_case(id: &DocumentId, view: &CaseView) -> News {
     News {
         subject: format!("case/{id}"),
-        state: format!("case.{}", view.state.as_str()),
+        state: told_of_case(view.state),
         site: view.site.clone(),
         data: json!({
             "case": id.to_string(), "type": view.case_type.code(), "subject": view.subject, "order": view.order,
@@ -61,6 +65,23 @@ fn look(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
     })
 }
 
+/// As [`look`]; a document that cannot be read has no news, and must not keep the others' back.
+fn look_if_it_can_be_read(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
+    match look(r, id) {
+        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => Ok(None),
+        looked => looked,
+    }
+}
+
+/// A case comes to a state of which nobody is to be told.
+/// # Errors
+/// [`StoreError`] if the store cannot be read or written.
+pub fn is_no_news(tx: &mut Tx<'_>, id: &DocumentId, state: CaseState) -> Result<(), StoreError> {
+    let Some(news) = look_if_it_can_be_read(tx, id)? else { return Ok(()) };
+    let n = tx.hook_told(&news.subject)?.map_or(0, |(_, n)| n);
+    tx.tell_hook(&news.subject, &told_of_case(state), n)
+}
+
 /// Whether this hub has told anything yet.
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
@@ -73,7 +94,7 @@ pub fn has_begun(r: &Reader<'_>) -> Result<bool, StoreError> {
 /// [`StoreError`] if the store cannot be read or written.
 pub fn begin(tx: &mut Tx<'_>, documents: &[DocumentId]) -> Result<(), StoreError> {
     for id in documents {
-        if let Some(news) = look(tx, id)? {
+        if let Some(news) = look_if_it_can_be_read(tx, id)? {
             tx.tell_hook(&news.subject, &news.state, 0)?;
         }
     }
@@ -91,7 +112,7 @@ pub fn announce(
 ) -> Result<usize, StoreError> {
     let mut told = 0;
     for id in documents {
-        let Some(news) = look(tx, id)? else { continue };
+        let Some(news) = look_if_it_can_be_read(tx, id)? else { continue };
         let last = tx.hook_told(&news.subject)?;
         if last.as_ref().is_some_and(|(state, _)| *state == news.state) {
             continue;

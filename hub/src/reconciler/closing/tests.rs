@@ -179,7 +179,7 @@ fn a_resolved_case_closes_after_a_day_unless_something_of_its_order_is_open() {
 }
 
 #[test]
-fn many_cases_that_are_due_close_a_few_to_a_commit_and_without_a_wait_between() {
+fn many_cases_that_are_due_close_a_few_to_a_commit_and_others_have_the_turn_between() {
     let ground = Ground::sqlite();
     let mut hub = Hub::on(&ground);
     let subjects: Vec<String> = (0..BATCH * 2 + 20).map(|n| format!("door {n}")).collect();
@@ -187,6 +187,8 @@ fn many_cases_that_are_due_close_a_few_to_a_commit_and_without_a_wait_between() 
     let mut closed = Vec::new();
     for _ in 0..3 {
         hub.looks();
+        hub.looks(); // Too soon after the other.
+        std::thread::sleep(std::time::Duration::from_millis(PAUSE_MS.unsigned_abs() + 20));
         closed.push(subjects.iter().filter(|subject| hub.state(subject) == CaseState::Closed).count());
     }
     assert_eq!(closed, [BATCH, BATCH * 2, BATCH * 2 + 20]);
@@ -215,5 +217,27 @@ fn what_a_depot_said_before_it_knew_of_the_closing_takes_the_case_up_again_if_it
         let said = hub.copy("door 1").heads();
         hub.looks_anew();
         assert_eq!(hub.copy("door 1").heads(), said, "once");
+    }
+}
+
+/// As an older program left them, which closed nothing.
+#[test]
+fn a_case_that_has_rested_for_long_closes_without_news_and_counts_as_unchanged() {
+    for ground in grounds() {
+        let mut hub = Hub::on(&ground);
+        let subjects = ["door 1", "door 2"];
+        hub.rests(subjects[0], None, 30);
+        hub.rests(subjects[1], None, 72);
+        hub.looks();
+        assert_eq!(subjects.map(|subject| hub.state(subject)), [CaseState::Closed; 2]);
+        let ids = subjects.map(id_of);
+        let seen = hub.store.read_now(move |r| {
+            let since = [r.rests_since(&ids[0])?, r.rests_since(&ids[1])?];
+            let told = [r.hook_told(&format!("case/{}", ids[0]))?, r.hook_told(&format!("case/{}", ids[1]))?];
+            Ok((since, told.map(|told| told.map(|(state, _)| state))))
+        });
+        let (since, told) = seen.unwrap();
+        assert_eq!(since, [Some(hub.ago(30)), Some(hub.ago(72))], "no device that forgot it is sent it again");
+        assert_eq!(told, [None, Some("case.closed".to_owned())], "the first is told in its turn");
     }
 }

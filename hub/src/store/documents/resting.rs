@@ -4,7 +4,7 @@
 use gatehouse_common::{id::DocumentId, time::UtcMs};
 
 use crate::store::{
-    Reader, StoreError, row,
+    Reader, StoreError, Tx, row,
     sql::{Row, params},
 };
 
@@ -53,11 +53,30 @@ impl Reader<'_> {
         self.sql.query(AT_REST, params![until.0, since, document, limit as i64], AtRest::read)
     }
 
+    /// Since when nothing was said of a case; none if changes of it wait for their past.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn rests_since(&self, id: &DocumentId) -> Result<Option<UtcMs>, StoreError> {
+        let sql = "SELECT changed_ms FROM documents WHERE document = ?1 AND waiting_since_ms IS NULL";
+        Ok(self.sql.optional(sql, params![id.to_string()], |r| r.get("changed_ms"))?.map(UtcMs))
+    }
+
     /// Closed cases in which a device was the last to say something, taken in at `since` or later.
     /// # Errors
     /// [`StoreError::Damaged`] if an id cannot be read.
     pub fn told_of_closed(&self, since: UtcMs) -> Result<Vec<DocumentId>, StoreError> {
         self.sql.query(TOLD_OF_CLOSED, params![since.0], |r| row::parse("documents", &r.get::<String>("document")?))
+    }
+}
+
+impl Tx<'_> {
+    /// A closed case counts as unchanged since `since`, though the hub closed it later.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn keep_changed(&mut self, id: &DocumentId, since: UtcMs) -> Result<(), StoreError> {
+        let sql = "UPDATE documents SET changed_ms = ?2 WHERE document = ?1 AND state = 'closed'";
+        self.sql.execute(sql, params![id.to_string(), since.0])?;
+        Ok(())
     }
 }
 
