@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
+    dispatch,
     id::Hash32,
     lease::Lease,
     order::{Customer, Order, OrderLine, OrderStatus, Tier},
@@ -67,5 +68,20 @@ pub(crate) fn order(now: UtcMs) -> Order {
         status: OrderStatus::Released,
         cut_off: None,
         dangerous_goods: false,
+    }
+}
+
+/// What its depot plans for the first dispatch of all of an order.
+pub(crate) fn planned(order: &Order) -> dispatch::Says {
+    dispatch::Says::Planned {
+        order: order.id.clone(),
+        order_version: order.version,
+        site: order.site.clone(),
+        occurrence: 1,
+        vehicle: order.vehicle.clone(),
+        carrier: order.carrier.clone(),
+        door: order.door.clone(),
+        load: order.quantities(),
+        planned_departure: order.planned_departure,
     }
 }

@@ -5,7 +5,6 @@
 use std::{
     fs::File,
     io::Write,
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -31,7 +30,7 @@ impl Drop for Place {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    gatehouse_tests::demo::programs::free_port().unwrap().port()
 }
 
 impl Place {

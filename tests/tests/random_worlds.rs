@@ -18,6 +18,7 @@ use gatehouse_tests::world::{
     bugs::Bug,
     checks::{CONVERGED, FACTS_WIN, KEPT, ONCE},
     random::play,
+    seeds::asked,
 };
 
 /// How many seeds are played when nobody says.
@@ -26,11 +27,6 @@ const SEEDS: u64 = 500;
 const TOLD_EVERY: u64 = 500;
 /// How many seeds a planted bug may stay hidden.
 const HIDDEN_MAX: u64 = 60;
-
-fn asked(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")))
-}
 
 fn again(seed: u64) -> String {
     format!("again with: GATEHOUSE_SEED={seed} cargo test -p gatehouse-tests --test random_worlds -- --nocapture")

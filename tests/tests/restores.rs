@@ -5,41 +5,26 @@
 
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeMap;
-
 use gatehouse_tests::world::{
     bugs::Bug,
     checks::{CONVERGED, POSTED},
     hub::PutBack,
     random::{play_pruned, play_restored},
+    seeds,
 };
 
 const SEEDS: u64 = 20;
 /// How many seeds a planted bug may stay hidden.
 const HIDDEN_MAX: u64 = 40;
 
-fn asked(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")))
-}
-
 /// Plays the seeds; each must be whole, with at least one restore.
 fn are_whole(hows: &[PutBack]) {
-    let seeds = match asked("GATEHOUSE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..asked("GATEHOUSE_SEEDS").unwrap_or(SEEDS),
-    };
-    let prints = seeds.end - seeds.start == 1;
-    let mut befell: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut failed, count) = (Vec::new(), seeds.end - seeds.start);
-    for seed in seeds {
-        let played = play_restored(seed, hows, Bug::None, prints);
-        played.befell.into_iter().for_each(|(what, n)| *befell.entry(what).or_default() += n);
-        failed.extend(played.broken.into_iter().map(|broken| format!("seed {seed}: {broken}")));
-    }
-    println!("{count} worlds with restores; in them: {befell:?}");
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-    let restores: u64 = befell.iter().filter(|(what, _)| what.starts_with("restores")).map(|(_, n)| n).sum();
+    let seeds = seeds::wanted(SEEDS);
+    let count = seeds.end - seeds.start;
+    let sum = seeds::each(seeds, |seed, prints| play_restored(seed, hows, Bug::None, prints));
+    println!("{count} worlds with restores; in them: {:?}", sum.befell);
+    assert!(sum.failed.is_empty(), "{}", sum.failed.join("\n"));
+    let restores: u64 = sum.befell.iter().filter(|(what, _)| what.starts_with("restores")).map(|(_, n)| n).sum();
     assert!(restores >= count, "only {restores} restores befell {count} worlds");
 }
 
@@ -90,21 +75,13 @@ fn a_hub_that_remembers_nothing_outside_of_its_store_is_found() {
 
 #[test]
 fn depots_that_come_back_behind_what_was_taken_out_of_their_feeds_lose_nothing() {
-    let seeds = match asked("GATEHOUSE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..asked("GATEHOUSE_SEEDS").unwrap_or(SEEDS),
-    };
-    let prints = seeds.end - seeds.start == 1;
-    let (mut failed, mut befell, count) = (Vec::new(), BTreeMap::<&str, u64>::new(), seeds.end - seeds.start);
-    for seed in seeds {
-        let played = play_pruned(seed, Bug::None, prints);
-        played.befell.into_iter().for_each(|(what, n)| *befell.entry(what).or_default() += n);
-        failed.extend(played.broken.into_iter().map(|broken| format!("seed {seed}: {broken}")));
-    }
-    println!("{count} worlds with pruned feeds; in them: {befell:?}");
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let seeds = seeds::wanted(SEEDS);
+    let count = seeds.end - seeds.start;
+    let sum = seeds::each(seeds, |seed, prints| play_pruned(seed, Bug::None, prints));
+    println!("{count} worlds with pruned feeds; in them: {:?}", sum.befell);
+    assert!(sum.failed.is_empty(), "{}", sum.failed.join("\n"));
     for what in ["rows taken out of the feeds", "devices that began again"] {
-        let n = befell.get(what).copied().unwrap_or(0);
+        let n = sum.of(what);
         assert!(n >= count / 2, "only {n} {what} in {count} worlds");
     }
 }

@@ -6,8 +6,7 @@
 
 use gatehouse_common::{
     document::Chunk,
-    fact::FactKey,
-    id::{DocumentId, DocumentKind, Hash32, OrderId},
+    id::{DocumentId, DocumentKind, Hash32},
     time::Moment,
 };
 
@@ -27,7 +26,7 @@ pub struct DamagedRow {
     pub of: Of,
 }
 
-/// What a row is; a name that cannot be read is none. One that can be read may be damaged all the same.
+/// What a row is. A name of a change that cannot be read is none; one that can be read may be damaged all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Of {
     /// A change of a document.
@@ -38,23 +37,28 @@ pub enum Of {
         hash: Option<Hash32>,
     },
     /// An order.
-    Order(Option<OrderId>),
+    Order,
     /// The newest fact under its key.
-    Fact(Option<FactKey>),
+    Fact,
 }
 
 impl Core {
-    /// A row of the store is not what was written.
-    pub(super) fn take_damaged(&mut self, now: &Moment, row: DamagedRow) {
-        let again: Vec<Record> = match &row.of {
-            Of::Change { .. } => self.change_again(&row).into_iter().collect(),
-            // By its damaged name it may be another that is held as well: all that are held were in the store.
-            Of::Order(_) => self.orders.values().cloned().map(Record::Order).collect(),
-            Of::Fact(_) => self.facts.iter().cloned().map(Record::Fact).collect(),
-        };
-        let is_held = !(again.is_empty() && matches!(row.of, Of::Change { .. }));
-        self.out.records.push(Record::PutAside { row, is_held, at: now.wall });
-        self.out.records.extend(again);
+    /// Rows of the store are not what was written.
+    pub(super) fn take_damaged(&mut self, now: &Moment, rows: Vec<DamagedRow>) {
+        // By its damaged name an order or a fact may be another that is held as well: all that are held were in the store.
+        let (orders, facts) = (rows.iter().any(|row| row.of == Of::Order), rows.iter().any(|row| row.of == Of::Fact));
+        for row in rows {
+            let again = self.change_again(&row);
+            let is_held = again.is_some() || !matches!(row.of, Of::Change { .. });
+            self.out.records.push(Record::PutAside { row, is_held, at: now.wall });
+            self.out.records.extend(again);
+        }
+        if orders {
+            self.out.records.extend(self.orders.values().cloned().map(Record::Order));
+        }
+        if facts {
+            self.out.records.extend(self.facts.iter().cloned().map(Record::Fact));
+        }
         self.changed(Change::Status);
     }
 

@@ -268,7 +268,7 @@ impl Core {
                 }
             }
             Input::Forget(over) => self.forget(now, over),
-            Input::Damaged(rows) => rows.into_iter().for_each(|row| self.take_damaged(now, row)),
+            Input::Damaged(rows) => self.take_damaged(now, rows),
             Input::Tick => {
                 self.look_at_all = true;
                 self.make_room(now);

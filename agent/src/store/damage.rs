@@ -74,8 +74,8 @@ pub fn put_aside(conn: &Connection, row: &DamagedRow, is_held: bool, at: UtcMs) 
         Of::Change { .. } => {
             ("'chunks', position, document, hash, ?2, ?3, kind, own, aside, bytes, checksum", "chunks")
         }
-        Of::Order(_) => ("'orders', rowid, '', order_id, ?2, ?3, '', 0, 0, body, checksum", "orders"),
-        Of::Fact(_) => ("'facts', rowid, '', key, ?2, ?3, '', 0, 0, body, checksum", "facts"),
+        Of::Order => ("'orders', rowid, '', order_id, ?2, ?3, '', 0, 0, body, checksum", "orders"),
+        Of::Fact => ("'facts', rowid, '', key, ?2, ?3, '', 0, 0, body, checksum", "facts"),
     };
     // Within SQLite: a text of which a bit flipped may be none that can be read.
     conn.execute(

@@ -192,8 +192,8 @@ pub fn damaged_changes(conn: &Connection) -> Result<Vec<DamagedRow>> {
 pub fn is_sound(conn: &Connection, row: &DamagedRow) -> Result<Option<bool>> {
     let table = match row.of {
         Of::Change { .. } => CHUNKS,
-        Of::Order(_) => ORDERS,
-        Of::Fact(_) => FACTS,
+        Of::Order => ORDERS,
+        Of::Fact => FACTS,
     };
     let Some(ground) = GROUND.iter().find(|ground| ground.table == table) else { return Ok(None) };
     let mut query = conn.prepare_cached(&format!("{} WHERE rowid = ?1", ground.sql))?;
@@ -211,8 +211,8 @@ fn of(table: &str, row: &[Cell]) -> Option<Of> {
             document: text(0).and_then(|id| id.parse().ok()),
             hash: text(1).and_then(|hash| hash.parse().ok()),
         }),
-        ORDERS => Some(Of::Order(text(0).and_then(|id| id.parse().ok()))),
-        FACTS => Some(Of::Fact(text(0).and_then(|key| serde_json::from_str(key).ok()))),
+        ORDERS => Some(Of::Order),
+        FACTS => Some(Of::Fact),
         _ => None,
     }
 }

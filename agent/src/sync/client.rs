@@ -100,6 +100,18 @@ impl Looks {
     pub(super) fn cursor(&self) -> Result<Cursor, StoreError> {
         self.reader().cursor()
     }
+
+    /// Waits until the store shows what the driver was given. Says whether it does in time.
+    async fn shows(&self, is_so: impl Fn(&Reader) -> Result<bool, StoreError>) -> Result<bool, StoreError> {
+        let started = tokio::time::Instant::now();
+        while !is_so(&self.reader())? {
+            if started.elapsed() > COMMIT_MAX {
+                return Ok(false);
+            }
+            tokio::time::sleep(COMMIT_LOOK).await;
+        }
+        Ok(true)
+    }
 }
 
 impl Sync {
@@ -239,10 +251,7 @@ impl Sync {
 
     /// Waits until what the hub took no longer waits, so that it is not sent twice.
     async fn outbox_moved(&self, store: &Looks, through: u64) -> Result<(), TaskError> {
-        let started = tokio::time::Instant::now();
-        while store.reader().outbox_oldest()?.is_some_and(|n| n <= through) && started.elapsed() < COMMIT_MAX {
-            tokio::time::sleep(COMMIT_LOOK).await;
-        }
+        store.shows(|reader| Ok(reader.outbox_oldest()?.is_none_or(|n| n > through))).await?;
         Ok(())
     }
 
@@ -341,40 +350,27 @@ impl Sync {
         {
             warn!("the hub knows more of this device than its store holds: the store was restored from an older copy");
             self.driver.send(Input::Outlived(standing)).await?;
-            let started = tokio::time::Instant::now();
-            while store.reader().outbox_epoch()? == epoch {
-                if started.elapsed() > COMMIT_MAX {
-                    return Ok(Ok(()));
-                }
-                tokio::time::sleep(COMMIT_LOOK).await;
+            if !store.shows(|reader| Ok(reader.outbox_epoch()? != epoch)).await? {
+                return Ok(Ok(()));
             }
             let (cursor, epoch) = (store.cursor()?, store.reader().outbox_epoch()?);
             *self.session() = DeviceSession::resume(cursor, epoch);
         }
         // What is told from here on may be lost with the line: the store must know first that it can have been told.
         self.driver.send(Input::Stands).await?;
-        let started = tokio::time::Instant::now();
-        while store.reader().waits_to_ask()? {
-            if started.elapsed() > COMMIT_MAX {
-                return Ok(Ok(()));
-            }
-            tokio::time::sleep(COMMIT_LOOK).await;
+        if store.shows(|reader| Ok(!reader.waits_to_ask()?)).await? {
+            self.stands.send_replace(true);
         }
-        self.stands.send_replace(true);
         Ok(Ok(()))
     }
 
     /// Waits until the store shows `cursor`. Only then is the page known here.
     pub(super) async fn committed(&self, store: &Looks, cursor: Cursor) -> Result<bool, TaskError> {
-        let started = tokio::time::Instant::now();
-        while started.elapsed() < COMMIT_MAX {
-            if store.cursor()? == cursor {
-                return Ok(true);
-            }
-            tokio::time::sleep(COMMIT_LOOK).await;
+        let is_committed = store.shows(|reader| Ok(reader.cursor()? == cursor)).await?;
+        if !is_committed {
+            warn!("a page of the hub's feed was not committed in time and is fetched again");
         }
-        warn!("a page of the hub's feed was not committed in time and is fetched again");
-        Ok(false)
+        Ok(is_committed)
     }
 
     async fn answered(&self) -> Result<(), TaskError> {

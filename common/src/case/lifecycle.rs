@@ -10,6 +10,7 @@ use super::{
 use crate::{
     document::{Actor, ActorKind},
     id::SiteId,
+    time::UtcMs,
 };
 
 /// Where a case stands.
@@ -77,6 +78,14 @@ impl CaseState {
 pub const REOPEN_WITHIN_DAYS: i64 = 14;
 /// Entries after which a case may go on in another document.
 pub const ENTRIES_MAX: usize = 200;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Whole days at `at` since a case was closed, both in UTC.
+#[must_use]
+pub fn days_closed(closed: UtcMs, at: UtcMs) -> i64 {
+    at.since(closed) / DAY_MS
+}
 
 /// Why `actor` may not say `says` about a case of `case_type` at `site`, or `None` if it may.
 #[must_use]
@@ -212,7 +221,6 @@ pub fn way_to(from: CaseState, to: CaseState) -> Option<Vec<CaseState>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::UtcMs;
 
     #[test]
     fn a_depot_puts_no_case_of_finance_or_policy_to_rest_and_closes_none() {

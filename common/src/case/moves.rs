@@ -6,14 +6,12 @@
 
 use super::{
     entry::Says,
-    lifecycle::{CaseState, ENTRIES_MAX, Step, is_no_step},
+    lifecycle::{CaseState, ENTRIES_MAX, Step, days_closed, is_no_step},
 };
 use crate::{
     document::{Entry, EntryKey, History},
     time::UtcMs,
 };
-
-const DAY_MS: i64 = 86_400_000;
 
 /// What is said with authority, in the order of keys, and where that leaves the case.
 pub(super) struct Moves<'a> {
@@ -89,7 +87,7 @@ impl<'a> Moves<'a> {
         let closings = self.steps.iter().filter(|step| self.leads(step) == Some(CaseState::Closed));
         let closed =
             closings.filter(|step| self.history.is_before(step, key)).filter_map(|step| self.history.get(step));
-        let closed_days = closed.map(|closing| entry.at.since(closing.at) / DAY_MS).min();
+        let closed_days = closed.map(|closing| days_closed(closing.at, entry.at)).min();
         is_no_step(key.actor.kind, self.standing(Some(key)).state, &Step::of(&entry.says)?, closed_days)
     }
 

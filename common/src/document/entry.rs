@@ -1,11 +1,22 @@
 //! Entries: what writers say in a document.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::actor::{Actor, NotAnActor};
 use crate::time::{Hlc, UtcMs};
+
+/// The keys of the entries that a view names as superseded or void: what was said and lost, or counts for nothing.
+#[must_use]
+pub fn named_as_lost(view: &serde_json::Value) -> BTreeSet<&str> {
+    let named = ["superseded", "void"].into_iter().filter_map(|field| view.get(field)?.as_array());
+    named.flatten().filter_map(|entry| entry.get(0)?.as_str()).collect()
+}
 
 /// The key of an entry: its writer and the writer's count in this document, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,6 +12,6 @@ pub mod history;
 mod store;
 
 pub use actor::{Actor, ActorKind};
-pub use entry::{Entry, EntryKey, Folds, with_fold};
+pub use entry::{Entry, EntryKey, Folds, named_as_lost, with_fold};
 pub use history::History;
 pub use store::{Applied, Chunk, Document, DocumentError, WAITING_MAX_MS, beyond, genesis};

@@ -64,11 +64,11 @@ pub struct CaseDetail {
 
 /// Where a case may be moved to by a person at the hub.
 fn moves(r: &Reader<'_>, view: &CaseView, now: UtcMs) -> Result<Vec<CaseState>, StoreError> {
-    let mut moves = steps(view.state).to_vec();
-    match view.state {
-        CaseState::Resolved if !open_items(r, view)?.is_empty() => moves.retain(|to| *to != CaseState::Closed),
-        CaseState::Closed if !may_reopen(view, now) => moves.clear(),
-        _ => {}
+    let mut moves = Vec::new();
+    for to in steps(view.state) {
+        if hinders(r, view, *to, now)?.is_none() {
+            moves.push(*to);
+        }
     }
     Ok(moves)
 }

@@ -1,11 +1,12 @@
 //! Dispatches: where each stands, and what its depot decided on which gates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord, Mode},
     dispatch::DispatchState,
+    document::named_as_lost,
     fact::{FactKey, FactValue, Source},
     gate::GateResult,
     id::{DecisionId, DocumentId, OrderId, SiteId},
@@ -167,8 +168,7 @@ fn item(r: &Reader<'_>, row: DocumentRow, now: &Moment) -> Result<DispatchItem, 
 
 /// The entries that a view names as superseded or void, as they were written. Most documents have none.
 pub(super) fn lost(r: &Reader<'_>, row: &DocumentRow) -> Result<BTreeMap<String, Value>, StoreError> {
-    let named = ["superseded", "void"].into_iter().filter_map(|field| row.view.get(field)?.as_array());
-    let keys: BTreeSet<&str> = named.flatten().filter_map(|entry| entry.get(0)?.as_str()).collect();
+    let keys = named_as_lost(&row.view);
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -6,14 +6,15 @@
 use std::collections::BTreeSet;
 
 use gatehouse_common::{
-    case::{CaseState, CaseView, Says, lifecycle::REOPEN_WITHIN_DAYS},
+    case::{
+        CaseState, CaseView, Says,
+        lifecycle::{REOPEN_WITHIN_DAYS, days_closed},
+    },
     document::{Document, EntryKey, History},
     time::UtcMs,
 };
 
 use super::opening::Opening;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// What closes a resolved case; none while it stays as it is.
 ///
@@ -30,7 +31,7 @@ pub fn close(view: &CaseView, rests_since: UtcMs, has_open_items: bool, after_ms
 #[must_use]
 pub fn may_reopen(view: &CaseView, now: UtcMs) -> bool {
     // Only the hub closes, and of such a move both times are the hub's.
-    let is_recent = |closed: UtcMs| now.since(closed) / DAY_MS < REOPEN_WITHIN_DAYS;
+    let is_recent = |closed: UtcMs| days_closed(closed, now) < REOPEN_WITHIN_DAYS;
     view.state == CaseState::Closed && view.continued_in.is_none() && view.moved_at.is_some_and(is_recent)
 }
 

@@ -50,19 +50,13 @@ fn scene() -> (tempfile::TempDir, Store) {
                 }
             }
             let id = dispatch::document_id(&order.id, &order.site, 1);
-            let load = vec![LineQuantity { line: 1, product: order.lines[0].product.clone(), quantity: 10 }];
-            let planned = dispatch::Says::Planned {
-                order: order.id.clone(),
-                order_version: 1,
-                site: order.site.clone(),
-                occurrence: 1,
-                vehicle: order.vehicle.clone(),
-                carrier: order.carrier.clone(),
-                door: order.door.clone(),
-                load,
-                planned_departure: order.planned_departure,
-            };
-            tx.write_entries(&id, DocumentSays::Dispatch(vec![planned]), "rule: test", Lane::Documents, now)?;
+            tx.write_entries(
+                &id,
+                DocumentSays::Dispatch(vec![fixture::planned(&order)]),
+                "rule: test",
+                Lane::Documents,
+                now,
+            )?;
             let cancelled = dispatch::Says::Cancelled { order_version: 2, why: "cancelled".into() };
             let later = now.plus(300_000);
             tx.write_entries(&id, DocumentSays::Dispatch(vec![cancelled]), "rule: test", Lane::Documents, later)?;

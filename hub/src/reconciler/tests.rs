@@ -54,20 +54,6 @@ async fn a_second_case_of_one_matter_becomes_part_of_the_first_one_that_runs() {
     assert_eq!((cases[0].1.aliases.len(), cases[1].1.duplicate_of), (1, Some(cases[0].0)));
 }
 
-fn planned(order: &Order) -> dispatch::Says {
-    dispatch::Says::Planned {
-        order: order.id.clone(),
-        order_version: order.version,
-        site: order.site.clone(),
-        occurrence: 1,
-        vehicle: order.vehicle.clone(),
-        carrier: order.carrier.clone(),
-        door: order.door.clone(),
-        load: order.quantities(),
-        planned_departure: order.planned_departure,
-    }
-}
-
 #[tokio::test]
 async fn row_22_a_case_about_a_late_delivery_is_resolved_by_the_delivery_and_says_how_late_it_was() {
     let (_directory, store, mut reconciler) = hub();
@@ -92,7 +78,7 @@ async fn row_22_a_case_about_a_late_delivery_is_resolved_by_the_delivery_and_say
     let evidence = |at| dispatch::Evidence { at, readings: vec!["seen".into()] };
     let left = dispatch::Says::Departed { load: order.quantities(), evidence: evidence(now) };
     let came = dispatch::Says::Delivered { load: order.quantities(), evidence: evidence(late) };
-    let planned = planned(&order);
+    let planned = fixture::planned(&order);
     let (first, second) = (opening("D1/1"), opening("D1/1 by its carrier"));
     store
         .write_now(move |tx| {
@@ -127,7 +113,7 @@ fn asked_to_cancel(store: &Store, slot_ends: UtcMs) -> DocumentId {
     let id = dispatch::document_id(&order.id, &order.site, 1);
     let absence = Some(dispatch::Evidence { at: slot_ends, readings: vec!["door 3 was free".into()] });
     let asks = dispatch::Says::CancelAsked { why: "empty truck".into(), absence };
-    let entries = [dispatch::Says::Fold { version: 2 }, planned(&order), asks].map(|says| {
+    let entries = [dispatch::Says::Fold { version: 2 }, fixture::planned(&order), asks].map(|says| {
         let hlc = Hlc { ms: now.wall.0, n: 0 };
         Entry { after: Vec::new(), at: now.wall, hlc, by: "rule".into(), says }
     });

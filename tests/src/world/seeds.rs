@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use super::random::Played;
+use super::{bugs::Bug, random::Played};
 
 /// What came of many worlds.
 #[derive(Debug, Default)]
@@ -79,4 +79,20 @@ pub fn each(seeds: Range<u64>, play: impl Fn(u64, bool) -> Played + Sync) -> Sum
         }
     });
     sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One of the first `most` seeds finds the bug, and says that one of `rules` does not hold; without the bug the world of
+/// that seed is whole.
+/// # Panics
+/// If none finds it, or the world without it is not whole.
+pub fn find(bug: Bug, rules: &[&str], most: u64, play: impl Fn(u64, Bug) -> Played) {
+    for seed in 0..most {
+        let broken = play(seed, bug).broken;
+        if let Some(found) = broken.iter().find(|broken| rules.contains(&broken.rule)) {
+            println!("{bug:?} is found by seed {seed}: {found}");
+            assert_eq!(play(seed, Bug::None).broken, [], "seed {seed} without the bug");
+            return;
+        }
+    }
+    panic!("{most} seeds did not find {bug:?}");
 }

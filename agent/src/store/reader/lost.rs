@@ -1,8 +1,8 @@
 //! What was said in a document and lost, or counts for nothing: a page shows who said what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use gatehouse_common::id::DocumentId;
+use gatehouse_common::{document::named_as_lost, id::DocumentId};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -10,8 +10,7 @@ use crate::store::documents;
 
 /// The entries that a view names as superseded or void, as they were written. Most documents have none.
 pub(super) fn lost(conn: &Connection, document: DocumentId, view: &Value) -> BTreeMap<String, Value> {
-    let named = ["superseded", "void"].into_iter().filter_map(|field| view.get(field)?.as_array());
-    let keys: BTreeSet<&str> = named.flatten().filter_map(|entry| entry.get(0)?.as_str()).collect();
+    let keys = named_as_lost(view);
     if keys.is_empty() {
         return BTreeMap::new();
     }

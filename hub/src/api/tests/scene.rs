@@ -41,20 +41,6 @@ fn order(now: UtcMs) -> Order {
     order
 }
 
-fn planned(order: &Order) -> dispatch::Says {
-    dispatch::Says::Planned {
-        order: order.id.clone(),
-        order_version: 1,
-        site: order.site.clone(),
-        occurrence: 1,
-        vehicle: order.vehicle.clone(),
-        carrier: order.carrier.clone(),
-        door: order.door.clone(),
-        load: load(10),
-        planned_departure: order.planned_departure,
-    }
-}
-
 fn decision(device: &DeviceId, dispatch: DocumentId, order: &Order, clock: &Clock) -> DecisionRecord {
     let input = GateInput {
         key: FactKey::Inventory { order: order.id.clone(), line: 1 },
@@ -149,7 +135,8 @@ impl Desk {
         let id = dispatch::document_id(&order.id, &order.site, 1);
         let mut document = Document::new().unwrap();
         let after = History::new(document.entries::<dispatch::Says>().0).heads();
-        let entry = Entry { after, at: now, hlc: Hlc { ms: now.0, n: 0 }, by: "rule".into(), says: planned(&order) };
+        let entry =
+            Entry { after, at: now, hlc: Hlc { ms: now.0, n: 0 }, by: "rule".into(), says: fixture::planned(&order) };
         let (_, chunk) = document.append(&"site/D1/gw-1/1".parse().unwrap(), &[entry]).unwrap();
         let record = decision(&name, id, &order, &clock);
         let sealed = Sealed::new(&record, &gateway).unwrap();

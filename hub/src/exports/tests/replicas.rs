@@ -59,19 +59,9 @@ fn an_export_of_one_replica_is_one_state_though_another_commits_meanwhile() {
         let id = dispatch::document_id(&"SO-2".parse().unwrap(), &"D1".parse().unwrap(), 1);
         let commits = || {
             put_order(&two, "SO-2");
-            let order = fixture::order("2026-11-23T08:00:00Z".parse().unwrap());
-            let planned = dispatch::Says::Planned {
-                order: "SO-2".parse().unwrap(),
-                order_version: 1,
-                site: order.site.clone(),
-                occurrence: 1,
-                vehicle: order.vehicle.clone(),
-                carrier: order.carrier.clone(),
-                door: order.door.clone(),
-                load: order.quantities(),
-                planned_departure: order.planned_departure,
-            };
-            let says = DocumentSays::Dispatch(vec![planned]);
+            let mut order = fixture::order("2026-11-23T08:00:00Z".parse().unwrap());
+            order.id = "SO-2".parse().unwrap();
+            let says = DocumentSays::Dispatch(vec![fixture::planned(&order)]);
             two.write_now(move |tx| tx.write_entries(&id, says, "rule: test", Lane::Documents, UtcMs(1))).unwrap();
             two.fold_now().unwrap();
         };

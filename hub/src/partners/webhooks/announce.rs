@@ -56,18 +56,16 @@ fn of_case(id: &DocumentId, view: &CaseView) -> News {
     }
 }
 
+/// How a document stands, as far as it is one of which there is news. One that cannot be read has none, and must not
+/// keep the others' back.
 fn look(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
     use gatehouse_common::id::DocumentKind;
-    Ok(match r.document(id)? {
-        Some((DocumentKind::Dispatch, _)) => r.dispatch_view(id)?.map(|view| of_dispatch(id, &view)),
-        Some((DocumentKind::Case, _)) => r.case_view(id)?.map(|view| of_case(id, &view)),
-        None => None,
-    })
-}
-
-/// As [`look`]; a document that cannot be read has no news, and must not keep the others' back.
-fn look_if_it_can_be_read(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
-    match look(r, id) {
+    let read = || match r.document(id)? {
+        Some((DocumentKind::Dispatch, _)) => Ok(r.dispatch_view(id)?.map(|view| of_dispatch(id, &view))),
+        Some((DocumentKind::Case, _)) => Ok(r.case_view(id)?.map(|view| of_case(id, &view))),
+        None => Ok(None),
+    };
+    match read() {
         Err(StoreError::Damaged { .. } | StoreError::Document(_)) => Ok(None),
         looked => looked,
     }
@@ -77,7 +75,7 @@ fn look_if_it_can_be_read(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News
 /// # Errors
 /// [`StoreError`] if the store cannot be read or written.
 pub fn is_no_news(tx: &mut Tx<'_>, id: &DocumentId, state: CaseState) -> Result<(), StoreError> {
-    let Some(news) = look_if_it_can_be_read(tx, id)? else { return Ok(()) };
+    let Some(news) = look(tx, id)? else { return Ok(()) };
     let n = tx.hook_told(&news.subject)?.map_or(0, |(_, n)| n);
     tx.tell_hook(&news.subject, &told_of_case(state), n)
 }
@@ -94,7 +92,7 @@ pub fn has_begun(r: &Reader<'_>) -> Result<bool, StoreError> {
 /// [`StoreError`] if the store cannot be read or written.
 pub fn begin(tx: &mut Tx<'_>, documents: &[DocumentId]) -> Result<(), StoreError> {
     for id in documents {
-        if let Some(news) = look_if_it_can_be_read(tx, id)? {
+        if let Some(news) = look(tx, id)? {
             tx.tell_hook(&news.subject, &news.state, 0)?;
         }
     }
@@ -112,7 +110,7 @@ pub fn announce(
 ) -> Result<usize, StoreError> {
     let mut told = 0;
     for id in documents {
-        let Some(news) = look_if_it_can_be_read(tx, id)? else { continue };
+        let Some(news) = look(tx, id)? else { continue };
         let last = tx.hook_told(&news.subject)?;
         if last.as_ref().is_some_and(|(state, _)| *state == news.state) {
             continue;
