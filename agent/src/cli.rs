@@ -248,10 +248,15 @@ fn without_hub(identity_file: Option<&Path>) -> String {
 
 fn status(path: &Path, json: bool) -> anyhow::Result<()> {
     let config = load(path)?;
-    let status = Reader::open(&config.store_path).and_then(|store| store.status()).with_context(|| {
-        format!("no status: {} holds no store yet; start the agent once", config.store_path.display())
-    })?;
+    let status = read_status(&config.store_path).context("no status")?;
     if json { say(&serde_json::to_string_pretty(&status)?) } else { say(&in_words(&status, Clock::system().wall())) }
+}
+
+fn read_status(store: &Path) -> anyhow::Result<Status> {
+    anyhow::ensure!(store.exists(), "there is no store at {} yet; start the agent once", store.display());
+    let store = Reader::open(store)?;
+    store.check_form()?;
+    Ok(store.status()?)
 }
 
 fn doctor(path: &Path, json: bool, asked: &Asked) -> anyhow::Result<()> {
@@ -326,6 +331,9 @@ fn in_words(status: &Status, now: gatehouse_common::time::UtcMs) -> String {
     }
     lines.extend(status.waiting.iter().map(|row| {
         format!("waiting     {} {} for changes that have not come, since {}", row.kind, row.document, row.since)
+    }));
+    lines.extend(status.unfoldable.iter().map(|document| {
+        format!("UNFOLDABLE  {document}: left out of decisions until a program comes that can fold it")
     }));
     lines.extend(status.sources.iter().map(source_in_words));
     lines.join("\n")
@@ -409,6 +417,24 @@ mod tests {
         "--clock-speed",
         "60",
     ];
+
+    #[test]
+    fn no_status_of_a_store_that_is_not_there_or_of_another_form_says_what_is_to_be_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.db");
+        let why = || format!("{:#}", read_status(&path).unwrap_err());
+        assert_eq!(why(), format!("there is no store at {} yet; start the agent once", path.display()));
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        for (form, what) in [
+            (0, "nothing is in it yet; start the agent once"),
+            (1, "it has form 1, this program needs form"),
+            (1, "starting the agent brings it there"),
+            (10_000, "use the newer program"),
+        ] {
+            conn.pragma_update(None, "user_version", form).unwrap();
+            assert!(why().contains(what), "{}", why());
+        }
+    }
 
     #[cfg(not(feature = "scaled-clock"))]
     #[test]

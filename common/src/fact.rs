@@ -186,6 +186,12 @@ impl Fact {
     pub fn age_ms(&self, now: &Moment) -> Option<u64> {
         now.age_of(self.report.at, &self.received)
     }
+
+    /// Whether a report about the same thing that comes at `now` is older than what this says, so that this stays.
+    #[must_use]
+    pub fn keeps_out(&self, report: &Report, now: &Moment) -> bool {
+        self.report.at > report.at && !now.is_before(self.report.at)
+    }
 }
 
 /// The newest fact under each key.
@@ -212,10 +218,12 @@ impl Facts {
 
     /// Takes `fact` unless one with a later own time is already held; says whether it was taken.
     ///
-    /// A late report thereby never undoes a newer one. Of two with one time the later arrival stays.
+    /// A late report thereby never undoes a newer one. Of two with one time the later arrival stays. A held time that is
+    /// not believed, since it lies ahead of the clock by which `fact` came, keeps nothing out: a clock was wrong, and which
+    /// of them is newer is told by their arrival.
     pub fn take(&mut self, fact: Fact) -> bool {
         match self.by_key.get(&fact.report.key) {
-            Some(held) if held.report.at > fact.report.at => false,
+            Some(held) if held.keeps_out(&fact.report, &fact.received) => false,
             _ => {
                 self.by_key.insert(fact.report.key.clone(), fact);
                 true
@@ -231,5 +239,35 @@ impl Facts {
     /// Every fact, by key.
     pub fn iter(&self) -> impl Iterator<Item = &Fact> {
         self.by_key.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::BootId;
+
+    fn says(at: i64, came: i64) -> Fact {
+        let received =
+            Moment { wall: UtcMs(came), uncertainty_ms: 0, boot: BootId("b".into()), boottime_ms: 0, trusted: true };
+        let customer = CustomerId::new("C-1").unwrap();
+        let report = Report {
+            key: FactKey::Credit { customer },
+            value: FactValue::Credit { on_hold: false, headroom_minor: at },
+            source: Source::Erp,
+            at: UtcMs(at),
+            evidence: String::new(),
+        };
+        Fact { report, received }
+    }
+
+    #[test]
+    fn a_late_report_undoes_nothing_newer_but_what_a_clock_dated_ahead_keeps_nothing_out() {
+        let mut facts = Facts::default();
+        assert!(facts.take(says(1_000_000, 1_000_000)));
+        assert!(!facts.take(says(999_999, 1_000_500)), "late");
+        assert!(!facts.take(says(950_000, 950_000)), "by a clock that is a little behind");
+        assert!(facts.take(says(900_000, 900_000)), "the clock was more than a minute ahead");
+        assert!(facts.take(says(901_000, 901_000)));
     }
 }

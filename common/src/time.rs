@@ -80,17 +80,25 @@ impl Moment {
         u64::try_from(self.wall.since(earlier.wall)).ok()
     }
 
+    /// How far ahead of the receiver's clock the time of something may lie, in milliseconds, before it is not believed.
+    pub const AHEAD_MAX_MS: i64 = 60_000;
+
+    /// Whether `at` lies so far ahead of this moment's clock that it is not believed.
+    #[must_use]
+    pub fn is_before(&self, at: UtcMs) -> bool {
+        at.since(self.wall) > Self::AHEAD_MAX_MS
+    }
+
     /// Age of something that happened at `at` and was received at `received`.
     ///
     /// A time of `at` ahead of the receiver's clock by no more than 60 s counts as zero; further
     /// ahead the age is unknown.
     #[must_use]
     pub fn age_of(&self, at: UtcMs, received: &Self) -> Option<u64> {
-        let before_receipt = received.wall.since(at);
-        if before_receipt < -60_000 {
+        if received.is_before(at) {
             return None;
         }
-        let before_receipt = u64::try_from(before_receipt).unwrap_or(0);
+        let before_receipt = u64::try_from(received.wall.since(at)).unwrap_or(0);
         self.since(received).map(|elapsed| elapsed.saturating_add(before_receipt))
     }
 }

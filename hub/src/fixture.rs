@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use gatehouse_common::{
+    decision::{DecidedBy, DecisionKind, DecisionRecord, Mode},
     dispatch,
-    id::Hash32,
+    id::{DecisionId, Hash32},
     lease::Lease,
     order::{Customer, Order, OrderLine, OrderStatus, Tier},
     seal::PrivateKey,
     time::UtcMs,
 };
 
-use crate::store::{Device, DeviceKind};
+use crate::{
+    clock::Clock,
+    store::{Device, DeviceKind},
+};
 
 /// A gateway of one depot, whose key is made of `seed`.
 pub(crate) fn gateway(name: &str, site: &str, seed: u8) -> Device {
@@ -83,5 +87,32 @@ pub(crate) fn planned(order: &Order) -> dispatch::Says {
         door: order.door.clone(),
         load: order.quantities(),
         planned_departure: order.planned_departure,
+    }
+}
+
+/// What gw-1 decides first, now and without a lease, about the first dispatch of all of an order.
+pub(crate) fn decided(kind: DecisionKind, order: &Order) -> DecisionRecord {
+    let device = "gw-1".parse().unwrap();
+    DecisionRecord {
+        v: 1,
+        id: DecisionId::of(&device, 1, 1),
+        device,
+        site: order.site.clone(),
+        epoch: 1,
+        position: 1,
+        previous: Hash32::ZERO,
+        kind,
+        mode: (kind == DecisionKind::Release).then_some(Mode::Normal),
+        dispatch: Some(dispatch::document_id(&order.id, &order.site, 1)),
+        order: Some((order.id.clone(), order.version)),
+        load: order.quantities(),
+        gates: Vec::new(),
+        bundle: Hash32::ZERO,
+        lease: None,
+        by: DecidedBy::Rule { rule: "auto".into() },
+        reason: "so it is".into(),
+        at: Clock::system().now(),
+        begins: None,
+        drills: Vec::new(),
     }
 }

@@ -22,9 +22,12 @@ use tracing::{info, warn};
 
 use crate::{
     clock::Clock,
-    core::leases::{
-        Book, Due, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, due, is_overdue, renewed, slices,
-        still_fits,
+    core::{
+        APART_MS,
+        leases::{
+            Book, Due, FIGURE_MAX_MS, Figures, LeasePolicy, LeaseRow, LeaseState, due, is_overdue, renewed, slices,
+            still_fits,
+        },
     },
     erp::{Connector, ErpError},
     store::{DeviceKind, Reader, Store, StoreError, Tx},
@@ -222,7 +225,9 @@ fn life_that_lends(reader: &Reader<'_>) -> Result<Result<LedgerEpoch, (SiteId, D
 /// another, whose slices would be set aside for nobody.
 fn connected_gateways(reader: &Reader<'_>, now: UtcMs) -> Result<BTreeSet<(SiteId, DeviceId)>, StoreError> {
     let devices = reader.devices()?.into_iter();
-    let heard = devices.filter(|d| d.seen.is_some_and(|seen| now.since(seen) <= HEARD_WITHIN_MS)).map(|d| d.device);
+    // Heard later than now: by a clock that was ahead, whoever knows when.
+    let lately = -APART_MS..=HEARD_WITHIN_MS;
+    let heard = devices.filter(|d| d.seen.is_some_and(|seen| lately.contains(&now.since(seen)))).map(|d| d.device);
     let gateways = heard.filter(|device| device.kind == DeviceKind::Gateway);
     Ok(gateways.filter_map(|d| Some((d.sites.into_iter().next()?, d.device))).collect())
 }
@@ -264,11 +269,11 @@ enum Given {
 /// Grants a lease, or more time for the one that is held, by what the ERP said, if that is still due.
 async fn grant_by(store: &Store, clock: &Clock, grantor: &Grantor, asked: Asked) -> Result<Given, GrantError> {
     let now = clock.wall();
-    if asked.age_ms(now) > FIGURE_MAX_MS {
+    if asked.is_too_old(now) {
         // What has left the book since may not be in them.
         return Err(GrantError::TooOld);
     }
-    let is_read = asked.orders_are_read();
+    let is_read = asked.orders_are_read(now);
     if !store.read(is_read).await? {
         return Ok(Given::Waits(asked));
     }

@@ -39,8 +39,6 @@ fn whatever_the_clocks_of_depots_show_nothing_is_lost_or_doubled_or_released_on_
 }
 
 #[test]
-#[ignore = "not promised: what a hub reads of the ERP while its clock is off is dated by that clock, and later news \
-            lose against it"]
 fn whatever_the_hub_s_clock_shows_everything_comes_to_rest() {
     are_whole(true);
 }

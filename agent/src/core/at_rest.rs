@@ -47,6 +47,12 @@ impl AtRest {
         opened(&self.whole, &self.since)
     }
 
+    /// This document with one more change, as it is stored beside it.
+    pub fn with(mut self, change: &[u8]) -> Self {
+        self.since.push(change.into());
+        self
+    }
+
     /// This document, which is now `document`, after one more change; and what of it is to be stored.
     pub fn grown<V: Serialize>(mut self, document: &Document, view: Option<&V>, change: &[u8]) -> (Self, Folded) {
         if self.since.len() + 1 < SINCE_MAX {

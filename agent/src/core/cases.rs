@@ -94,7 +94,8 @@ impl Core {
     }
 
     fn is_closed(&self, case: DocumentId) -> bool {
-        if self.past.holds(case) {
+        // Nothing can be said any more in one that cannot be folded either: what comes opens the next.
+        if self.past.holds(case) || self.unfoldable.contains_key(&case) {
             return true;
         }
         let state = self.cases.get(&case).and_then(|c| c.view.as_ref()).map(|v| v.state);
@@ -281,10 +282,14 @@ impl Core {
     /// The case under `key` before the `occurrence`-th, where it is known here.
     fn predecessor(&self, key: &str, occurrence: u32) -> Option<DocumentId> {
         let before = document_id(key, occurrence.checked_sub(1)?);
-        (self.cases.contains_key(&before) || self.past.holds(before)).then_some(before)
+        let is_left_out = self.unfoldable.contains_key(&before);
+        (self.cases.contains_key(&before) || self.past.holds(before) || is_left_out).then_some(before)
     }
 
     pub(super) fn say_case(&mut self, now: &Moment, id: DocumentId, by: &str, says: Vec<Says>) {
+        if self.unfoldable.contains_key(&id) {
+            return;
+        }
         if self.cases.get(&id).and_then(|c| c.view.as_ref()).is_some_and(|view| view.waits_for_upgrade) {
             tracing::warn!(document.id = %id, "case {id} needs a newer program; nothing is written into it");
             return;

@@ -63,7 +63,7 @@ impl Core {
     }
 
     /// Documents that cannot be read as they were last written whole, each with its kind. They are left out; their
-    /// changes may still make them.
+    /// changes may still make them. None that can be read is among them, see [`Core::unfoldable`].
     #[must_use]
     pub fn unread(&self) -> &[(DocumentId, DocumentKind)] {
         &self.unread
@@ -82,13 +82,15 @@ impl Core {
     /// Of a document that lacks a part the heads of what is left are written: by them the hub sees what to send.
     pub fn mend(&mut self, put_aside: &[DamagedRow]) -> Vec<Record> {
         let incomplete = std::mem::take(&mut self.incomplete);
+        let lacks_a_part = !incomplete.is_empty() || !self.unread.is_empty();
         let mut records: Vec<Record> = incomplete.into_iter().filter_map(|id| self.refolded(id)).collect();
-        if !records.is_empty() || !self.unread.is_empty() {
+        if lacks_a_part {
             // What is lacking, or left out, may be this device's own word: none of its numbers is given out a second time.
             self.actor = next_actor(&self.actor);
             records.push(Record::Actor { epoch: self.actor.epoch });
         }
         records.extend(put_aside.iter().filter_map(|row| self.change_again(row)));
+        records.extend(self.name_unfoldable());
         records
     }
 
@@ -100,6 +102,9 @@ impl Core {
         if let Some(held) = self.dispatches.get(&document) {
             let after = folded(&held.document, held.view.as_ref());
             return Some(Record::Refolded { document, kind: DocumentKind::Dispatch, after });
+        }
+        if let Some((kind, left)) = self.unfolded(document) {
+            return Some(Record::Unfolded { document, kind, chunk: None, heads: left.heads() });
         }
         let held = self.cases.get(&document)?;
         let after = folded(&held.document.open().ok()?, held.view.as_ref());
@@ -115,7 +120,8 @@ impl Core {
 
     fn held_change(&self, document: DocumentId, hash: Hash32) -> Option<(DocumentKind, Chunk)> {
         let mut kinds = [DocumentKind::Dispatch, DocumentKind::Case].into_iter();
-        let (kind, held) = kinds.find_map(|kind| Some((kind, self.document(kind, document)?)))?;
+        let held = kinds.find_map(|kind| Some((kind, self.document(kind, document)?)));
+        let (kind, held) = held.or_else(|| self.unfolded(document))?;
         Some((kind, held.chunks().into_iter().find(|chunk| chunk.hash == hash)?))
     }
 }

@@ -275,6 +275,17 @@ pub enum Record {
         /// The document without them.
         after: Folded,
     },
+    /// What is new of a document that cannot be folded: how it was folded last stays.
+    Unfolded {
+        /// Which.
+        document: DocumentId,
+        /// Case or dispatch.
+        kind: DocumentKind,
+        /// A change that came; none where only its heads are to be written as they are.
+        chunk: Option<Chunk>,
+        /// Hashes of its latest changes, sorted.
+        heads: Vec<Hash32>,
+    },
     /// This device writes under another actor from now on.
     Actor {
         /// The actor's epoch.

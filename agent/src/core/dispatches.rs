@@ -131,6 +131,9 @@ impl Core {
         if !self.profile.is_gateway() || order.site != self.profile.site || order.status == OrderStatus::Cancelled {
             return;
         }
+        if self.lacks_a_dispatch(order_id) {
+            return;
+        }
         let load = self.remainder(&order);
         if load.is_empty() {
             return;

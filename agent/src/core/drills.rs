@@ -255,7 +255,7 @@ impl Core {
         let Ok(key) = serde_json::to_string(&report.key) else { return Some(report) };
         // As the facts themselves: a late report never undoes a newer one.
         self.kept_facts.edit(&key, |kept| {
-            if kept.as_ref().is_none_or(|held| held.report.at <= report.at) {
+            if !kept.as_ref().is_some_and(|held| held.keeps_out(&report, now)) {
                 *kept = Some(Fact { report, received: now.clone() });
             }
         });

@@ -49,7 +49,9 @@ impl Core {
                         DocumentKind::Case => self.take_case_chunk(now, document, &bytes),
                     }
                     let taken = self.out.records[before..].iter().find_map(|record| match record {
-                        Record::Chunk { own: false, chunk, .. } => Some(chunk.hash),
+                        Record::Chunk { own: false, chunk, .. } | Record::Unfolded { chunk: Some(chunk), .. } => {
+                            Some(chunk.hash)
+                        }
                         _ => None,
                     });
                     let Some(hash) = taken else { continue };
@@ -166,7 +168,7 @@ impl Core {
     }
 
     fn take_dispatch_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) -> Option<OrderId> {
-        if self.is_past(id) {
+        if self.is_past(id) || self.take_unfolded(now, id, bytes) {
             return None;
         }
         let held = self.dispatches.get(&id).map(|d| d.document.clone());
@@ -194,7 +196,7 @@ impl Core {
     }
 
     fn take_case_chunk(&mut self, now: &Moment, id: DocumentId, bytes: &[u8]) {
-        if self.is_past(id) {
+        if self.is_past(id) || self.take_unfolded(now, id, bytes) {
             return;
         }
         let held = self.cases.get(&id).map(|c| c.document.clone()).unwrap_or_default();
@@ -234,8 +236,9 @@ impl Core {
         };
         let chunks = document.chunks();
         let told = chunks.iter().map(|chunk| Told::Chunk { document: id, kind, hash: chunk.hash }).collect();
+        let is_unfoldable = self.unfoldable.contains_key(&id);
         let is_known = self.dispatches.contains_key(&id) || self.cases.contains_key(&id);
-        if is_known {
+        if is_known || is_unfoldable {
             for chunk in chunks {
                 match kind {
                     DocumentKind::Dispatch => _ = self.take_dispatch_chunk(now, id, &chunk.bytes),
@@ -295,7 +298,12 @@ impl Core {
         }
     }
 
-    fn opened_for(&mut self, now: &Moment, held: Result<Document, DocumentError>, bytes: &[u8]) -> Option<Document> {
+    pub(super) fn opened_for(
+        &mut self,
+        now: &Moment,
+        held: Result<Document, DocumentError>,
+        bytes: &[u8],
+    ) -> Option<Document> {
         match held {
             Ok(document) => Some(document),
             Err(e) => {
@@ -306,7 +314,7 @@ impl Core {
     }
 
     /// Lets a chunk in through the gate; what is not let in goes to quarantine and stops nothing.
-    fn admit(&mut self, now: &Moment, document: &mut Document, bytes: &[u8]) -> Option<Chunk> {
+    pub(super) fn admit(&mut self, now: &Moment, document: &mut Document, bytes: &[u8]) -> Option<Chunk> {
         let admitted = inspect(bytes)
             .map_err(|e| e.to_string())
             .and_then(|seen| document.admit(&seen).map(|applied| (seen, applied)).map_err(|e| e.to_string()));

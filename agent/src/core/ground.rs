@@ -124,8 +124,8 @@ impl Core {
         }
     }
 
-    /// Keeps a look at the clock from which something followed that others see.
-    pub(super) fn keep_look(&mut self, now: &Moment) {
+    /// Keeps a look at the clock that `was_set_right`, or from which something followed that others see.
+    pub(super) fn keep_look(&mut self, now: &Moment, was_set_right: bool) {
         let told = |record: &Record| {
             matches!(
                 record,
@@ -136,7 +136,7 @@ impl Core {
                     | Record::Tracks { .. }
             )
         };
-        if self.out.records.iter().any(told) {
+        if was_set_right || self.out.records.iter().any(told) {
             self.keep(now, GroundInput::Looked);
         }
     }

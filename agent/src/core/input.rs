@@ -264,4 +264,11 @@ pub enum Act {
         /// How it was resolved, such as one of the recommended actions.
         code: Option<String>,
     },
+    /// Asks the hub to cancel a dispatch.
+    AskToCancel {
+        /// Which dispatch.
+        dispatch: DocumentId,
+        /// Why, for the record.
+        reason: String,
+    },
 }

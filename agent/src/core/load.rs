@@ -18,18 +18,19 @@ use super::{
     drills,
     elapsed::{self, Stamps},
     past::Past,
-    refused,
+    refused, set_right,
     start::{Snapshot, StoredDocument},
     state::{LineSeen, Table},
     trial,
     trips::TrackBook,
-    waits,
+    unfoldable, waits,
 };
 
 impl Core {
     /// A core that goes on from what the store holds.
     ///
-    /// A document that cannot be read is left out and said in the log, see [`Core::unread`].
+    /// A document that cannot be read is left out and said in the log, see [`Core::unread`]; so is one that cannot be
+    /// folded, see [`Core::unfoldable`].
     #[must_use]
     pub fn load(profile: Profile, snapshot: Snapshot) -> Self {
         let kind = if profile.is_gateway() { ActorKind::Site } else { ActorKind::Vehicle };
@@ -45,6 +46,8 @@ impl Core {
             dispatches: BTreeMap::new(),
             cases: BTreeMap::new(),
             unread: Vec::new(),
+            unfoldable: BTreeMap::new(),
+            unfoldable_named: Vec::new(),
             incomplete: BTreeSet::new(),
             lacking: None,
             past: Past::default(),
@@ -72,6 +75,7 @@ impl Core {
             drills: Table::new("drill"),
             kept_facts: Table::new("kept_fact"),
             kept_readings: Table::new("kept_reading"),
+            kept_ahead: Table::new(set_right::KEPT_AHEAD),
             kept_leases: Vec::new(),
             status_told: None,
             started: None,
@@ -132,6 +136,7 @@ impl Core {
             || self.drills.take(key, body)
             || self.kept_facts.take(key, body)
             || self.kept_readings.take(key, body)
+            || self.kept_ahead.take(key, body)
             || self.past.take(key, body)
             || self.waits.take(key, body);
         if taken {
@@ -147,6 +152,7 @@ impl Core {
             "started" => serde_json::from_str(body).map(|at| self.started = at),
             "tracks" => serde_json::from_str(body).map(|book| self.track_book = book),
             drills::KEPT_LEASES => drills::kept_leases_in(body).map(|kept| self.kept_leases = kept),
+            unfoldable::UNFOLDABLE => serde_json::from_str(body).map(|named| self.unfoldable_named = named),
             "status_told" => serde_json::from_str(body).map(|at| self.status_told = at),
             _ => Ok(()),
         };
@@ -175,7 +181,8 @@ impl Core {
             self.incomplete.insert(id);
             self.lacking = self.lacking.or(is_of_changes.then_some(id));
         }
-        let kind = stored.kind;
+        // Its bytes are sound: they stay as they are for a program that can fold it.
+        let (kind, at_rest) = (stored.kind, AtRest::stored(stored));
         let taken = match kind {
             DocumentKind::Dispatch => {
                 trial::folded(document, gatehouse_common::dispatch::fold).map(|(document, view)| {
@@ -183,14 +190,11 @@ impl Core {
                 })
             }
             DocumentKind::Case => trial::folded(document, gatehouse_common::case::fold).map(|(_, view)| {
-                self.cases.insert(id, Case { document: AtRest::stored(stored), view });
+                self.cases.insert(id, Case { document: at_rest.clone(), view });
             }),
         };
-        if let Err(e) = taken {
-            // Another program let it in. The others go on, but without a dispatch its goods could leave a second time.
-            tracing::error!(document.id = %id, "document {id} cannot be folded and is left out: {e}");
-            self.unread.push((id, kind));
-            self.lacking = self.lacking.or((kind == DocumentKind::Dispatch).then_some(id));
+        if let Err(why) = taken {
+            self.leave_out(id, kind, at_rest, &why);
         }
     }
 }

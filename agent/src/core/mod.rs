@@ -15,6 +15,7 @@ mod dispatches;
 pub mod drills;
 mod elapsed;
 mod feed;
+mod giving_up;
 pub mod ground;
 pub mod input;
 mod leases;
@@ -28,6 +29,7 @@ mod recalls;
 mod refused;
 pub mod rules;
 pub mod senders;
+mod set_right;
 pub mod signals;
 pub mod start;
 pub mod state;
@@ -35,6 +37,7 @@ mod taps;
 mod timer;
 mod trial;
 pub mod trips;
+pub mod unfoldable;
 pub mod waits;
 
 #[cfg(test)]
@@ -69,12 +72,14 @@ use ground::GroundInput;
 use input::Input;
 use past::Past;
 use senders::SenderState;
+use set_right::KeptAhead;
 use signals::{
     temperature::ProbeState,
     watch::{Watch, Watched},
 };
 use state::{CaseSlot, Counts, DispatchRule, DoorState, LineSeen, Table, VehicleState};
 use trips::{Motion, TrackBook, Trip, eta::Learnt};
+use unfoldable::Unfoldable;
 use waits::Waits;
 
 /// What this agent is.
@@ -134,6 +139,9 @@ pub struct Core {
     cases: BTreeMap<DocumentId, Case>,
     /// See [`Core::unread`].
     unread: Vec<(DocumentId, DocumentKind)>,
+    unfoldable: BTreeMap<DocumentId, Unfoldable>,
+    /// The names of those, as they were last written.
+    unfoldable_named: Vec<String>,
     /// Documents that are not what was last written of them, until [`Core::mend`].
     incomplete: BTreeSet<DocumentId>,
     /// See [`Core::lacking`].
@@ -165,6 +173,7 @@ pub struct Core {
     drills: Table<Option<Drill>>,
     kept_facts: Table<Option<Fact>>,
     kept_readings: Table<Option<KeptNews>>,
+    kept_ahead: Table<Option<KeptAhead>>,
     /// In the order in which they came.
     kept_leases: Vec<KeptLease>,
     status_told: Option<Moment>,
@@ -271,11 +280,12 @@ impl Core {
             Input::Damaged(rows) => self.take_damaged(now, rows),
             Input::Tick => {
                 self.look_at_all = true;
+                let was_set_right = self.follow_kept_ahead(now);
                 self.make_room(now);
                 self.tell_status(now);
                 self.tell_tracks(now);
                 self.look(now);
-                self.keep_look(now);
+                self.keep_look(now, was_set_right);
             }
         }
         self.look(now);
@@ -340,6 +350,7 @@ impl Core {
         self.drills.flush(records);
         self.kept_facts.flush(records);
         self.kept_readings.flush(records);
+        self.kept_ahead.flush(records);
         self.past.flush(records);
         self.waits.flush(records);
         if self.hlc != self.hlc_settled {

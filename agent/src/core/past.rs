@@ -210,6 +210,7 @@ impl Core {
             elsewhere || order.status == OrderStatus::Cancelled || self.remainder(order).is_empty()
         };
         self.orders.get(id).is_none_or(done)
+            && !self.lacks_a_dispatch(id)
             && known.dispatches.iter().all(|id| self.dispatch_is_over(*id))
             && known.cases.iter().all(|id| self.case_is_over(*id))
     }

@@ -102,7 +102,8 @@ impl Core {
         if unfit || view.load.iter().any(|l| over(l.line, l.quantity)) {
             return false;
         }
-        order.version == view.order_version || self.remainder(order) == view.load
+        let is_all_that_is_left = || !self.lacks_a_dispatch(&order.id) && self.remainder(order) == view.load;
+        order.version == view.order_version || is_all_that_is_left()
     }
 
     pub(super) fn class(&self, order: &Order) -> ClassRules {

@@ -17,9 +17,6 @@ use super::{
     trips::{Seen, Signed},
 };
 
-/// How far ahead of our clock the time of a reading may lie, in milliseconds. The age of one further ahead is unknown.
-const AHEAD_MAX_MS: i64 = 60_000;
-
 impl Core {
     pub(super) fn take_reading(&mut self, now: &Moment, reading: Reading) {
         self.out.records.push(Record::Reading { reading: reading.clone(), received: now.clone() });
@@ -30,19 +27,21 @@ impl Core {
         self.follow_reading(now, &reading);
     }
 
-    /// What follows from a reading, now or at the end of a drill.
+    /// What follows from a reading, now, at the end of a drill, or once the clock was set right.
     pub(super) fn follow_reading(&mut self, now: &Moment, reading: &Reading) {
         let (at, evidence) = (reading.at, format!("{} {}", reading.source, reading.id));
         if !self.has_room_for(now, reading) {
             return;
         }
-        if at.since(now.wall) > AHEAD_MAX_MS {
-            // As state it would outdate every true reading until that time has come. It stays in the readings.
+        if now.is_before(at) {
+            // As state it would outdate every true reading until that time has come. It stays in the readings, and is
+            // followed if it turns out that it is our clock which is behind.
             let source = &reading.source;
             if let ReadingValue::Position { vehicle, .. } = &reading.value {
                 self.vehicles.edit(vehicle.as_str(), |v| v.refused_at = Some(now.wall));
             }
             tracing::warn!(source, "{source} sent a reading for {at}, which is yet to come; set its clock");
+            self.keep_ahead(now, reading);
             return;
         }
         self.track_reading(reading);
@@ -146,8 +145,10 @@ impl Core {
         let Some(counts) = self.counts.get(order.as_str()) else { return };
         let value = counts.fact(line);
         let key = FactKey::Cargo { order: order.clone(), line };
-        // A scan that comes late still counts: its fact is as new as the newest scan.
-        let at = self.facts.get(&key).map_or(at, |held| held.report.at.max(at));
+        // A scan that comes late still counts: its fact is as new as the newest scan. What is dated ahead was dated
+        // while this clock was another: under that time nobody would know how old it is.
+        let held = self.facts.get(&key).map(|held| held.report.at).filter(|held| !now.is_before(*held));
+        let at = held.map_or(at, |held| held.max(at));
         self.take_fact(now, key, value, at, evidence);
     }
 

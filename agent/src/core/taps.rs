@@ -47,6 +47,7 @@ impl Core {
             Act::StartDrill { source, lasts_ms, reason } => self.tap_start_drill(now, tap, source, *lasts_ms, reason),
             Act::StopDrill { source } => self.tap_stop_drill(now, tap, source),
             Act::Hold { dispatch, reason } => self.tap_hold(now, tap, *dispatch, reason),
+            Act::AskToCancel { dispatch, reason } => self.tap_ask_to_cancel(now, tap, *dispatch, reason),
             Act::RecallSeen { dispatch } => self.tap_seen(now, tap, *dispatch),
             Act::MoveCase { case, to, reason, waits_for, code } => {
                 let how = How::of_move(*to, reason.trim(), *waits_for, code.clone(), None);
@@ -62,7 +63,7 @@ impl Core {
         }
     }
 
-    fn known(&self, dispatch: DocumentId) -> Result<DispatchView, TapRefused> {
+    pub(super) fn known(&self, dispatch: DocumentId) -> Result<DispatchView, TapRefused> {
         self.view(dispatch).filter(|v| v.site == self.profile.site).cloned().ok_or(TapRefused::NotFound(dispatch))
     }
 

@@ -1,7 +1,8 @@
 //! The core goes on from what the store holds, also where a part of that is damaged.
 //!
 //! In: what a start read. Out: the core, once the store says the same as it does. Nothing is made of bytes that do not
-//! match their checksum: what is left out is told, and the hub is asked for it.
+//! match their checksum: what is left out is told, and the hub is asked for it. A document that is whole and cannot be
+//! folded is not damaged: it stays as it is.
 
 use gatehouse_common::time::UtcMs;
 

@@ -165,6 +165,7 @@ fn readings(text: &mut Text, app: &App, status: &Status) {
         "messages_of_no_concern",
         "values_refused",
         "readings_late",
+        "readings_ahead_let_go",
         "readings_beyond_bounds",
         "senders_beyond_bounds",
         "changes_of_forgotten",
@@ -357,6 +358,8 @@ fn damage(text: &mut Text, app: &App, status: &Status) {
     let rows = app.page.damaged.borrow().len() + status.put_aside.len();
     let help = "Rows of the store that are damaged and not whole again; of many the first.";
     text.one("gatehouse_damaged_rows", "gauge", help, rows as f64);
+    let help = "Cases and dispatches that this program cannot fold and that are left out of decisions.";
+    text.one("gatehouse_unfoldable_documents", "gauge", help, status.unfoldable.len() as f64);
 }
 
 /// How full that is which devices and pages could fill.

@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/api/drills/start", post(taps::start_drill))
         .route("/api/drills/stop", post(taps::stop_drill))
         .route("/api/dispatches/{id}/hold", post(taps::hold))
+        .route("/api/dispatches/{id}/cancel", post(taps::ask_to_cancel))
         .route("/api/dispatches/{id}/recall-seen", post(taps::recall_seen))
         .route("/api/dispatches/{id}/proof", post(taps::prove))
         .route("/api/cases/{id}/move", post(taps::move_case))

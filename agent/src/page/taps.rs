@@ -178,6 +178,20 @@ pub async fn hold(
     .await
 }
 
+/// `POST /api/dispatches/{id}/cancel`
+pub async fn ask_to_cancel(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Body<Reason>, Problem>,
+) -> Result<Json<TapDone>, Problem> {
+    tap(&app, &headers, || {
+        let (dispatch, Body(Reason { reason })) = (document_id(&id)?, body?);
+        Ok(Act::AskToCancel { dispatch, reason })
+    })
+    .await
+}
+
 /// `POST /api/dispatches/{id}/recall-seen`; takes no body.
 pub async fn recall_seen(
     State(app): State<App>,

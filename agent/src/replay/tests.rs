@@ -1,6 +1,12 @@
 use gatehouse_common::{
-    bundle::Bundle, case::CaseState, decision::DecisionKind, dispatch::Says, id::DocumentKind, reading::ScanStep,
-    sync::Downward, time::UtcMs,
+    bundle::Bundle,
+    case::CaseState,
+    decision::DecisionKind,
+    dispatch::Says,
+    id::DocumentKind,
+    reading::{ReadingValue, ScanStep},
+    sync::Downward,
+    time::UtcMs,
 };
 
 use super::{Asked, Report, replay};
@@ -34,7 +40,7 @@ fn waits_for_stock(depot: &mut Depot) {
     depot.scan(ScanStep::Staged, "O1", 10).wait_minutes(10);
 }
 
-fn scenes() -> [fn(&mut Depot); 8] {
+fn scenes() -> [fn(&mut Depot); 9] {
     [
         waits_for_stock,
         |depot| {
@@ -84,6 +90,14 @@ fn scenes() -> [fn(&mut Depot); 8] {
             depot.tap("supervisor", Act::RollBackRules).unwrap();
             depot.wait_minutes(5);
         },
+        |depot| {
+            // What comes while the clock is behind counts once it is right.
+            depot.online().lease("L1", 100).prepared("O1", 10).clock_set(-60);
+            let value =
+                ReadingValue::Scan { step: ScanStep::Staged, order: "O1".parse().unwrap(), line: 1, quantity: 10 };
+            depot.reads_at(depot.wall().plus(3_600_000), value).wait_minutes(5);
+            depot.clock_set(60).wait_minutes(5);
+        },
     ]
 }
 
@@ -112,7 +126,7 @@ fn the_same_rules_show_no_difference_and_give_what_was_recorded() {
         let mut depot = begun();
         scene(&mut depot);
         let report = under(&depot, if n == 0 { STRICT } else { "" });
-        // The last scene changed its rules meanwhile: there the rules of then are not the same all along.
+        // That scene changed its rules meanwhile: there the rules of then are not the same all along.
         assert!(report.differences.is_empty() || n == 7, "scene {n}: {:#?}", report.differences);
         assert!(report.cases.iter().all(|c| c.only_now.is_empty() && c.only_then.is_empty()), "{:?}", report.cases);
         assert!(report.faith.is_whole(), "scene {n}: {:#?}", report.faith);

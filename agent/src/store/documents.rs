@@ -112,6 +112,22 @@ pub fn write_folded(conn: &Connection, document: DocumentId, kind: DocumentKind,
     .map(|_| ())
 }
 
+/// Writes what is new of a document that is not folded: a change, if one came, and its heads.
+pub fn write_unfolded(
+    conn: &Connection,
+    document: DocumentId,
+    kind: DocumentKind,
+    chunk: Option<&Chunk>,
+    heads: &[Hash32],
+) -> Result<()> {
+    if let Some(chunk) = chunk {
+        write_chunk(conn, document, kind, chunk, false)?;
+    }
+    conn.prepare_cached("UPDATE documents SET heads = ?2 WHERE document = ?1")?
+        .execute(params![document.to_string(), json(&heads)?])
+        .map(|_| ())
+}
+
 /// Writes the gates of a dispatch as last weighed.
 pub fn write_gates(conn: &Connection, dispatch: DocumentId, gates: &[GateResult]) -> Result<()> {
     conn.prepare_cached(

@@ -128,6 +128,9 @@ pub fn write(conn: &Connection, record: &Record) -> Result<()> {
             damage::write_again(conn, *place, *document, *kind, chunk)
         }
         Record::Refolded { document, kind, after } => documents::write_folded(conn, *document, *kind, after),
+        Record::Unfolded { document, kind, chunk, heads } => {
+            documents::write_unfolded(conn, *document, *kind, chunk.as_ref(), heads)
+        }
         Record::Actor { epoch } => cursors::set(conn, "actor_epoch", &epoch.to_string()),
         Record::Status { at, position } => {
             outbox::drop_waiting_status(conn)?;

@@ -1,6 +1,6 @@
 //! The forms the store has had. They only grow.
 
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 use rusqlite::Connection;
 
@@ -37,13 +37,9 @@ const MIGRATIONS: &[Migration] = &[
 
 /// Brings the store to the newest form, each step in a transaction of its own.
 pub fn run(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let done: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| explain(path, &e))?;
-    let done = done as usize;
+    let done = form(conn, path)?;
     if done > MIGRATIONS.len() {
-        return Err(StoreError::Unusable {
-            path: path.to_owned(),
-            what: format!("it has form {done}, this program knows {}; use the newer program", MIGRATIONS.len()),
-        });
+        return Err(StoreError::Unusable { path: path.to_owned(), what: newer(done) });
     }
     for (number, Migration { name, sql, then }) in MIGRATIONS.iter().enumerate().skip(done) {
         let tx = conn.transaction().map_err(|e| explain(path, &e))?;
@@ -57,4 +53,29 @@ pub fn run(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
         tracing::info!(migration = name, "store at {} brought to form {name}", path.display());
     }
     Ok(())
+}
+
+/// Looks whether the store is of the newest form, for who reads it and cannot bring it there.
+/// # Errors
+/// [`StoreError::Unusable`] says of which form it is, and what is to be done.
+pub fn look(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (form, newest) = (form(conn, path)?, MIGRATIONS.len());
+    let what = match form.cmp(&newest) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Greater => newer(form),
+        Ordering::Less if form == 0 => "nothing is in it yet; start the agent once".to_owned(),
+        Ordering::Less => {
+            format!("it has form {form}, this program needs form {newest}; starting the agent brings it there")
+        }
+    };
+    Err(StoreError::Unusable { path: path.to_owned(), what })
+}
+
+fn form(conn: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let form: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| explain(path, &e))?;
+    Ok(form as usize)
+}
+
+fn newer(form: usize) -> String {
+    format!("it has form {form}, this program knows {}; use the newer program", MIGRATIONS.len())
 }

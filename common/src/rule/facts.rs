@@ -206,7 +206,7 @@ fn of_order(question: &Question<'_>, order: &Order, part: &str) -> Result<Value,
 }
 
 /// The family of a fact, where it has an age.
-fn family_of<'n>(name: &'n str) -> Option<&'n str> {
+fn family_of(name: &str) -> Option<&str> {
     let family = name.split('.').next()?;
     super::schema::FAMILIES.contains(&family).then_some(family)
 }

@@ -4,6 +4,7 @@
 //! Everything under `/v1` needs a login or a token; every change leaves an audit entry in the same
 //! commit. It is described by [`openapi`] and kept as `hub/openapi.json`.
 
+mod cancelling;
 mod cases;
 mod dispatches;
 mod documents;
@@ -151,6 +152,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/dispatches", get(dispatches::list)),
         ("/v1/dispatches/{id}", get(dispatches::one)),
         ("/v1/dispatches/{id}/document", get(documents::of_dispatch)),
+        ("/v1/dispatches/{id}/cancellation/accept", post(cancelling::accept)),
+        ("/v1/dispatches/{id}/cancellation/decline", post(cancelling::decline)),
         ("/v1/dispatches/{id}/lift", post(lift::lift)),
         ("/v1/dispatches/{id}/lift/confirm", post(lift::confirm)),
         ("/v1/dispatches/{id}/lift/refuse", post(lift::refuse)),

@@ -14,8 +14,8 @@ use utoipa::{
 };
 
 use super::{
-    cases, dispatches, documents, edi, events, exports, fleet, lift, live, metrics, positions, problem, queue, recon,
-    status, webhooks,
+    cancelling, cases, dispatches, documents, edi, events, exports, fleet, lift, live, metrics, positions, problem,
+    queue, recon, status, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -29,7 +29,7 @@ use super::{
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        dispatches::list, dispatches::one, lift::lift, lift::confirm, lift::refuse, cases::list, cases::one, cases::move_to, recon::list,
+        dispatches::list, dispatches::one, cancelling::accept, cancelling::decline, lift::lift, lift::confirm, lift::refuse, cases::list, cases::one, cases::move_to, recon::list,
         recon::one, recon::choose, recon::confirm, recon::refuse, recon::figures, metrics::metrics, queue::dead_letters, queue::replay, queue::booked, queue::correct, queue::quarantine, fleet::devices,
         fleet::leases, fleet::sources, fleet::ownership, status::status, live::live, events::take, events::schemas,
         events::schema, events::dead, events::replay, positions::traccar, positions::owntracks, edi::list, edi::leave, edi::of_shipment, edi::answer, webhooks::list,

@@ -32,6 +32,8 @@ pub enum Act {
     Choose(Family),
     /// Lift a hold.
     Lift(HoldReason),
+    /// Cancel a dispatch as its depot asks, or decline it.
+    Cancel,
     /// Move a case that this team owns.
     MoveCase(Team),
     /// Send a dead letter again.
@@ -96,6 +98,7 @@ impl Role {
             Act::Choose(_) => matches!(self, Self::Finance | Self::Supervisor),
             Act::Lift(HoldReason::Credit) => self == Self::Finance,
             Act::Lift(_) => self == Self::Supervisor,
+            Act::Cancel => matches!(self, Self::Dispatch | Self::Supervisor),
             Act::MoveCase(team) => self == Self::Supervisor || self.team() == Some(team),
             Act::Replay => matches!(self, Self::Dispatch | Self::Supervisor | Self::Admin),
         }
@@ -131,6 +134,7 @@ mod tests {
             (Act::Lift(HoldReason::Quality), "supervisor"),
             (Act::MoveCase(Team::Warehouse), "warehouse, supervisor"),
             (Act::MoveCase(Team::Governance), "supervisor, admin"),
+            (Act::Cancel, "dispatch, supervisor"),
             (Act::Replay, "dispatch, supervisor, admin"),
         ];
         for (act, who) in table {

@@ -57,7 +57,12 @@ fn not_issued(reader: &Reader<'_>, order: &Order) -> Result<Vec<LineQuantity>, S
     }
     let mut rest = order.quantities();
     let items = reader.recon_items(&ReconFilter { order: Some(order.id.clone()), ..ReconFilter::default() })?;
-    for (id, view) in reader.dispatches_of_order(&order.id)? {
+    let dispatches = match reader.dispatches_of_order(&order.id) {
+        // What of it has left cannot be told: nothing of it is put back, and the ERP's news go on.
+        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => return Ok(Vec::new()),
+        read => read?,
+    };
+    for (id, view) in dispatches {
         let is_issued = items.iter().any(|item| item.dispatch == Some(id) && item.issued_at.is_some());
         for left in view.departed.iter().filter(|_| is_issued).flat_map(|departed| &departed.load) {
             if let Some(line) = rest.iter_mut().find(|line| line.line == left.line) {

@@ -1,21 +1,23 @@
 //! Brings the ERP's news in: orders, customers' credit, and that the ERP was heard at all.
 //!
 //! A read is complete when the last page of it is written down; what begins later sees everything
-//! that was confirmed before. [`read_at`] says when the newest complete read began.
+//! that was confirmed before. [`read_at`] says when the newest complete read began. The hub's clock may have been wrong
+//! when what is stored was dated: no date keeps out what the ERP says now, and none that is ahead is relied on.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use gatehouse_common::{
-    fact::{FactKey, FactValue, Report, Source},
+    fact::{Fact, FactKey, FactValue, Report, Source},
     id::{CustomerId, DeviceId, Hash32},
     order::{Order, OrderStatus},
-    time::UtcMs,
+    time::{Moment, UtcMs},
 };
 use tracing::{debug, info, warn};
 
 use super::{Caps, ChangePage, Connector, Customer, ErpCursor, ErpError, counted};
 use crate::{
     clock::Clock,
+    core::APART_MS,
     store::{Reader, Store, StoreError, Tx, quarantine},
     tasks::{Stop, TaskError},
 };
@@ -52,7 +54,8 @@ pub enum PollError {
     Store(#[from] StoreError),
 }
 
-/// When the newest complete read of the ERP began; none before the first.
+/// When the newest complete read of the ERP began; none before the first. Among replicas it counts as begun so much
+/// earlier as their clocks may be apart: what any of them dated before that, was so when it began.
 /// # Errors
 /// [`StoreError::Sql`].
 pub fn read_at(reader: &Reader<'_>) -> Result<Option<UtcMs>, StoreError> {
@@ -107,7 +110,7 @@ pub(super) fn backoff_ms(first_ms: u64, failures: u32, max_ms: u64, chance: u64)
     doubled - quarter + chance % quarter.saturating_mul(2).saturating_add(1)
 }
 
-/// One complete read.
+/// One complete read. It ends early where another has written beyond its place meanwhile; the next goes on from there.
 /// # Errors
 /// [`PollError`]; pages that were written down before it stay.
 pub async fn once(
@@ -117,21 +120,13 @@ pub async fn once(
     options: &PollOptions,
 ) -> Result<(), PollError> {
     let (began, caps) = (clock.wall(), connector.caps());
-    let mut cursor = store.read(|r| Ok(ErpCursor(r.cursor(CURSOR)?.unwrap_or_default()))).await?;
-    loop {
-        let page = connector.changes(&cursor).await?;
-        let (next, more) = (page.cursor.clone(), page.more);
-        let now = clock.now();
-        store
-            .write(move |tx| {
-                take_page(tx, &page, caps, began, &now)?;
-                tx.set_cursor(CURSOR, &page.cursor.0)
-            })
-            .await?;
-        if !more || next == cursor {
-            break;
-        }
-        cursor = next;
+    let (cursor, last) = store.read(|r| Ok((place(r)?, read_at(r)?))).await?;
+    if last.is_some_and(|last| last.since(began) > APART_MS) {
+        // It was dated by a clock that was ahead. Should the clock go there again, it would count as a new one.
+        store.write(|tx| tx.set_cursor(READ_AT, "")).await?;
+    }
+    if !take_pages(store, connector, clock, began, cursor).await? {
+        return Ok(());
     }
     let unknown = {
         let (now, repeat_ms) = (clock.now(), options.repeat_credit_ms);
@@ -142,30 +137,66 @@ pub async fn once(
         match connector.customer(&id).await {
             Ok(customer) => {
                 let now = clock.now();
-                store.write(move |tx| put_credit(tx, &customer, caps, began, &now)).await?;
+                // What a page said meanwhile may be newer.
+                store
+                    .write(move |tx| match standing(tx, &customer.id)? {
+                        None => put_credit(tx, &customer, caps, began, &now),
+                        Some(_) => Ok(()),
+                    })
+                    .await?;
             }
             Err(ErpError::NotFound { detail }) => debug!(customer = %id, "{detail}"),
             Err(error) => return Err(error.into()),
         }
     }
-    let now = clock.wall();
+    let (now, read) = (clock.wall(), began.plus(if store.is_shared() { -APART_MS } else { 0 }));
     store
         .write(move |tx| {
             // Last, and only now: whoever sees this time may rely on everything the read brought.
-            tx.set_cursor(READ_AT, &began.0.to_string())?;
+            tx.set_cursor(READ_AT, &read.0.to_string())?;
             tx.source_heard(Source::Erp, now)
         })
         .await?;
     Ok(())
 }
 
-fn take_page(
-    tx: &mut Tx<'_>,
-    page: &ChangePage,
-    caps: Caps,
+/// How far the changes of the ERP are written down.
+fn place(reader: &Reader<'_>) -> Result<ErpCursor, StoreError> {
+    Ok(ErpCursor(reader.cursor(CURSOR)?.unwrap_or_default()))
+}
+
+/// Writes down what changed since `cursor`, page by page. False: another read has written beyond this one's place, so
+/// that what this one still has may be older, and is left out.
+async fn take_pages(
+    store: &Store,
+    connector: &dyn Connector,
+    clock: &Clock,
     began: UtcMs,
-    now: &gatehouse_common::time::Moment,
-) -> Result<(), StoreError> {
+    mut cursor: ErpCursor,
+) -> Result<bool, PollError> {
+    let caps = connector.caps();
+    loop {
+        let page = connector.changes(&cursor).await?;
+        let (since, next, more) = (cursor.clone(), page.cursor.clone(), page.more);
+        let now = clock.now();
+        let is_taken = store
+            .write(move |tx| {
+                if place(tx)? != since {
+                    return Ok(false);
+                }
+                take_page(tx, &page, caps, began, &now)?;
+                tx.set_cursor(CURSOR, &page.cursor.0)?;
+                Ok(true)
+            })
+            .await?;
+        if !is_taken || !more || next == cursor {
+            return Ok(is_taken);
+        }
+        cursor = next;
+    }
+}
+
+fn take_page(tx: &mut Tx<'_>, page: &ChangePage, caps: Caps, began: UtcMs, now: &Moment) -> Result<(), StoreError> {
     // Credit comes first: with an order its depot gets what is known of the customer.
     for customer in &page.customers {
         put_credit(tx, customer, caps, began, now)?;
@@ -210,20 +241,34 @@ fn put_credit(
     customer: &Customer,
     caps: Caps,
     read_began: UtcMs,
-    now: &gatehouse_common::time::Moment,
+    now: &Moment,
 ) -> Result<(), StoreError> {
     // A gate asks for room for the very order that the ERP has taken off already.
     let held = if caps.orders_in_credit { counted::credit_held(tx, &customer.id)? } else { 0 };
     let headroom_minor = customer.headroom_minor().saturating_add(held);
+    let value = FactValue::Credit { on_hold: customer.on_hold, headroom_minor };
+    let at = match standing(tx, &customer.id)?.map(|fact| fact.report) {
+        // So far ahead, it keeps nothing out.
+        Some(held) if now.is_before(held.at) => read_began,
+        // Else hub and depots keep what is dated later: the clock was ahead, or is behind now.
+        Some(held) if held.at > read_began && held.value != value => held.at.plus(1),
+        Some(held) => read_began.max(held.at),
+        None => read_began,
+    };
     let report = Report {
         key: FactKey::Credit { customer: customer.id.clone() },
-        value: FactValue::Credit { on_hold: customer.on_hold, headroom_minor },
+        value,
         source: Source::Erp,
-        at: read_began,
+        at,
         evidence: format!("customer {} at the ERP", customer.id),
     };
     tx.put_fact(&report, now)?;
     Ok(())
+}
+
+/// What is held of a customer's credit.
+fn standing(reader: &Reader<'_>, customer: &CustomerId) -> Result<Option<Fact>, StoreError> {
+    reader.fact(&FactKey::Credit { customer: customer.clone() })
 }
 
 /// Tells standings again that have not changed for a while; returns customers of whom nothing is known.
@@ -231,20 +276,31 @@ fn repeat_credit(
     tx: &mut Tx<'_>,
     read_began: UtcMs,
     repeat_ms: i64,
-    now: &gatehouse_common::time::Moment,
+    now: &Moment,
 ) -> Result<Vec<CustomerId>, StoreError> {
     let released = tx.orders()?.into_iter().filter(|o| o.status == OrderStatus::Released);
     let customers: BTreeSet<CustomerId> = released.map(|o| o.customer.id).collect();
     let mut unknown = Vec::new();
     for customer in customers {
-        match tx.fact(&FactKey::Credit { customer: customer.clone() })? {
+        match standing(tx, &customer)? {
             None => unknown.push(customer),
-            Some(fact) if read_began.since(fact.report.at) >= repeat_ms => {
+            Some(fact) if is_due(&fact, read_began, repeat_ms, now.wall) => {
                 // All changes up to this read are in, so what is held is what the ERP would say now.
-                tx.put_fact(&Report { at: read_began, ..fact.report }, now)?;
+                let at =
+                    if now.is_before(fact.report.at) { read_began } else { read_began.max(fact.report.at.plus(1)) };
+                tx.put_fact(&Report { at, ..fact.report }, now)?;
             }
             Some(_) => {}
         }
     }
     Ok(unknown)
 }
+
+/// Whether a standing is to be told again: it is so old, or it is dated ahead and was not told within that time.
+fn is_due(held: &Fact, read_began: UtcMs, repeat_ms: i64, now: UtcMs) -> bool {
+    let (age, told) = (read_began.since(held.report.at), now.since(held.received.wall));
+    age >= repeat_ms || age < 0 && !(0..repeat_ms).contains(&told)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 //! what it cannot be asked about is parked for a person with the reason; later postings of the same order wait
 //! behind it. While the ERP is away a breaker spares it and us, and nothing is given up.
 
+mod doubt;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::{
@@ -15,10 +17,14 @@ use futures::{
 use gatehouse_common::time::UtcMs;
 use tracing::{info, warn};
 
+use self::doubt::Sent;
 use super::{Applied, Connector, ErpError, Probe, poll::backoff_ms};
 use crate::{
     clock::Clock,
-    core::reconcile::{PostingState, QueuedPosting},
+    core::{
+        APART_MS,
+        reconcile::{PostingState, QueuedPosting},
+    },
     store::{Store, StoreChange, StoreError},
     tasks::{Stop, TaskError},
 };
@@ -63,7 +69,9 @@ impl PostOptions {
     fn ask_again(&self, sent: Option<UtcMs>, now: UtcMs) -> UtcMs {
         let Some(sent) = sent else { return now };
         let first = i64::try_from(self.retry_first_ms).unwrap_or(i64::MAX);
-        now.plus(now.since(sent).max(first)).min(sent.plus(self.doubt_ms)).max(now)
+        let over = sent.plus(self.doubt_ms);
+        // Only a clock that was set forth says that it is over and yet in doubt.
+        if over <= now { now.plus(first) } else { now.plus(now.since(sent).max(first)).min(over) }
     }
 }
 
@@ -90,7 +98,8 @@ type Attempt = (QueuedPosting, (Tried, bool));
 #[derive(Debug, Default)]
 struct Breaker {
     failures: u32,
-    closed_from: Option<UtcMs>,
+    /// The last failure, and for how many milliseconds from then on nothing is tried.
+    closed: Option<(UtcMs, i64)>,
 }
 
 impl Breaker {
@@ -101,15 +110,16 @@ impl Breaker {
         }
         self.failures = self.failures.saturating_add(1);
         let wait = backoff_ms(options.retry_first_ms, self.failures, options.retry_max_ms, (options.chance)());
-        self.closed_from = Some(now.plus(i64::try_from(wait).unwrap_or(i64::MAX)));
+        self.closed = Some((now, i64::try_from(wait).unwrap_or(i64::MAX)));
     }
 
-    /// How many postings may be tried now: after failures one at a time, once the wait is over.
+    /// How many postings may be tried now: after failures one at a time, once the wait is over. A clock that was set
+    /// back ends it too: by that the wait would last for as long as the clock had been ahead.
     fn allows(&self, now: UtcMs, at_once: usize) -> usize {
-        match self.closed_from {
+        match self.closed {
             None => at_once,
-            Some(from) if from <= now => 1,
-            Some(_) => 0,
+            Some((since, wait)) if (0..wait).contains(&now.since(since)) => 0,
+            Some(_) => 1,
         }
     }
 }
@@ -156,13 +166,14 @@ pub struct Poster {
     clock: Clock,
     options: PostOptions,
     breaker: Breaker,
+    sent: Sent,
 }
 
 impl Poster {
     /// One that has not tried anything yet.
     #[must_use]
     pub fn new(store: Store, connector: Arc<dyn Connector>, clock: Clock, options: PostOptions) -> Self {
-        Self { store, connector, clock, options, breaker: Breaker::default() }
+        Self { store, connector, clock, options, breaker: Breaker::default(), sent: Sent::default() }
     }
 
     /// How many postings may be tried now.
@@ -177,7 +188,7 @@ impl Poster {
         let due = self.claim(self.allowed()).await?;
         let count = due.len();
         for (queued, tried) in join_all(due.into_iter().map(|queued| self.attempt(queued))).await {
-            self.breaker.note(tried.1, self.clock.wall(), &self.options);
+            self.remember(&queued, &tried);
             note(&self.store, &self.clock, &self.options, &queued, tried).await?;
         }
         Ok(count)
@@ -188,8 +199,15 @@ impl Poster {
         if room == 0 {
             return Ok(Vec::new());
         }
-        let now = self.clock.wall();
-        match self.store.write(move |tx| tx.claim_due(now, room)).await {
+        let (now, waits_ms) = (self.clock.wall(), self.options.retry_max_ms);
+        // The longest wait there is: that after failures with the quarter that chance adds, or the time of doubt.
+        let retry_ms = i64::try_from(waits_ms.saturating_add(waits_ms / 4)).unwrap_or(i64::MAX);
+        let longest_ms = retry_ms.max(self.options.doubt_ms).saturating_add(APART_MS);
+        let claimed = self.store.write(move |tx| {
+            tx.right_postings(now, longest_ms)?;
+            tx.claim_due(now, room)
+        });
+        match claimed.await {
             Ok(due) => Ok(due),
             Err(e @ StoreError::Stopped) => Err(e),
             Err(error) => {
@@ -201,10 +219,24 @@ impl Poster {
 
     /// Tries one that was claimed.
     fn attempt(&self, queued: QueuedPosting) -> impl Future<Output = Attempt> + use<> {
-        let (connector, options, now) = (self.connector.clone(), self.options, self.clock.wall());
+        let (connector, options, now) = (self.connector.clone(), self.options, self.clock.now());
+        let ago_ms = queued.sent_at.map(|sent| self.sent.ago_ms(&queued.posting.key, sent, &now));
         async move {
-            let tried = try_one(connector.as_ref(), &queued, &options, now).await;
+            let tried = try_one(connector.as_ref(), &queued, &options, ago_ms).await;
             (queued, tried)
+        }
+    }
+
+    /// What a try says of the ERP, and of how long its posting is in doubt.
+    fn remember(&mut self, queued: &QueuedPosting, (tried, reached): &(Tried, bool)) {
+        self.breaker.note(*reached, self.clock.wall(), &self.options);
+        let key = &queued.posting.key;
+        match tried {
+            Tried::InDoubt(_) if queued.state == PostingState::Queued => {
+                self.sent.note(key, self.clock.now(), self.options.doubt_ms);
+            }
+            Tried::InDoubt(_) | Tried::OnItsWay => {}
+            Tried::Done(_) | Tried::Later(_) | Tried::Absent(_) | Tried::Parked(_) => self.sent.forget(key),
         }
     }
 
@@ -218,8 +250,8 @@ impl Poster {
         while let Some(Some(next)) = under_way.next().now_or_never() {
             ended.push(next);
         }
-        for (_, tried) in &ended {
-            self.breaker.note(tried.1, self.clock.wall(), &self.options);
+        for (queued, tried) in &ended {
+            self.remember(queued, tried);
         }
         let (store, clock, options) = (&self.store, &self.clock, &self.options);
         let noted =
@@ -244,7 +276,7 @@ async fn try_one(
     connector: &dyn Connector,
     queued: &QueuedPosting,
     options: &PostOptions,
-    now: UtcMs,
+    ago_ms: Option<i64>,
 ) -> (Tried, bool) {
     let kind = queued.posting.kind;
     if !connector.takes(kind) {
@@ -252,17 +284,22 @@ async fn try_one(
         return (Tried::Parked(why), true);
     }
     match queued.state {
-        PostingState::InDoubt => ask(connector, queued, options, now).await,
+        PostingState::InDoubt => ask(connector, queued, options, ago_ms).await,
         _ => send(connector, queued, options).await,
     }
 }
 
 /// Asks for a posting that may be at the ERP. It is sent again in a try of its own, so that the time of sending
-/// is always committed before.
-async fn ask(connector: &dyn Connector, queued: &QueuedPosting, options: &PostOptions, now: UtcMs) -> (Tried, bool) {
+/// is always committed before. `ago_ms` says how long ago that was, in milliseconds.
+async fn ask(
+    connector: &dyn Connector,
+    queued: &QueuedPosting,
+    options: &PostOptions,
+    ago_ms: Option<i64>,
+) -> (Tried, bool) {
     let posting = &queued.posting;
     let is_given_up = queued.attempts >= options.doubtful_tries_max;
-    let may_arrive = queued.sent_at.is_some_and(|sent| now.since(sent) < options.doubt_ms);
+    let may_arrive = ago_ms.is_some_and(|ago| ago < options.doubt_ms);
     match connector.probe(posting).await {
         Ok(Probe::Applied(applied)) => (Tried::Done(applied), true),
         Ok(Probe::NotApplied) if may_arrive && !connector.caps().honours_keys => (Tried::OnItsWay, true),

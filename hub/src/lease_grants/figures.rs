@@ -15,16 +15,16 @@ use gatehouse_common::{
 use super::GrantError;
 use crate::{
     clock::Clock,
-    core::leases::Figures,
+    core::{
+        APART_MS,
+        leases::{FIGURE_MAX_MS, Figures},
+    },
     erp::{Caps, Connector, ErpError, counted, poll},
     store::{Reader, Store, StoreError},
 };
 
 /// The figure of a customer on whom nothing may be lent, whatever else is counted.
 const CREDIT_OF_NOBODY: i64 = i64::MIN;
-
-/// How far the clocks of two replicas may be apart, in milliseconds: one reads the figures, another posts what left.
-const APART_MS: i64 = 10_000;
 
 /// What the ERP said for one gateway of a depot.
 pub(super) struct Asked {
@@ -60,8 +60,8 @@ impl Asked {
         let site = &holder.0;
         let (caps, of) = (connector.caps(), (site.clone(), customers.clone()));
         let before = store.read(move |r| OwnOrders::known(r, &of.0, &of.1, caps)).await?;
-        let apart = if store.is_shared() { APART_MS } else { 0 };
-        let read_at = clock.wall().plus(-apart);
+        // Another replica posts what left, by its own clock.
+        let read_at = clock.wall().plus(if store.is_shared() { -APART_MS } else { 0 });
         let mut credit_minor = BTreeMap::new();
         for customer in customers {
             let minor = credit_of(connector, &customer).await?;
@@ -69,21 +69,23 @@ impl Asked {
         }
         let stock = connector.stock(site).await?;
         let figures = Figures { read_at, credit_minor, stock };
-        let at = clock.wall().plus(apart);
-        Ok(Self { holder: holder.clone(), life, figures, caps, before, at })
+        Ok(Self { holder: holder.clone(), life, figures, caps, before, at: clock.wall() })
     }
 
-    /// How long ago the ERP was asked, in milliseconds.
-    pub(super) fn age_ms(&self, now: UtcMs) -> i64 {
-        now.since(self.figures.read_at)
+    /// Whether the ERP was asked too long ago to grant by what it said, or later than now: if the clock was set back,
+    /// nobody knows how long ago.
+    pub(super) fn is_too_old(&self, now: UtcMs) -> bool {
+        !(0..=FIGURE_MAX_MS).contains(&now.since(self.figures.read_at))
     }
 
-    /// Whether the orders were read by a read that began after the ERP had said all, if that matters.
+    /// Whether the orders were read by a read that began after the ERP had said all, if that matters. Of one that is
+    /// dated ahead of `now` nobody knows when it began.
     pub(super) fn orders_are_read(
         &self,
+        now: UtcMs,
     ) -> impl FnOnce(&Reader<'_>) -> Result<bool, StoreError> + Send + 'static + use<> {
-        let (counts, at) = (self.caps.counts_orders(), self.at);
-        move |reader| Ok(!counts || poll::read_at(reader)?.is_some_and(|read| read > at))
+        let (counts, at, latest) = (self.caps.counts_orders(), self.at, now.plus(APART_MS));
+        move |reader| Ok(!counts || poll::read_at(reader)?.is_some_and(|read| read > at && read <= latest))
     }
 
     /// The figures, with our own orders put back. The orders are to be read by then.

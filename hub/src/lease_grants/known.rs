@@ -1,5 +1,5 @@
 //! What the store knows of leases and releases, as the sum rule wants it: what a depot holds, what it needs, what
-//! weighs on the figures.
+//! weighs on the figures. What cannot be read is never lent on: nothing is needed of its order, and its releases weigh.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use gatehouse_common::{
     lease::LeaseUse,
     order::{LineQuantity, Order, OrderStatus},
 };
+use tracing::debug;
 
 use crate::{
     core::{
@@ -27,6 +28,19 @@ pub(super) fn held(reader: &Reader<'_>, site: &SiteId, gateway: &DeviceId) -> Re
     Ok(reader.leases_outstanding_at(site)?.into_iter().rev().find(is_held))
 }
 
+/// What was read; nothing if it is damaged, which must not keep anyone from a lease by all that can be read. It is among
+/// what the hub shows as damaged; here each look would say it again.
+fn if_readable<T>(what: &str, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Document(_))) => {
+            debug!(%error, "{what} cannot be read, and nothing is lent on it: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// What the orders of a depot need that neither left nor stand released.
 pub(super) fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, StoreError> {
     let mut open: Vec<(Order, Vec<LineQuantity>)> = Vec::new();
@@ -34,7 +48,10 @@ pub(super) fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, 
         if order.site != *site || order.status != OrderStatus::Released {
             continue;
         }
-        let rest = uncovered(&order, &reader.dispatches_of_order(&order.id)?);
+        // How much of it is still to leave cannot be told without all of them.
+        let read = reader.dispatches_of_order(&order.id);
+        let Some(dispatches) = if_readable(&format!("a dispatch of order {}", order.id), read)? else { continue };
+        let rest = uncovered(&order, &dispatches);
         open.push((order, rest));
     }
     Ok(needs(open.iter().map(|(order, rest)| (order, rest.clone()))))
@@ -72,6 +89,12 @@ fn depot_took_it_back(reader: &Reader<'_>, id: &DocumentId, view: &DispatchView)
     Ok(view.state == DispatchState::Aborted || view.state == DispatchState::Cancelled && recalled)
 }
 
+/// Whether nothing leaves with a dispatch, by the word of its depot.
+fn is_void(reader: &Reader<'_>, id: &DocumentId) -> Result<bool, StoreError> {
+    let Some(view) = reader.dispatch_view(id)? else { return Ok(false) };
+    Ok(view.departed.is_none() && depot_took_it_back(reader, id, &view)?)
+}
+
 /// All leases and all releases that may weigh, as the sum rule wants them; and the decision of each release.
 pub(super) fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), StoreError> {
     let loans = reader.leases_that_weigh()?.iter().map(Loan::from).collect();
@@ -85,14 +108,11 @@ pub(super) fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), Store
     }
     let mut orders: BTreeMap<OrderId, Option<Order>> = BTreeMap::new();
     for (dispatch, items) in of_dispatch {
-        let view = reader.dispatch_view(&dispatch)?;
         // Two releases of one dispatch share one departure: what the second needs beyond the first is all that
         // it was charged, so both are over, or issued, together.
         let issued_at = items.iter().filter_map(|item| item.issued_at).max();
-        let void = match view {
-            Some(view) => view.departed.is_none() && depot_took_it_back(reader, &dispatch, &view)?,
-            None => false,
-        };
+        // One that cannot be read may be leaving, and weighs.
+        let void = if_readable(&format!("dispatch {dispatch}"), is_void(reader, &dispatch))?.unwrap_or(false);
         for item in items {
             let (lease, used) = match (&item.charge, &item.order) {
                 (Some(charge), _) => (Some(charge.lease.clone()), charge.used.clone()),

@@ -8,7 +8,9 @@ use gatehouse_common::{
     order::Order,
 };
 
+mod clocks;
 mod replicas;
+mod unreadable;
 
 use super::*;
 use crate::{
@@ -18,6 +20,8 @@ use crate::{
 };
 
 const WEEK: i64 = 7 * 24 * 3_600_000;
+/// Later than all that a test does, and not so late that a clock must have been wrong.
+const SOON: i64 = 9_000;
 
 /// An ERP that says its figures and nothing else.
 struct Figured {
@@ -336,14 +340,14 @@ async fn an_order_that_the_erp_has_taken_off_its_figures_does_not_count_against_
     // 400 of 1000 are free beside an order of 600; 10 of 70 units beside its 60.
     let hub = Hub::new();
     hub.order("O1", "D1", 60);
-    hub.orders_are_read_after(WEEK);
+    hub.orders_are_read_after(SOON);
     let taken_off = Figured { counts_orders: true, ..Figured::new(400, 10) };
     let lease = hub.lease(&hub.look(&taken_off, "D1").await.unwrap().unwrap());
     assert_eq!(credit(&lease), 450, "half of 1000 less a tenth");
     assert_eq!(lease.stock[&"P1".parse().unwrap()], 50, "four fifths of 70 less a tenth");
     let hub = Hub::new();
     hub.order("O1", "D1", 60);
-    hub.orders_are_read_after(WEEK);
+    hub.orders_are_read_after(SOON);
     let held = Figured { counts_orders: true, on_hold: true, ..Figured::new(400, 10) };
     assert_eq!(credit(&hub.lease(&hub.look(&held, "D1").await.unwrap().unwrap())), 0);
 }
@@ -363,7 +367,7 @@ async fn of_an_order_that_changed_while_the_erp_was_asked_no_more_is_put_back_th
     let asked = ask().await;
     hub.cut("O1", 10);
     hub.order("O2", "D1", 60);
-    hub.orders_are_read_after(WEEK);
+    hub.orders_are_read_after(SOON);
     let granted = hub.grant(asked).await.unwrap().unwrap().unwrap();
     assert_eq!(credit(&hub.lease(&granted)), 225, "half of 400 and 100 less a tenth");
 }
@@ -478,7 +482,7 @@ async fn what_the_erp_said_waits_over_looks_for_the_orders_to_be_read() {
     }
     let leases = || hub.store.read_now(|r| r.leases()).unwrap().len();
     assert_eq!((leases(), *erp.asked.lock().unwrap(), looks.asked.len()), (0, 1, 1));
-    hub.orders_are_read_after(WEEK);
+    hub.orders_are_read_after(SOON);
     once(&hub.store, &erp, &hub.clock, &hub.grantor, &mut looks).await.unwrap();
     assert_eq!((leases(), *erp.asked.lock().unwrap(), looks.asked.len()), (1, 1, 0), "nothing is asked twice");
 }

@@ -89,6 +89,7 @@ impl Closing {
         }
         if self.behind.is_none() {
             let back = self.looked.filter(|looked| *looked <= now).map_or(now.plus(-FIRST_MS), |at| at.plus(-LATE_MS));
+            store.write(move |tx| tx.right_cases_at_rest(now)).await?;
             self.take_up_all(store, back, rules.bundle.hash, now).await?;
             self.looked = Some(now);
         }

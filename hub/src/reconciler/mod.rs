@@ -237,8 +237,10 @@ async fn affected(
                     StoreChange::Order(order) | StoreChange::Posting(order) => {
                         orders.insert(order);
                     }
-                    StoreChange::Dispatch(id) => orders.extend(r.dispatch_view(&id)?.map(|view| view.order)),
-                    StoreChange::Case(id) => orders.extend(r.order_of_open_case(&id, WEIGHED)?),
+                    StoreChange::Dispatch(id) => {
+                        orders.extend(if_readable(&id, r.dispatch_view(&id))?.map(|view| view.order));
+                    }
+                    StoreChange::Case(id) => orders.extend(if_readable(&id, r.order_of_open_case(&id, WEIGHED))?),
                     StoreChange::Recon(id) => orders.extend(r.recon_item(&id)?.and_then(|item| item.order)),
                     StoreChange::Fact(key) => {
                         if let Ok(FactKey::Credit { customer }) = serde_json::from_str(&key) {
@@ -251,7 +253,8 @@ async fn affected(
             }
             let read_at = poll::read_at(r)?;
             if was_heard && read_at != before {
-                // Items that waited for a read that began after their news.
+                // Items that waited for a read that began after their news: any, if the clock was ahead before.
+                let before = before.filter(|before| read_at.is_some_and(|read| read > *before));
                 let open = r.recon_items(&ReconFilter { open: true, ..ReconFilter::default() })?;
                 let waited = open.into_iter().filter(|item| before.is_none_or(|before| item.edge.known_at > before));
                 orders.extend(waited.filter_map(|item| item.order));
@@ -261,6 +264,18 @@ async fn affected(
         .await?;
     *read_seen = read_at;
     Ok(orders)
+}
+
+/// What a document says; nothing if it cannot be read, which must not keep other orders from being settled. Its own is
+/// looked at again once the document is whole.
+fn if_readable<T>(id: &DocumentId, found: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match found {
+        Ok(_) | Err(StoreError::Stopped | StoreError::NotWritten(_)) => found,
+        Err(error) => {
+            warn!(document.id = %id, %error, "document {id} cannot be looked at: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Takes steps for an order until there are none. Back comes when time alone would bring others.

@@ -2,6 +2,7 @@
 
 use gatehouse_common::{
     case::{CaseState, CaseType, Says},
+    decision::DecisionKind,
     dispatch,
     document::{Document, Entry},
     id::DocumentKind,
@@ -12,7 +13,7 @@ use gatehouse_common::{
 };
 
 use super::*;
-use crate::fixture;
+use crate::{core::reconcile::ReconItem, fixture};
 
 fn hub() -> (tempfile::TempDir, Store, Reconciler) {
     let directory = tempfile::tempdir().unwrap();
@@ -156,4 +157,49 @@ async fn row_32_what_a_depot_asks_for_before_its_time_follows_when_it_has_come_t
     tokio::time::timeout(std::time::Duration::from_secs(30), reconciler.hint()).await.unwrap();
     reconciler.once().await.unwrap();
     assert!(is_cancelled(&store, id) && reconciler.due.is_empty());
+}
+
+#[tokio::test]
+async fn one_dispatch_that_cannot_be_read_keeps_no_other_order_from_being_settled() {
+    let (directory, store, mut reconciler) = hub();
+    reconciler.once().await.unwrap();
+    let now = Clock::system().wall();
+    let order = Order { id: "SO-2".parse().unwrap(), ..fixture::order(now) };
+    let id = dispatch::document_id(&order.id, &order.site, 1);
+    let says = DocumentSays::Dispatch(vec![fixture::planned(&order)]);
+    let planned = store.write_now(move |tx| {
+        tx.put_order(&order, now)?;
+        tx.write_entries(&id, says, "test", Lane::Documents, now)
+    });
+    planned.unwrap();
+    let beside = rusqlite::Connection::open(directory.path().join("hub.db")).unwrap();
+    beside.execute("UPDATE ledger SET body = X'00' WHERE document = ?1", [id.to_string()]).unwrap();
+    assert!(store.read_now(move |r| r.dispatch_view(&id)).is_err());
+    let other = asked_to_cancel(&store, now);
+    reconciler.once().await.unwrap();
+    assert!(is_cancelled(&store, other));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_read_of_the_erp_is_looked_at_after_the_first_by_a_clock_that_was_set_right() {
+    let (_directory, store, _reconciler) = hub();
+    let now = Clock::system().wall();
+    let order = fixture::order(now);
+    let item = ReconItem::open(&fixture::decided(DecisionKind::Release, &order), None, now);
+    let read_at = now.plus(1_000);
+    let read = store.write_now(move |tx| {
+        tx.put_recon_item(&item)?;
+        tx.set_cursor("erp.read_at", &read_at.0.to_string())
+    });
+    read.unwrap();
+    let after = async |mut read_seen: Option<UtcMs>| {
+        let orders = affected(&store, vec![Ok(StoreChange::Source)], &mut read_seen).await.unwrap();
+        assert_eq!(read_seen, Some(read_at));
+        orders
+    };
+    let waits = BTreeSet::from([order.id]);
+    assert_eq!(after(Some(now.plus(3 * 24 * 3_600_000))).await, waits, "the read before was three days ahead");
+    assert_eq!(after(Some(now.plus(-1))).await, waits);
+    assert_eq!(after(Some(now)).await, BTreeSet::new(), "the read before began after the news");
+    assert_eq!(after(Some(read_at)).await, BTreeSet::new(), "there was none since");
 }

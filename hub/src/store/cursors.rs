@@ -20,6 +20,9 @@ const RESTORED_FROM: &str = "ledger.restored_from";
 /// Where the store went; it is not opened here again.
 const MOVED_TO: &str = "moved_to";
 
+/// Why a store has no life yet: tools may write into it before, the hub begins one.
+const NEVER_SERVED: &str = "no hub has served this store yet; start `gatehouse-hub serve` on it once, then ask again";
+
 /// What began when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Begun {
@@ -107,9 +110,9 @@ impl Reader<'_> {
 
     /// Which life of the ledger this is.
     /// # Errors
-    /// [`StoreError::Damaged`] if it cannot be read.
+    /// [`StoreError::Refused`] if no hub has served the store yet; [`StoreError::Damaged`] if it cannot be read.
     pub fn ledger_epoch(&self) -> Result<LedgerEpoch, StoreError> {
-        let text = self.cursor(LEDGER_EPOCH)?.unwrap_or_default();
+        let text = self.cursor(LEDGER_EPOCH)?.ok_or_else(|| StoreError::Refused(NEVER_SERVED.to_owned()))?;
         Ok(LedgerEpoch(row::parse("cursors", &text)?))
     }
 }

@@ -11,7 +11,10 @@ use gatehouse_common::{
 };
 
 use super::{Reader, Scope, StoreChange, StoreError, Tx, row, sql::params};
-use crate::core::ownership::{field_of, may_say};
+use crate::core::{
+    APART_MS,
+    ownership::{field_of, may_say},
+};
 
 /// Depots are told anew how old a source is once it was heard this much later, in milliseconds.
 const SOURCES_STEP_MS: i64 = 10_000;
@@ -114,7 +117,7 @@ impl Tx<'_> {
             // Two depots may both have a door 3.
             key = format!("{device} {key}");
         }
-        if self.fact_stored(&key)?.is_some_and(|held| held.report.at > report.at) {
+        if self.fact_stored(&key)?.is_some_and(|held| held.keeps_out(report, received)) {
             return Ok(false);
         }
         let (order, customer) = about(&report.key);
@@ -167,7 +170,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A source was heard. Every depot is told, though not more often than each 10 s.
+    /// A source was heard. Every depot is told, though not more often than each 10 s. What is stored and lies further
+    /// ahead of `at` than replicas' clocks may be apart was dated by a clock that was wrong: `at` takes its place, and
+    /// depots are told at once.
     /// # Errors
     /// [`StoreError::Sql`].
     pub fn source_heard(&mut self, source: Source, at: UtcMs) -> Result<(), StoreError> {
@@ -175,12 +180,13 @@ impl Tx<'_> {
         self.sql.execute(
             "INSERT INTO sources (source, at_ms, told_ms) VALUES (?1, ?2, 0)
              ON CONFLICT (source) DO UPDATE SET at_ms =
-               CASE WHEN sources.at_ms < ?2 THEN ?2 ELSE sources.at_ms END",
-            params![word, at.0],
+               CASE WHEN sources.at_ms < ?2 OR sources.at_ms > ?3 THEN ?2 ELSE sources.at_ms END",
+            params![word, at.0, at.plus(APART_MS).0],
         )?;
         self.changed(StoreChange::Source);
         let told = self.sql.execute(
-            "UPDATE sources SET told_ms = at_ms WHERE source = ?1 AND at_ms >= told_ms + ?2",
+            "UPDATE sources SET told_ms = at_ms
+              WHERE source = ?1 AND (at_ms >= told_ms + ?2 OR told_ms > at_ms)",
             params![word, SOURCES_STEP_MS],
         )?;
         if told > 0 {

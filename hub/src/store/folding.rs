@@ -2,13 +2,14 @@
 //!
 //! Folding costs many times what logging a chunk costs, so a push never waits for it, and several
 //! chunks of one document are folded at once. It can stop anywhere and be done again. A document that cannot be folded
-//! is left as it was folded last, shown among what is damaged, and keeps no other back.
+//! is left as it was folded last, shown among what is damaged, and keeps no other back. Each start tries it once more: the
+//! program may be another.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use gatehouse_common::id::DocumentId;
 use tokio::sync::broadcast::error::RecvError;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     Reader, Store, StoreChange, StoreError, Tx,
@@ -39,6 +40,15 @@ impl Reader<'_> {
     fn behind(&self, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
         let sql = "SELECT document FROM documents WHERE last_chunk > folded_through LIMIT ?1";
         self.sql.query(sql, params![limit as i64], |r| row::parse("documents", &r.get::<String>("document")?))
+    }
+
+    /// Documents that are marked as ones that cannot be folded though their stored views are not behind: what came for
+    /// them was not let in.
+    fn marked(&self) -> Result<Vec<DocumentId>, StoreError> {
+        let sql = "SELECT damaged.name AS document FROM damaged JOIN documents ON documents.document = damaged.name
+                    WHERE damaged.of_table = 'documents' AND damaged.mended_ms IS NULL
+                      AND documents.last_chunk <= documents.folded_through";
+        self.sql.query(sql, params![], |r| row::parse("damaged", &r.get::<String>("document")?))
     }
 
     /// How many documents' stored views are behind.
@@ -103,6 +113,26 @@ impl Store {
         }
     }
 
+    /// Tries marked documents once more that no pass tries, since nothing of them is behind. One that can be folded by
+    /// now is marked no more, and its devices are listened to again. It blocks.
+    pub(super) fn try_marked(&self) -> Result<(), StoreError> {
+        let foldable = self.read_now(|r| {
+            let mut foldable = Vec::new();
+            for id in r.marked()? {
+                match r.fold_one(&id) {
+                    Ok(_) => foldable.push(id),
+                    Err(e @ (StoreError::NotWritten(_) | StoreError::Stopped)) => return Err(e),
+                    Err(e) => warn!(document.id = %id, error = %e, "document {id} still cannot be folded: {e}"),
+                }
+            }
+            Ok(foldable)
+        })?;
+        if foldable.is_empty() {
+            return Ok(());
+        }
+        self.write_now(move |tx| foldable.iter().try_for_each(|id| tx.note_foldable(id)))
+    }
+
     /// Folds a batch, leaving out `skip`. Returns how many were folded, and those that could not be.
     fn fold_some(&self, skip: &BTreeSet<DocumentId>) -> Result<(usize, Vec<(DocumentId, StoreError)>), StoreError> {
         let (folded, errors) = self.read_now(|r| {
@@ -150,6 +180,8 @@ fn unfoldable(error: &StoreError) -> Option<DamagedRow> {
 /// If the store stops.
 pub async fn run(store: Store, mut stop: Stop) -> Result<(), TaskError> {
     let mut changes = store.changes();
+    let marked = store.clone();
+    tokio::task::spawn_blocking(move || marked.try_marked()).await??;
     // A document that cannot be read is left as it is, named once, and tried again when it changed or at the next start.
     let mut skip = BTreeSet::new();
     loop {

@@ -77,7 +77,7 @@ impl Tx<'_> {
     }
 
     /// Notes that a document cannot be folded: it is shown as it was folded last, and as damaged since its last change,
-    /// until a program comes that can.
+    /// until a program comes that can. Each start of one tries.
     pub(super) fn note_unfoldable(&mut self, found: &DamagedRow) -> Result<(), StoreError> {
         if self.is_put_aside(found.table, &found.row)? {
             return Ok(());

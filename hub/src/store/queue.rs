@@ -2,7 +2,8 @@
 //!
 //! A posting that is handed out is marked in doubt before it is sent, in a commit of its own: a crash
 //! between sending and recording thereby ends in a question to the ERP, never in a second posting.
-//! When it was sent is committed with that mark, since the ERP's "no" counts only some time later.
+//! When it was sent is committed with that mark, since the ERP's "no" counts only some time later. The hub's clock may
+//! have been ahead for a while: no wait is longer than the longest there is, and nothing was sent later than now.
 
 use gatehouse_common::{
     id::{DecisionId, OrderId},
@@ -16,7 +17,10 @@ use super::{
     sql::{Connection, Row, Value, params},
     turn::Numbered,
 };
-use crate::core::reconcile::{Posting, PostingState, QueuedPosting};
+use crate::core::{
+    APART_MS,
+    reconcile::{Posting, PostingState, QueuedPosting},
+};
 
 const COLUMNS: &str = "key, state, is_wanted, attempts, next_try_ms, sent_ms, last_error, applied_ms, document, body";
 
@@ -176,9 +180,26 @@ impl Tx<'_> {
         take_back(self.sql, now)
     }
 
+    /// Postings that would wait for more than `longest_ms` milliseconds from `now` are due now: none has to wait for so
+    /// long, so a clock that was ahead said until when. Changes nothing unless this replica is the one that hands out.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn right_postings(&mut self, now: UtcMs, longest_ms: i64) -> Result<(), StoreError> {
+        if !self.holds(POST)? {
+            return Ok(());
+        }
+        // By the index of what is due, so that it costs nothing where nothing waits for so long.
+        self.sql.execute(
+            "UPDATE postings SET next_try_ms = ?1 WHERE state IN ('queued', 'in_doubt') AND next_try_ms > ?2",
+            params![now.0, now.plus(longest_ms).0],
+        )?;
+        Ok(())
+    }
+
     /// Hands out postings that are due, at most `limit` and one per order: the first of each that is not
     /// applied. Each is returned as it stood and stands as in doubt from now on, until [`Self::finish`],
-    /// [`Self::retry`] or [`Self::bury`] says what came of it. One that was queued counts as sent now.
+    /// [`Self::retry`] or [`Self::bury`] says what came of it. One that was queued counts as sent now; so does one that
+    /// was sent later than now, by a clock that was ahead: how long ago nobody knows, and its doubt begins anew.
     /// Hands out nothing unless this replica is the one that does: another that took over while it was too slow would
     /// never hear of them.
     /// # Errors
@@ -188,7 +209,7 @@ impl Tx<'_> {
             return Ok(Vec::new());
         }
         // The order the postings were queued in; a dead one stops those behind it, since later ones build on it.
-        let due = self.postings_where(
+        let mut due = self.postings_where(
             "state IN ('queued', 'in_doubt') AND claimed = 0 AND next_try_ms <= ?1
                AND NOT EXISTS (SELECT 1 FROM postings e
                                 WHERE e.order_id = postings.order_id AND e.n < postings.n
@@ -196,11 +217,13 @@ impl Tx<'_> {
              ORDER BY next_try_ms, n LIMIT ?2",
             params![now.0, limit as i64],
         )?;
-        for queued in &due {
+        let latest = now.plus(APART_MS);
+        for queued in &mut due {
+            queued.sent_at = queued.sent_at.map(|sent| if sent > latest { now } else { sent });
             self.sql.execute(
-                "UPDATE postings SET sent_ms = CASE state WHEN 'queued' THEN ?2 ELSE sent_ms END,
+                "UPDATE postings SET sent_ms = CASE WHEN state = 'queued' OR sent_ms > ?4 THEN ?2 ELSE sent_ms END,
                     state = 'in_doubt', claimed = ?3 WHERE key = ?1",
-                params![queued.posting.key, now.0, self.claim_mark()],
+                params![queued.posting.key, now.0, self.claim_mark(), latest.0],
             )?;
         }
         Ok(due)

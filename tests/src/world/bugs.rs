@@ -36,4 +36,6 @@ pub enum Bug {
     ReleasedAfterAll,
     /// A hub loses an entry of a document that it has shown.
     EntryLost,
+    /// A hub forgets whom it has revoked.
+    RevocationForgotten,
 }

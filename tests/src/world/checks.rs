@@ -4,6 +4,7 @@
 //! list of effects is read, and both are compared with what the pretend world itself wrote down.
 
 mod decided;
+mod untold;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,13 +91,13 @@ pub fn all(world: &World) -> Vec<Broken> {
         let store = open_outside(&agent.path);
         readings(world, place, agent, &store, &mut broken);
         decisions(world, place, &store, &hub, &mut broken);
-        documents(agent, &store, &hub, &mut broken);
+        documents(world, place, &store, &hub, &mut broken);
         leases(agent, &store, &mut broken);
         decided::in_time(world, place, &store, &mut broken);
     }
     decided::held_back(&hub, &mut broken);
-    postings(world, &mut broken);
-    settled(&hub, &mut broken);
+    postings(world, &hub, &mut broken);
+    settled(world, &hub, &mut broken);
     facts_win(world, &mut broken);
     broken
 }
@@ -184,6 +185,8 @@ fn decisions(world: &World, place: usize, store: &Connection, hub: &Connection, 
     if is_put_back {
         let what = apart(device.as_str(), &own, &theirs, hub);
         broken.extend(what.into_iter().map(|what| Broken::new(CHAIN, what)));
+    } else if world.revoked.is_out(place) {
+        broken.extend(untold::chain(device, &own, &theirs));
     } else if own != theirs {
         let what = format!("{device} made {} decisions, the hub has {} or others", own.len(), theirs.len());
         broken.push(Broken::new(CHAIN, what));
@@ -234,10 +237,20 @@ fn stored_documents(store: &Connection) -> BTreeMap<String, Stored> {
     .collect()
 }
 
-fn documents(agent: &Agent, store: &Connection, hub: &Connection, broken: &mut Vec<Broken>) {
+fn documents(world: &World, place: usize, store: &Connection, hub: &Connection, broken: &mut Vec<Broken>) {
+    let agent = &world.agents[place];
     let device = &agent.device;
     let (own, theirs) = (stored_documents(store), stored_documents(hub));
     let mut fail = |what: String| broken.push(Broken::new(CONVERGED, what));
+    for (id, mine) in &own {
+        if mine.kind == "dispatch" && lens::folded(&mine.snapshot).ok().as_deref() != Some(&mine.view) {
+            fail(format!("the view of {id} that {device} shows is not what its document folds to"));
+        }
+    }
+    if world.revoked.is_out(place) {
+        untold::apart(device, store, &theirs).into_iter().for_each(fail);
+        return;
+    }
     for (id, mine) in &own {
         let Some(other) = theirs.get(id) else {
             fail(format!("{} {id} of {device} is not at the hub", mine.kind));
@@ -248,9 +261,6 @@ fn documents(agent: &Agent, store: &Connection, hub: &Connection, broken: &mut V
         }
         if mine.view != other.view {
             fail(format!("{} {id} is {} at {device} and {} at the hub", mine.kind, mine.view, other.view));
-        }
-        if mine.kind == "dispatch" && lens::folded(&mine.snapshot).ok().as_deref() != Some(&mine.view) {
-            fail(format!("the view of {id} that {device} shows is not what its document folds to"));
         }
     }
     if agent.is_gateway() {
@@ -313,8 +323,9 @@ fn allowed(lease: &Lease, before: &LeaseUse, wanted: &LeaseUse, record: &Decisio
     within(&Lease { value_ceiling_minor: i64::MAX, ..lease.clone() }, before, &credit)
 }
 
-fn postings(world: &World, broken: &mut Vec<Broken>) {
+fn postings(world: &World, hub: &Connection, broken: &mut Vec<Broken>) {
     let effects = world.erp.effects();
+    let left = untold::left(world, hub, broken);
     let mut fail = |what: String| broken.push(Broken::new(POSTED, what));
     let mut references = BTreeSet::new();
     for effect in &effects {
@@ -330,8 +341,6 @@ fn postings(world: &World, broken: &mut Vec<Broken>) {
         units
     };
     let (issued, invoiced, returned) = (sum(EffectKind::GoodsIssue), sum(EffectKind::Invoice), sum(EffectKind::Return));
-    let left: BTreeMap<(String, u16), u32> =
-        world.book.departed.iter().map(|((order, line), units)| ((order.to_string(), *line), *units)).collect();
     let lines: BTreeSet<&(String, u16)> = left.keys().chain(issued.keys()).chain(invoiced.keys()).collect();
     for key in lines {
         let of = |sums: &BTreeMap<(String, u16), u32>| sums.get(key).copied().unwrap_or(0);
@@ -346,11 +355,12 @@ fn postings(world: &World, broken: &mut Vec<Broken>) {
     }
 }
 
-fn settled(hub: &Connection, broken: &mut Vec<Broken>) {
+fn settled(world: &World, hub: &Connection, broken: &mut Vec<Broken>) {
+    let untold = untold::releases(world, hub);
     let open = rows(hub, "SELECT decision, body FROM recon_items WHERE outcome IS NULL", |r| {
         Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))
     });
-    for (decision, body) in open {
+    for (decision, body) in open.into_iter().filter(|(decision, _)| !untold.contains(decision)) {
         broken.push(Broken::new(SETTLED, format!("{decision} is open: {body}")));
     }
     for key in

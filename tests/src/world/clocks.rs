@@ -2,8 +2,9 @@
 //!
 //! A clock jumps forth or back, by less than a minute or by days. Either its machine goes on and trusts it as before,
 //! or it was started again and nothing has confirmed it. While a depot's clock is behind, its agent takes what happens
-//! for yet to come, keeps it as a reading and follows it no further; the page shows the wrong time, and the crew waits.
-//! Once the clock is right, devices tell again what was not followed: nobody else knows of it.
+//! for yet to come, and keeps it as a reading; the page shows the wrong time, and the crew waits. Once the clock is right,
+//! the agent follows what happened once, as far as it came in the same boot. The rest devices tell again, such as their
+//! measures: nobody else knows of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,9 @@ use gatehouse_common::{
     fact::Report,
     id::Hash32,
     lease::Lease,
-    reading::Reading,
+    reading::{Reading, ReadingValue},
     sync::{Downward, exchange::SKEW_MAX_MS},
+    time::{Moment, UtcMs},
 };
 use serde_json::Value;
 
@@ -35,8 +37,8 @@ const AHEAD_MAX_MS: i64 = MINUTE;
 const TOLD_EVERY: i64 = 2 * SECOND;
 /// Most decisions that one commit holds.
 const DECISIONS_MAX: u32 = 64;
-/// How long the crew still waits once all is told.
-const LOOKS_AFTER: i64 = 2 * MINUTE;
+/// How long the crew still waits once all is told and an agent has looked at what it kept itself.
+const LOOKS_AFTER: i64 = 3 * MINUTE;
 
 /// Whose clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,29 @@ pub(super) struct Unfollowed {
     /// Which readings each agent has committed: who sent them, and their hash.
     known: BTreeSet<(usize, String, Hash32)>,
     /// What each agent took for yet to come, in the order in which it came.
-    waits: BTreeMap<usize, Vec<(String, Value)>>,
+    waits: BTreeMap<usize, Vec<Waits>>,
+}
+
+/// What an agent took for yet to come.
+#[derive(Debug)]
+struct Waits {
+    topic: String,
+    says: Value,
+    /// When it was so, by its device.
+    at: UtcMs,
+    /// When it came, by the agent.
+    received: Moment,
+    /// Whether it happened once: what is measured over and over the agent keeps no hold of.
+    once: bool,
+}
+
+impl Waits {
+    /// Whether the agent follows it by itself at `now`, should its clock be trusted.
+    fn is_kept(&self, now: &Moment) -> bool {
+        let passed = now.since(&self.received).filter(|_| self.received.boot == now.boot);
+        let came = passed.and_then(|ms| i64::try_from(ms).ok()).map(|ms| now.wall.plus(-ms));
+        self.once && came.is_some_and(|came| self.at.since(came) <= AHEAD_MAX_MS)
+    }
 }
 
 /// Plays the world of `seed` in which the clocks of depots and vehicles are set wrong and right again, and with `hub`
@@ -116,13 +140,11 @@ fn facts_at(world: &mut World, order: &books::Order, at: i64) {
 impl World {
     /// A clock is wrong for a while.
     fn goes_wrong(&mut self, whose: Whose, dice: &mut Dice) {
-        let by_ms = match (whose, dice.below(4)) {
-            // What the hub reads of the ERP while its clock is off counts by that clock afterwards: see the test.
-            (Whose::Hub, _) => dice.between(-90 * MINUTE, 90 * MINUTE),
-            (Whose::Agent(_), 0) => dice.between(-50 * SECOND, 50 * SECOND),
-            (Whose::Agent(_), 1) => dice.between(MINUTE, 2 * HOUR),
-            (Whose::Agent(_), 2) => 10 * DAY,
-            (Whose::Agent(_), _) => -dice.between(2 * MINUTE, HOUR),
+        let by_ms = match dice.below(4) {
+            0 => dice.between(-50 * SECOND, 50 * SECOND),
+            1 => dice.between(MINUTE, 2 * HOUR),
+            2 => 10 * DAY,
+            _ => -dice.between(2 * MINUTE, HOUR),
         };
         let boots = matches!(whose, Whose::Agent(_)) && dice.chance(300);
         let from = dice.between(10 * MINUTE, LASTS - 5 * MINUTE);
@@ -201,14 +223,18 @@ impl World {
         }
     }
 
-    /// Devices tell again, as of now and in the same order, what their agent took for yet to come.
+    /// Devices tell again, as of now and in the same order, what their agent took for yet to come and will not follow by
+    /// itself at its next look.
     fn is_told_again(&mut self, agent: usize) {
-        let waits = self.unfollowed.waits.remove(&agent).unwrap_or_default();
+        let (waits, now) =
+            (self.unfollowed.waits.remove(&agent).unwrap_or_default(), self.agents[agent].machine.at(self.now));
         if waits.is_empty() {
             return;
         }
+        let (kept, told): (Vec<Waits>, Vec<Waits>) = waits.into_iter().partition(|waits| waits.is_kept(&now));
+        self.unfollowed.waits.insert(agent, kept);
         let mut wait = 0;
-        for (topic, says) in waits {
+        for Waits { topic, says, .. } in told {
             wait += TOLD_EVERY;
             self.after(wait, Event::Clock(Turn::ToldAgain { agent, topic, says }));
         }
@@ -228,6 +254,7 @@ impl World {
         for input in inputs {
             match input {
                 Input::Reading { reading, receipt } => self.has_read(place, reading, *receipt),
+                Input::Tick => self.has_looked(place),
                 Input::Feed { items, .. } => {
                     for item in items {
                         match &item.says {
@@ -270,11 +297,22 @@ impl World {
         }
     }
 
+    /// An agent looked at what it took for yet to come.
+    fn has_looked(&mut self, place: usize) {
+        let now = self.agents[place].machine.at(self.now);
+        let Some(waits) = self.unfollowed.waits.get_mut(&place).filter(|_| now.trusted) else { return };
+        let before = waits.len();
+        waits.retain(|waits| !waits.is_kept(&now));
+        for _ in waits.len()..before {
+            self.book.note("readings followed once the clock was right");
+        }
+    }
+
     fn has_read(&mut self, place: usize, reading: &Reading, receipt: Option<Receipt>) {
         self.book.fact_came(place, None, reading.at, self.now);
         let is_new = self.unfollowed.known.insert((place, reading.source.clone(), reading.payload_hash));
-        let wall = self.agents[place].machine.at(self.now).wall;
-        if !is_new || reading.at.since(wall) <= AHEAD_MAX_MS {
+        let received = self.agents[place].machine.at(self.now);
+        if !is_new || reading.at.since(received.wall) <= AHEAD_MAX_MS {
             return;
         }
         let message = receipt.and_then(|receipt| self.agents[place].broker.delivered(receipt.0));
@@ -284,7 +322,16 @@ impl World {
             return;
         }
         let says = serde_json::from_slice(&message.payload).expect("devices speak JSON");
-        self.unfollowed.waits.entry(place).or_default().push((message.topic.clone(), says));
+        let measured = matches!(
+            reading.value,
+            ReadingValue::Position { .. }
+                | ReadingValue::Temperature { .. }
+                | ReadingValue::Ignition { .. }
+                | ReadingValue::Presence { .. }
+                | ReadingValue::Crossing { .. }
+        );
+        let waits = Waits { topic: message.topic.clone(), says, at: reading.at, received, once: !measured };
+        self.unfollowed.waits.entry(place).or_default().push(waits);
         self.book.note("readings taken for yet to come");
     }
 

@@ -163,6 +163,11 @@ impl Agent {
         self.vehicle.is_none()
     }
 
+    /// Its key.
+    pub(super) fn key(&self) -> &PrivateKey {
+        &self.profile.key
+    }
+
     /// Starts the program from what its store holds.
     /// # Errors
     /// [`StoreError`]: it would not start.

@@ -19,6 +19,7 @@ use super::{
     bugs::Bug,
     clock::{MINUTE, SECOND},
     hub::{Answer, WaitingPull},
+    revoked::OK,
 };
 
 /// How long a pull waits at the hub for something new, in milliseconds; longer than in life, to play faster.
@@ -108,6 +109,9 @@ impl World {
         if self.is_of_another_time(place, request) {
             return;
         }
+        if self.revoked.has(place) {
+            return self.asks_at_endpoint(place, request, call, frame);
+        }
         let device = self.agents[place].device.clone();
         if self.dice.chance(self.weather.mangles) {
             self.mangles(&device, call, frame);
@@ -162,7 +166,7 @@ impl World {
         self.book.note(if read { "mangled requests that were read" } else { "mangled requests" });
     }
 
-    fn replies(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
+    pub(super) fn replies(&mut self, place: usize, request: u64, call: Call, frame: &[u8]) {
         if self.is_walled_off(place) {
             return;
         }
@@ -188,6 +192,9 @@ impl World {
         for waiting in std::mem::take(&mut running.waiting) {
             let device = self.agents[waiting.agent].device.clone();
             let answer = self.hub.answer(&device, &waiting.pull);
+            if self.is_refused(&waiting, &answer) {
+                continue;
+            }
             match self.must("answering a pull", answer) {
                 Some(PullReply::Page { items, .. }) if items.is_empty() => {
                     if let Some(running) = &mut self.hub.running {
@@ -207,6 +214,9 @@ impl World {
         let waiting = running.waiting.remove(place);
         let device = self.agents[waiting.agent].device.clone();
         let answer = self.hub.answer(&device, &waiting.pull);
+        if self.is_refused(&waiting, &answer) {
+            return;
+        }
         if let Some(reply) = self.must("answering a pull", answer) {
             self.answers(&waiting, &reply);
         }
@@ -215,6 +225,7 @@ impl World {
     fn answers(&mut self, waiting: &WaitingPull, reply: &PullReply) {
         let frame = encode(reply);
         if let Some(frame) = self.must("writing an answer", frame) {
+            self.was_answered(waiting.agent, OK);
             self.replies(waiting.agent, waiting.request, Call::Pull, &frame);
         }
     }

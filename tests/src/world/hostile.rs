@@ -5,7 +5,7 @@
 //! of that, and the hub's quarantine names it.
 
 mod check;
-mod forge;
+pub(super) mod forge;
 
 use gatehouse_common::{
     document::{Actor, Document, gate::inspect},

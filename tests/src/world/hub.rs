@@ -1,15 +1,17 @@
 //! The hub of the pretend world: the product's store, exchange, reconciliation, postings and leases, without sockets.
 
 mod backups;
+pub mod endpoint;
 mod shared;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use axum::routing::MethodRouter;
 use gatehouse_common::{
     bundle::{Bundle, Rules},
     id::{DeviceId, Hash32},
@@ -88,6 +90,8 @@ pub struct Running {
     changes: Receiver<StoreChange>,
     /// Pulls that wait for something new.
     pub waiting: Vec<WaitingPull>,
+    /// Where devices ask whose certificate is looked at, once one has.
+    endpoint: OnceLock<MethodRouter>,
 }
 
 /// What was committed at the hub, as far as anyone waits for it.
@@ -185,6 +189,7 @@ impl Hub {
             held: BTreeSet::new(),
             changes: store.changes(),
             waiting: Vec::new(),
+            endpoint: OnceLock::new(),
             store,
         });
         Ok(())
@@ -270,18 +275,7 @@ impl Hub {
     /// [`StoreError`].
     pub fn list(&self, agent: &Agent) -> Result<(), StoreError> {
         let Some(running) = &self.running else { return Err(StoreError::Stopped) };
-        let (kind, vehicles) = match &agent.vehicle {
-            None => (DeviceKind::Gateway, Vec::new()),
-            Some(vehicle) => (DeviceKind::Vehicle, vec![vehicle.clone()]),
-        };
-        let device = Device {
-            device: agent.device.clone(),
-            kind,
-            public_key: agent.public_key,
-            sites: vec![agent.site.clone()],
-            vehicles,
-        };
-        devices::add(&running.store, device, "admin", self.clock.wall())
+        devices::add(&running.store, listed(agent), "admin", self.clock.wall())
     }
 
     /// Takes a push in; the answer is ready once it is committed.
@@ -451,6 +445,16 @@ impl Running {
         news.told = news.told.saturating_add(1);
         true
     }
+}
+
+/// An agent as the hub lists it.
+fn listed(agent: &Agent) -> Device {
+    let (kind, vehicles) = match &agent.vehicle {
+        None => (DeviceKind::Gateway, Vec::new()),
+        Some(vehicle) => (DeviceKind::Vehicle, vec![vehicle.clone()]),
+    };
+    let (device, public_key, sites) = (agent.device.clone(), agent.public_key, vec![agent.site.clone()]);
+    Device { device, kind, public_key, sites, vehicles }
 }
 
 /// The hub's name.

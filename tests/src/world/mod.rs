@@ -32,6 +32,7 @@ pub mod random;
 pub mod readers;
 pub mod replicas;
 mod restore;
+pub mod revoked;
 pub mod seeds;
 pub mod trace;
 pub mod weather;
@@ -61,6 +62,7 @@ use self::{
     hub::Hub,
     readers::Readers,
     replicas::Replicas,
+    revoked::Revoked,
     trace::Trace,
     weather::{Death, Weather},
     yard::Yard,
@@ -112,6 +114,7 @@ pub(crate) enum Event {
     Prune { away_ms: i64 },
     Clock(clocks::Turn),
     Disk { agent: usize, turn: copies::Turn, way: copies::Way },
+    Revoked { agent: usize, turn: revoked::Turn },
     Business(business::News),
 }
 
@@ -156,6 +159,7 @@ pub struct World {
     readers: Option<Readers>,
     replicas: Replicas,
     hostile: Option<Hostile>,
+    revoked: Revoked,
     directory: TempDir,
 }
 
@@ -206,6 +210,7 @@ impl World {
             readers: None,
             replicas: Replicas::default(),
             hostile: None,
+            revoked: Revoked::default(),
             directory,
         };
         world.after(SECOND, Event::Poll);
@@ -328,6 +333,7 @@ impl World {
             Event::Prune { away_ms } => self.prunes(away_ms),
             Event::Clock(turn) => self.clock_turns(turn),
             Event::Disk { agent, turn, way } => self.disk_turns(agent, turn, way),
+            Event::Revoked { agent, turn } => self.revocation_turns(agent, turn),
             Event::Business(news) => self.business(news),
         }
     }

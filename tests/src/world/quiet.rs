@@ -48,7 +48,9 @@ impl World {
 
     /// Every case as each agent sees it, but for how often it was told.
     fn cases(&self) -> Vec<Value> {
-        let running = self.agents.iter().filter_map(|agent| agent.running.as_ref());
+        // Who was revoked weighs for ever what nobody tells it any more.
+        let agents = self.agents.iter().enumerate().filter(|(place, _)| !self.revoked.is_out(*place));
+        let running = agents.filter_map(|(_, agent)| agent.running.as_ref());
         let rows = running.flat_map(|running| running.store.look().cases().expect("an agent's cases can be read"));
         rows.map(|row| {
             let mut view = row.view;
@@ -60,12 +62,13 @@ impl World {
         .collect()
     }
 
-    /// What waits in brokers, outboxes and the queue of postings.
+    /// What waits in brokers, outboxes and the queue of postings. The outbox of who was revoked waits for ever.
     fn waits(&self) -> Vec<String> {
         let mut waits = Vec::new();
-        for agent in &self.agents {
+        for (place, agent) in self.agents.iter().enumerate() {
             let outbox = agent.running.as_ref().map(|r| r.store.look().outbox(9).map_or(0, |waiting| waiting.len()));
-            if outbox != Some(0) {
+            let is_done = outbox == Some(0) || (outbox.is_some() && self.revoked.is_out(place));
+            if !is_done {
                 waits.push(format!("{} has {outbox:?} records to push", agent.device));
             }
             if !agent.broker.is_empty() {

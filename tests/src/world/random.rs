@@ -13,6 +13,7 @@ use super::{
     erp::Mood,
     hostile,
     hub::PutBack,
+    revoked,
     weather::Weather,
 };
 use crate::standin::books::{self, Change, Credit, Status, Tier};
@@ -49,6 +50,7 @@ pub(super) fn ended(mut world: World, ms: i64) -> Played {
     broken.extend(copied);
     broken.extend(world.what_went_back());
     broken.extend(hostile::holds(&world));
+    broken.extend(revoked::holds(&world));
     if let Err(restless) = rests {
         broken.push(Broken::new(checks::RESTS, restless));
     }

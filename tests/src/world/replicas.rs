@@ -74,6 +74,18 @@ impl Replicas {
 /// If the server does not do what it is there for.
 #[must_use]
 pub fn play_replicas(server: &Server, seed: u64, depots: usize, bug: Bug, prints: bool) -> Played {
+    play_replicas_with(server, seed, depots, bug, prints, |_| {})
+}
+
+/// As [`play_replicas`], with what `more` befalls the world besides.
+pub(super) fn play_replicas_with(
+    server: &Server,
+    seed: u64,
+    depots: usize,
+    bug: Bug,
+    prints: bool,
+    more: impl FnOnce(&mut World),
+) -> Played {
     let mut dice = Dice::of(seed ^ 0x7265_706c_6963);
     let database = server.database();
     let mut world = World::new(seed, bug, u64::try_from(4 * HOUR).unwrap_or(1), prints);
@@ -93,6 +105,7 @@ pub fn play_replicas(server: &Server, seed: u64, depots: usize, bug: Bug, prints
     // Every replica has heard of every device.
     world.hub_has_changed();
     world.befalls_replicas(&mut dice);
+    more(&mut world);
     let played = ended(world, STORM);
     let mut client = server.client("postgres").expect("the server can be reached");
     let drops = format!("DROP DATABASE {database} WITH (FORCE)");

@@ -186,7 +186,8 @@ function dispatchCard(d, board, byDocument) {
   if (d.order) card.append(make("div", "soft", `${d.order.customer.name} (tier ${d.order.customer.tier}), order version ${v.order_version}`));
   card.append(make("div", "", v.load.map((l) => `${l.quantity} x ${l.product}`).join(", ")));
   for (const h of v.holds) card.append(make("div", "bad", `Hold (${words(h.reason)}): ${h.why}`));
-  if (v.cancelled) card.append(make("div", "bad", "Cancelled by the ERP"));
+  if (v.cancelled) card.append(make("div", "bad", "Cancelled"));
+  if (v.cancel_asked && !v.cancelled && !left.has(v.state)) card.append(make("div", "wait", `The hub is asked to cancel it: ${v.cancel_asked.why}`));
   if (!left.has(v.state) && d.gates.length) card.append(make("ul", "gates", ...d.gates.map((g) => gate(g, board.now))));
   const cases = v.holds.flatMap((h) => h.cases).map((id) => byDocument.get(id)).filter(Boolean);
   for (const c of cases) card.append(make("div", "", `Case ${words(c.view.case_type)} ${c.view.severity}: ${c.view.summary}`));
@@ -208,6 +209,9 @@ function dispatchCard(d, board, byDocument) {
   }
   if (!left.has(v.state)) {
     taps.append(button("Hold", () => ask({ title: `Hold ${v.order}`, text: "It may not leave until the hold is lifted.", path: `/api/dispatches/${d.document}/hold`, reason: true })));
+  }
+  if (!left.has(v.state) && !v.cancelled && !v.cancel_asked) {
+    taps.append(button("Ask to cancel", () => ask({ title: `Ask to cancel the dispatch of ${v.order}`, text: "The hub is asked; until it answers, the dispatch goes on. Where the vehicle was away when the slot was over, the hub cancels it by itself.", path: `/api/dispatches/${d.document}/cancel`, reason: true })));
   }
   if (taps.childNodes.length) card.append(taps);
   return card;

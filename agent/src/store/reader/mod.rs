@@ -21,6 +21,7 @@ pub use self::page::{BoardRow, CaseRow, DispatchRow, DrillOn, LeaseRow, SourceAg
 use super::{
     StoreError,
     ledger::{explain, from_json},
+    migrations,
 };
 
 /// Looks things up in a store. Any number of readers may be open beside the one writer.
@@ -47,6 +48,13 @@ impl Reader {
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| explain(path, &e))?;
         plan_once(&conn).map_err(|e| explain(path, &e))?;
         Ok(Self::over(conn, path))
+    }
+
+    /// Looks whether the store is of the form that this program reads.
+    /// # Errors
+    /// [`StoreError::Unusable`] says of which form it is, and what is to be done.
+    pub fn check_form(&self) -> Result<(), StoreError> {
+        migrations::look(&self.conn, &self.path)
     }
 
     pub(super) fn over(conn: Connection, path: &Path) -> Self {

@@ -21,6 +21,7 @@ use crate::{
         senders::SenderState,
         state::{AskedOverride, LineSeen, RecallAlarm},
         trips::Trip,
+        unfoldable::UNFOLDABLE,
         waits::{WAITS, Waits},
     },
     store::{
@@ -126,6 +127,9 @@ pub struct Status {
     pub rejected: u64,
     /// Rows that were put aside since they are not what was written, and that are not whole again; the oldest of many.
     pub put_aside: Vec<String>,
+    /// Documents that the program cannot fold, as people name them; the first of many. They are left out of decisions,
+    /// and shown as they were folded last.
+    pub unfoldable: Vec<String>,
     /// Every source with its age.
     pub sources: Vec<SourceAge>,
     /// How far the decision chain has got.
@@ -331,6 +335,11 @@ impl Reader {
         Ok(rows.into_iter().filter_map(|(source, body)| Some((source, serde_json::from_str(&body).ok()?))).collect())
     }
 
+    fn unfoldable(&self) -> Result<Vec<String>, StoreError> {
+        let named: Vec<String> = self.rule(UNFOLDABLE)?.unwrap_or_default();
+        Ok(named.into_iter().take(NAMED_MAX as usize).collect())
+    }
+
     /// How the agent is.
     /// # Errors
     /// [`StoreError`].
@@ -363,6 +372,7 @@ impl Reader {
             outbox: self.ask(outbox::count)?,
             rejected: number("SELECT count(*) FROM outbox WHERE rejected IS NOT NULL")?,
             put_aside: self.put_aside_names(NAMED_MAX)?,
+            unfoldable: self.unfoldable()?,
             sources: self.sources()?,
             decisions: number("SELECT count(*) FROM decisions")?,
             room: self.ask(room::look)?,

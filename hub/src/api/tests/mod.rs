@@ -1,6 +1,7 @@
 //! What programs and people meet at the API, over a real socket.
 
 mod acts;
+mod cancelling;
 mod documents;
 mod exports;
 mod lift;

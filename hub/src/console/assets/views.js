@@ -96,7 +96,7 @@ export function dispatchCard(d, does) {
   }
   card.append(make("div", "", units(v.load)));
   for (const h of v.holds) card.append(make("div", "bad", `Hold (${words(h.reason)}): ${h.why}`));
-  if (v.cancelled) card.append(make("div", "bad", "Cancelled by the ERP"));
+  if (v.cancelled) card.append(make("div", "bad", "Cancelled"));
   const gone = hasLeft.has(v.state) || v.state === "cancelled" || v.state === "aborted";
   if (d.last_decision) {
     card.append(make("div", "", make("strong", "", "The depot decided: "), decided(d.last_decision)));
@@ -109,6 +109,11 @@ export function dispatchCard(d, does) {
   if (v.departed) card.append(make("div", "", "Left ", age(v.departed.at), ` with ${units(v.departed.load)}`));
   if (v.delivered) card.append(make("div", "", "Delivered ", age(v.delivered.at)));
   card.append(later("What was decided", "", () => does.decisions(d.id).then((all) => all.map((one) => make("div", "", decided(one), make("ul", "gates", ...one.gates.map(gate)))))));
+  if (v.cancel_asked && !v.cancelled && !gone) {
+    const proven = v.cancel_asked.is_proven ? " Its vehicle was away when its slot was over." : "";
+    card.append(make("div", "wait", `The depot asks to cancel it: ${v.cancel_asked.why}.${proven}`),
+      make("div", "buttons", button("Cancel it", () => does.cancel(d), "strong"), button("Do not cancel it", () => does.declineCancel(d))));
+  }
   const asked = d.lift_proposed;
   if (asked && !gone) {
     card.append(make("div", "wait", `${asked.by} proposes to lift the hold, `, age(asked.at), `: ${asked.reason}. A second person must confirm it.`),

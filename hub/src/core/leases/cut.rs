@@ -10,6 +10,7 @@ use gatehouse_common::{
 };
 
 use super::book::{Book, Pool};
+use crate::core::APART_MS;
 
 /// What the ERP said may be spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +150,12 @@ pub fn due(
     renew_after_ms: u64,
     now: UtcMs,
 ) -> Due {
-    let Some((lease, used)) = held.filter(|(lease, _)| lease.expires_at > now) else { return Due::Lease };
+    // One that begins later than now was granted while the clock was ahead: its holder counts its length, and it is over
+    // there long before the day that stands here.
+    let begun =
+        |lease: &Lease| lease.expires_at.plus(i64::try_from(lease.lasts_ms).unwrap_or(i64::MAX).saturating_neg());
+    let counts = |lease: &Lease| lease.expires_at > now && begun(lease).since(now) <= APART_MS;
+    let Some((lease, used)) = held.filter(|(lease, _)| counts(lease)) else { return Due::Lease };
     let left = |slice: i64, used: i64| slice.saturating_sub(used).max(0);
     // For each thing needed: what is needed, what is left of it, what the successor would hold.
     let credit = needs.credit_minor.iter().map(|(customer, need)| {
@@ -167,8 +173,7 @@ pub fn due(
     let gives_less = things.iter().any(|(need, left, offered)| offered < left.min(need));
     let gives_more = things.iter().any(|(need, left, offered)| left < need && offered > left);
     let lasts = i64::try_from(lease.lasts_ms).unwrap_or(i64::MAX);
-    let begun = lease.expires_at.plus(lasts.saturating_neg());
-    let is_old = u64::try_from(now.since(begun)).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
+    let is_old = u64::try_from(now.since(begun(lease))).unwrap_or(0) > renew_after_ms.min(lease.lasts_ms / 3);
     let is_worn = now.since(lease.granted_at) > lasts.saturating_mul(TIMES_MAX);
     match (gives_less, is_old) {
         (false, _) if gives_more || is_old => Due::Lease,

@@ -99,6 +99,11 @@ fn a_depot_gets_a_new_lease_where_that_takes_nothing_away_and_else_more_time_for
     assert_eq!(at(&unused, 3_000, true, 40), Due::Time);
     assert_eq!(at(&unused, 3_000, false, 40), Due::Nothing, "what it sets aside is too much by now");
     assert_eq!(at(&unused, 0, true, 51), Due::Lease, "its time is over");
+    assert_eq!(
+        at(&unused, 3_000, false, -60_000),
+        Due::Lease,
+        "granted while the clock was ahead, and over at its depot"
+    );
     assert_eq!(due(None, &credit(4_000), &credit(0), false, 1_000, UtcMs(0)), Due::Lease);
 }
 

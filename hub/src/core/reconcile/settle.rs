@@ -10,11 +10,13 @@ use gatehouse_common::{
     decision::DecisionKind,
     dispatch::{DispatchState, DispatchView, Says},
     order::{LineQuantity, Order},
+    time::UtcMs,
 };
 
 use super::{
     Choice, EdgeSide, ErpSide, Family, Outcome, PostingKind, PostingState, QueuedPosting, ReconItem, Situation, Step,
 };
+use crate::core::APART_MS;
 use cases::NewMatter;
 
 /// What is to be done for an item now. Taken in one transaction; run again after it, it gives nothing.
@@ -78,6 +80,10 @@ impl Run<'_> {
     /// Brings both sides of the item up to date.
     fn look(&mut self, view: &DispatchView, order: &Order, departed: Option<&[LineQuantity]>) {
         let load = departed.unwrap_or(&self.s.decision.load);
+        if self.item.edge.known_at > self.latest() {
+            // Noted by a clock that was ahead: it would wait for a read for as long as that was wrong.
+            self.item.edge.known_at = self.s.now;
+        }
         if self.item.edge.state != view.state || self.item.edge.load != load {
             self.item.edge =
                 EdgeSide { state: view.state, mode: self.s.decision.mode, load: load.to_vec(), known_at: self.s.now };
@@ -95,9 +101,16 @@ impl Run<'_> {
     }
 
     /// Whether the ERP was read after the edge's side was learned. Posting on an older read could post
-    /// against a cancellation that already stands at the ERP.
+    /// against a cancellation that already stands at the ERP. Of a read that a clock which was ahead has dated nobody
+    /// knows when it was.
     fn is_fresh(&self) -> bool {
-        self.s.erp_read_at.is_some_and(|read| read >= self.item.edge.known_at)
+        let fresh = self.item.edge.known_at..=self.latest();
+        self.s.erp_read_at.is_some_and(|read| fresh.contains(&read))
+    }
+
+    /// The latest that anything can be dated which a right clock dated.
+    fn latest(&self) -> UtcMs {
+        self.s.now.plus(APART_MS)
     }
 
     /// The choice that was made for this row and who made it; offers these while none was.

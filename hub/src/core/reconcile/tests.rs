@@ -52,6 +52,37 @@ fn nothing_is_posted_before_the_erp_was_read_after_the_news() {
     assert_eq!(desk.posted(), ["goods_issue 10"]);
 }
 
+/// Three days.
+const AHEAD: i64 = 3 * 24 * 3_600_000;
+
+#[test]
+fn what_was_noted_while_the_clock_was_ahead_is_posted_after_the_next_read_by_the_right_one() {
+    let mut desk = Desk::after_a_release_of_10();
+    let right = desk.now;
+    desk.departs_with(10);
+    desk.now = right.plus(AHEAD);
+    desk.run();
+    assert!(desk.item.edge.known_at >= right.plus(AHEAD));
+    desk.now = right;
+    desk.run();
+    assert!(desk.item.edge.known_at <= desk.now && desk.posted().is_empty());
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["release", "goods_issue 10", "invoice 10"]);
+    assert_eq!(desk.ended(), (None, Some("matched")));
+}
+
+#[test]
+fn nothing_is_posted_on_a_read_that_was_dated_by_a_clock_that_was_ahead() {
+    let mut desk = Desk::after_a_release_of_10();
+    desk.read_at = desk.now.plus(AHEAD);
+    desk.departs_with(10);
+    desk.run();
+    assert!(desk.posted().is_empty());
+    desk.erp_cancels();
+    desk.erp_answers();
+    assert_eq!(desk.posted(), ["goods_issue 10"]);
+}
+
 #[test]
 fn a_release_superseded_by_another_is_voided_and_the_departure_is_not_posted_under_it() {
     let mut desk = Desk::after_a_release_of_10();

@@ -122,10 +122,10 @@ fn options() -> PostOptions {
 #[tokio::test]
 async fn a_posting_whose_answer_was_lost_is_found_and_not_repeated() {
     let erp = Forgetful::default();
-    try_one(&erp, &queued(1, PostingState::Queued), &options(), UtcMs(0)).await;
-    let (lost, _) = try_one(&erp, &queued(2, PostingState::Queued), &options(), UtcMs(0)).await;
+    try_one(&erp, &queued(1, PostingState::Queued), &options(), None).await;
+    let (lost, _) = try_one(&erp, &queued(2, PostingState::Queued), &options(), None).await;
     assert!(matches!(lost, Tried::InDoubt(_)), "{lost:?}");
-    let (found, _) = try_one(&erp, &queued(2, PostingState::InDoubt), &options(), UtcMs(0)).await;
+    let (found, _) = try_one(&erp, &queued(2, PostingState::InDoubt), &options(), None).await;
     assert!(matches!(found, Tried::Done(_)), "{found:?}");
     assert_eq!(erp.applied().len(), 2);
 }
@@ -134,9 +134,9 @@ async fn a_posting_whose_answer_was_lost_is_found_and_not_repeated() {
 async fn an_erp_that_does_not_have_a_write_is_believed_once_it_cannot_be_on_its_way() {
     let erp = Forgetful::default();
     let sent = QueuedPosting { sent_at: Some(UtcMs(5_000)), ..queued(1, PostingState::InDoubt) };
-    let asked = |at| {
+    let asked = |at: i64| {
         let (erp, sent, options) = (&erp, &sent, options());
-        async move { try_one(erp, sent, &options, UtcMs(at)).await.0 }
+        async move { try_one(erp, sent, &options, Some(at - 5_000)).await.0 }
     };
     assert_eq!(asked(6_000).await, Tried::OnItsWay);
     assert_eq!(asked(64_999).await, Tried::OnItsWay);
@@ -144,7 +144,8 @@ async fn an_erp_that_does_not_have_a_write_is_believed_once_it_cannot_be_on_its_
     assert!(erp.applied().is_empty(), "asking sends nothing");
     let options = options();
     let next = |at| options.ask_again(Some(UtcMs(5_000)), UtcMs(at)).0;
-    assert_eq!([next(5_200), next(9_000), next(50_000), next(90_000)], [6_200, 13_000, 65_000, 90_000]);
+    assert_eq!([next(5_200), next(9_000), next(50_000)], [6_200, 13_000, 65_000]);
+    assert_eq!(next(90_000), 91_000, "by a clock that was set forth; not at once, again and again");
 }
 
 /// A queue with one posting, whose waits are over at once.
@@ -235,16 +236,16 @@ async fn what_the_erp_has_stays_applied_though_it_is_withdrawn() {
 async fn a_posting_that_cannot_be_decided_is_parked_for_a_person_and_never_guessed() {
     let erp = Forgetful { is_mute: true, ..Forgetful::default() };
     let mut doubtful = queued(1, PostingState::InDoubt);
-    assert!(matches!(try_one(&erp, &doubtful, &options(), UtcMs(0)).await.0, Tried::InDoubt(_)));
+    assert!(matches!(try_one(&erp, &doubtful, &options(), None).await.0, Tried::InDoubt(_)));
     doubtful.attempts = 12;
-    assert!(matches!(try_one(&erp, &doubtful, &options(), UtcMs(0)).await.0, Tried::Parked(_)));
+    assert!(matches!(try_one(&erp, &doubtful, &options(), None).await.0, Tried::Parked(_)));
     assert!(erp.applied().is_empty());
 }
 
 #[tokio::test]
 async fn a_refused_posting_is_parked_with_the_reason() {
     let erp = Forgetful { refuses: true, ..Forgetful::default() };
-    let (parked, reached) = try_one(&erp, &queued(1, PostingState::Queued), &options(), UtcMs(0)).await;
+    let (parked, reached) = try_one(&erp, &queued(1, PostingState::Queued), &options(), None).await;
     assert_eq!((parked, reached), (Tried::Parked("the ERP refuses: line 1 is closed".into()), true));
 }
 
@@ -253,7 +254,7 @@ async fn what_a_connector_does_not_take_is_parked_and_never_sent() {
     let erp = Forgetful::default();
     let mut note = queued(1, PostingState::Queued);
     note.posting.kind = PostingKind::CreditNote;
-    let (parked, _) = try_one(&erp, &note, &options(), UtcMs(0)).await;
+    let (parked, _) = try_one(&erp, &note, &options(), None).await;
     assert_eq!(parked, Tried::Parked("forgetful cannot write credit_note for us: book it by hand".into()));
     assert!(erp.applied().is_empty() && *erp.probes.lock().unwrap() == 0);
 }
@@ -266,4 +267,45 @@ fn an_erp_that_is_away_is_left_alone_for_a_while_then_tried_with_one() {
     assert_eq!(breaker.allows(UtcMs(2_000), 4), 1);
     breaker.note(true, UtcMs(2_000), &options());
     assert_eq!(breaker.allows(UtcMs(2_000), 4), 4);
+}
+
+#[test]
+fn an_erp_that_was_away_while_the_clock_was_ahead_is_tried_once_the_clock_is_right() {
+    let (days_ahead, mut breaker) = (UtcMs(3 * 24 * 3_600_000), Breaker::default());
+    breaker.note(false, days_ahead, &options());
+    assert_eq!(breaker.allows(days_ahead, 4), 0);
+    assert_eq!(breaker.allows(UtcMs(0), 4), 1);
+}
+
+#[tokio::test]
+async fn what_was_to_wait_by_a_clock_that_was_days_ahead_is_asked_for_at_once_and_sent_when_its_doubt_is_over_anew() {
+    let key = || "gw-1-1-1/goods_issue/1";
+    let mut queue = Queue::before(Forgetful::default()).await;
+    queue.poster.options.doubt_ms = 60_000;
+    let waits = Clock::system().wall().plus(60_000);
+    queue.store.write(move |tx| tx.retry(key(), PostingState::Queued, waits, "not now", false)).await.unwrap();
+    let waiting = queue.rounds(1).await;
+    assert_eq!((waiting.state, waiting.next_try), (PostingState::Queued, waits), "a wait as there is one");
+
+    let ahead = waits.plus(3 * 24 * 3_600_000);
+    let missed = queue.store.write(move |tx| {
+        assert_eq!(tx.claim_due(ahead, 1)?.len(), 1);
+        tx.retry(key(), PostingState::InDoubt, ahead.plus(60_000), "no answer", true)
+    });
+    missed.await.unwrap();
+    let right = Clock::system().wall();
+    let asked = queue.rounds(1).await;
+    let sent = asked.sent_at.unwrap();
+    assert_eq!((asked.state, *queue.erp.probes.lock().unwrap()), (PostingState::InDoubt, 1));
+    assert!(right <= sent && sent <= Clock::system().wall() && asked.next_try <= sent.plus(60_000), "{asked:?}");
+    queue.rounds(1).await;
+    assert!(queue.erp.applied().is_empty(), "it may be on its way");
+    queue.poster.options.doubt_ms = 0;
+    for _ in 0..100 {
+        if queue.rounds(1).await.state == PostingState::Applied {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(queue.erp.applied(), [key()]);
 }

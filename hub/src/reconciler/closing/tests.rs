@@ -241,3 +241,16 @@ fn a_case_that_has_rested_for_long_closes_without_news_and_counts_as_unchanged()
         assert_eq!(told, [None, Some("case.closed".to_owned())], "the first is told in its turn");
     }
 }
+
+#[test]
+fn a_case_that_was_resolved_while_the_clock_was_ahead_rests_no_longer_than_others() {
+    for ground in grounds() {
+        let mut hub = Hub::on(&ground);
+        hub.rests("door 1", None, -72);
+        hub.looks();
+        let id = id_of("door 1");
+        let since = hub.store.read_now(move |r| r.rests_since(&id)).unwrap().unwrap();
+        assert!(since <= Clock::system().wall(), "{since}");
+        assert_eq!(hub.state("door 1"), CaseState::Resolved);
+    }
+}

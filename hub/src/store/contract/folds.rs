@@ -1,6 +1,9 @@
 //! Documents whose fold breaks off, and what of a fold is counted.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use gatehouse_common::{
     decision::Mode,
@@ -10,9 +13,13 @@ use gatehouse_common::{
 };
 
 use super::*;
-use crate::store::{DispatchFilter, documents::planted};
+use crate::{
+    store::{DispatchFilter, damage::DamagedRow, documents::planted, folding},
+    tasks::Stop,
+};
 
 on_both!(
+    a_document_that_an_older_program_could_not_fold_is_tried_at_a_start_though_nothing_is_written_in_it,
     a_document_that_breaks_off_its_fold_is_shown_among_the_damaged_and_the_others_are_folded,
     open_documents_with_superseded_entries_are_counted_by_kind,
 );
@@ -67,6 +74,39 @@ fn a_document_that_breaks_off_its_fold_is_shown_among_the_damaged_and_the_others
     planted::on_this_thread(None);
     assert_eq!(store.fold_now().unwrap(), 1);
     assert_eq!(damaged(), []);
+    assert!(store.read_now(|r| r.case_view(&case_id())).unwrap().is_some());
+}
+
+fn a_document_that_an_older_program_could_not_fold_is_tried_at_a_start_though_nothing_is_written_in_it(
+    ground: &Ground,
+) {
+    let store = ground.open();
+    writes(&store, case_id(), opened());
+    assert_eq!(store.fold_now().unwrap(), 1);
+    let (_, case) = store.read_now(|r| r.document(&case_id())).unwrap().unwrap();
+    let damaged = || store.read_now(|r| r.damaged_counts()).unwrap();
+    // Something came for it, which was not let in.
+    let found = DamagedRow { table: "documents", row: case_id().to_string(), why: "a planted fold".to_owned() };
+    store.write_now(move |tx| tx.note_unfoldable(&found)).unwrap();
+    assert_eq!((store.fold_now().unwrap(), damaged()), (0, vec![("documents".to_owned(), 1)]), "nothing is behind");
+    planted::on_this_thread(case.chunks().last().map(|chunk| chunk.hash));
+    store.try_marked().unwrap();
+    planted::on_this_thread(None);
+    assert_eq!(damaged(), [("documents".to_owned(), 1)], "this program cannot either");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (end, stop) = Stop::pair();
+        let running = tokio::spawn(folding::run(store.clone(), stop));
+        let is_whole = async {
+            while !store.read(|r| r.damaged_counts()).await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), is_whole).await.expect("a start tries it");
+        end.send(true).unwrap();
+        running.await.unwrap().unwrap();
+    });
     assert!(store.read_now(|r| r.case_view(&case_id())).unwrap().is_some());
 }
 

@@ -6,6 +6,7 @@ use crate::store::moving;
 on_both!(
     a_backup_holds_one_state_and_comes_back_as_another_life_of_the_ledger,
     a_damaged_store_gives_no_backup,
+    a_store_that_no_hub_has_served_gives_no_backup_and_says_what_to_do,
     a_row_that_nobody_has_any_more_ends_no_backup_once_it_is_put_aside,
     the_state_has_one_hash_however_many_rows_are_read_at_a_time,
     devices_may_forget_what_a_whole_backup_holds_and_in_the_life_that_it_begins_nothing,
@@ -52,6 +53,17 @@ fn a_backup_holds_one_state_and_comes_back_as_another_life_of_the_ledger(ground:
             .count(),
         0
     );
+}
+
+fn a_store_that_no_hub_has_served_gives_no_backup_and_says_what_to_do(ground: &Ground) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup");
+    let store = Store::open_beside(&ground.location, &"hub".parse().unwrap()).unwrap();
+    let refused = store.back_up(&file, UtcMs(10)).unwrap_err().to_string();
+    assert!(refused.contains("start `gatehouse-hub serve` on it once"), "{refused}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    drop(store);
+    ground.open().back_up(&file, UtcMs(20)).unwrap();
 }
 
 fn a_damaged_store_gives_no_backup(ground: &Ground) {

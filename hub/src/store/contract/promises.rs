@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use gatehouse_common::{
     case::{CaseState, Says},
+    fact::Source,
     id::DocumentKind,
 };
 
@@ -24,6 +25,7 @@ on_both!(
     a_row_that_was_altered_is_found_and_never_given_out,
     the_audit_is_one_chain_whoever_adds_to_it,
     each_start_is_an_actor_of_its_own,
+    a_source_heard_by_a_clock_that_was_ahead_is_told_to_be_as_old_as_it_is_once_the_clock_is_right,
 );
 
 fn what_is_published_again_by_anyone_is_there_once(ground: &Ground) {
@@ -239,4 +241,25 @@ fn what_one_replica_writes_wakes_those_who_wait_at_another() {
     assert_eq!(here.try_recv().unwrap(), StoreChange::Feed(d1()));
     std::thread::sleep(Duration::from_millis(600));
     assert!(here.try_recv().is_err(), "its own word came back");
+}
+
+fn a_source_heard_by_a_clock_that_was_ahead_is_told_to_be_as_old_as_it_is_once_the_clock_is_right(ground: &Ground) {
+    let (store, right) = (ground.open(), UtcMs(1_000_000));
+    let hears = |at: UtcMs| {
+        store.write_now(move |tx| tx.source_heard(Source::Erp, at)).unwrap();
+        let held = store.read_now(|r| r.sources()).unwrap()[&Source::Erp];
+        let told = feed(&store, 0).into_iter().filter_map(|(_, says)| match says {
+            Downward::Sources(json) => Some(json),
+            _ => None,
+        });
+        (held, told.last().unwrap())
+    };
+    let device = crate::fixture::gateway("gw-1", "D1", 2);
+    store.write_now(move |tx| tx.put_device(&device, right)).unwrap();
+    let (ahead, told_ahead) = hears(right.plus(3 * 24 * 3_600_000));
+    let (held, told) = hears(right);
+    assert!(ahead > held && told_ahead != told, "{told}");
+    assert!(told.ends_with(&format!("{}}}", right.0)), "{told}");
+    assert_eq!(hears(right.plus(-5_000)).0, right, "by a replica whose clock is a little behind");
+    assert_eq!(hears(right.plus(5_000)), (right.plus(5_000), told), "not so soon again");
 }

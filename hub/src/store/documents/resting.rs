@@ -3,9 +3,12 @@
 
 use gatehouse_common::{id::DocumentId, time::UtcMs};
 
-use crate::store::{
-    Reader, StoreError, Tx, row,
-    sql::{Row, params},
+use crate::{
+    core::APART_MS,
+    store::{
+        Reader, StoreError, Tx, row,
+        sql::{Row, params},
+    },
 };
 
 /// A resolved case is found by its state alone, see migration 22.
@@ -70,6 +73,16 @@ impl Reader<'_> {
 }
 
 impl Tx<'_> {
+    /// Resolved cases that count as changed later than `now` count as changed now: the clock was ahead, and they would rest
+    /// for as long as it had been.
+    /// # Errors
+    /// [`StoreError::Sql`].
+    pub fn right_cases_at_rest(&mut self, now: UtcMs) -> Result<(), StoreError> {
+        let sql = "UPDATE documents SET changed_ms = ?1 WHERE state = 'resolved' AND changed_ms > ?2";
+        self.sql.execute(sql, params![now.0, now.plus(APART_MS).0])?;
+        Ok(())
+    }
+
     /// A closed case counts as unchanged since `since`, though the hub closed it later.
     /// # Errors
     /// [`StoreError::Sql`].

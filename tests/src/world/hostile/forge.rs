@@ -34,7 +34,13 @@ pub(super) struct Target {
 }
 
 /// Says something in a document, in the name of `actor` and of this time.
-pub(super) fn says_in(kind: DocumentKind, document: &mut Document, actor: &Actor, at: UtcMs, dice: &mut Dice) -> Chunk {
+pub(in crate::world) fn says_in(
+    kind: DocumentKind,
+    document: &mut Document,
+    actor: &Actor,
+    at: UtcMs,
+    dice: &mut Dice,
+) -> Chunk {
     let (word, by, hlc) = (format!("harm {}", dice.roll()), "nobody".to_owned(), Hlc { ms: at.0, n: 0 });
     let after = Vec::new();
     let written = match kind {
@@ -96,7 +102,7 @@ pub(super) fn headless(document: &Document, dice: &mut Dice) -> Option<Vec<u8>> 
 }
 
 /// A decision of `device` that says that it stands at `position`, behind `previous`.
-pub(super) fn decision(
+pub(in crate::world) fn decision(
     (device, site): (&DeviceId, &SiteId),
     (position, previous): (u64, Hash32),
     at: Moment,

@@ -30,8 +30,8 @@ impl Run<'_> {
             let row = if touched { row::ON_BOARD_CANCELLED } else { row::RELEASED_CANCELLED };
             self.is_row(Family::Cancel, row);
             let words = if touched { "loaded" } else { "released" };
-            let summary =
-                format!("order {} was cancelled at the ERP after {} had {words} it", order.id, self.item.site);
+            let by = if order.status == OrderStatus::Cancelled { "at the ERP" } else { "as its depot asked" };
+            let summary = format!("order {} was cancelled {by} after {} had {words} it", order.id, self.item.site);
             self.open_case(CaseType::ReconDiscrepancy, order, summary);
         } else if view.reassigned_to.is_some() || (order.site != view.site && !touched) {
             self.is_row(Family::Depot, row::REASSIGNED);
