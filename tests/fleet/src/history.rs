@@ -120,7 +120,9 @@ pub fn tell_depot(place: &DepotPlace, stories: &[Story], cursor: Cursor) -> anyh
         }
         store.commit(&records)?;
     }
-    let known = [Record::OutboxTaken { through, rejected: Vec::new(), kept_through: through }, Record::Cursor(cursor)];
+    // It has asked the hub how it stands, as a device does before it tells anything.
+    let taken = Record::OutboxTaken { through, rejected: Vec::new(), kept_through: through };
+    let known = [Record::Stands, taken, Record::Cursor(cursor)];
     store.commit(&known)?;
     for stories in stories.chunks(BATCH) {
         let mut records = Vec::new();
