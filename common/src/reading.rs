@@ -156,6 +156,21 @@ pub enum ReadingValue {
     },
 }
 
+impl ReadingValue {
+    /// Whether it is measured over and over, so that the next one says how things are; else it happened once.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Position { .. }
+                | Self::Temperature { .. }
+                | Self::Ignition { .. }
+                | Self::Presence { .. }
+                | Self::Crossing { .. }
+        )
+    }
+}
+
 /// What became of one line at its destination, in units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofLine {

@@ -6,10 +6,7 @@
 //! is what came before the machine was started again, as nobody knows then by how much the clock was wrong. Positions
 //! and temperatures do not wait: the next ones say how things are.
 
-use gatehouse_common::{
-    reading::{Reading, ReadingValue},
-    time::Moment,
-};
+use gatehouse_common::{reading::Reading, time::Moment};
 use serde::{Deserialize, Serialize};
 
 use super::{Core, decision::Record, ms};
@@ -42,15 +39,7 @@ impl Core {
     /// Keeps a reading that is yet to come, for the case that it is the clock that is wrong.
     pub(super) fn keep_ahead(&mut self, now: &Moment, reading: &Reading) {
         // They are measured over and over, and would push out what happened once.
-        let goes_on = matches!(
-            reading.value,
-            ReadingValue::Position { .. }
-                | ReadingValue::Temperature { .. }
-                | ReadingValue::Ignition { .. }
-                | ReadingValue::Presence { .. }
-                | ReadingValue::Crossing { .. }
-        );
-        if goes_on {
+        if reading.value.goes_on() {
             return;
         }
         let last = self.kept_ahead.iter().next_back().and_then(|(key, _)| key.parse::<u64>().ok());

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Done,
-    dispatches::{detail, read_id},
+    dispatches::{read_id, to_change},
     problem::Problem,
-    request::{Body, Person, Place, must_match},
+    request::{Body, Person, Place},
 };
 use crate::{
     auth::roles::Act,
@@ -85,17 +85,11 @@ async fn answer(
         .store
         .write(move |tx| {
             let what = format!("dispatch {id}");
-            let Some(view) = tx.dispatch_view(&id)? else {
-                return Ok(Err(Problem::not_found(format!("there is no {what}"))));
+            let found = to_change(tx, &id, &what, &person, &headers)?;
+            let view = match found.and_then(|view| may_be_answered(&view, answer).map(|()| view)) {
+                Ok(view) => view,
+                Err(problem) => return Ok(Err(problem)),
             };
-            let found = detail(tx, &id)?;
-            let checked = person
-                .must_see(&view.site, &what)
-                .and_then(|()| found.map_or(Ok(()), |found| must_match(&headers, &found)))
-                .and_then(|()| may_be_answered(&view, answer));
-            if let Err(problem) = checked {
-                return Ok(Err(problem));
-            }
             let order = &view.order;
             let (says, action, done) = match answer {
                 Answer::Accept => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use gatehouse_common::{
     decision::{DecisionKind, DecisionRecord, Mode},
-    dispatch::DispatchState,
+    dispatch::{DispatchState, DispatchView},
     document::named_as_lost,
     fact::{FactKey, FactValue, Source},
     gate::GateResult,
@@ -20,12 +20,12 @@ use utoipa::ToSchema;
 use super::{
     Api,
     problem::Problem,
-    request::{Page, Paging, Place, Query, Reading, tagged},
+    request::{Page, Paging, Person, Place, Query, Reading, must_match, tagged},
 };
 use crate::{
     auth::Principal,
     core::lifting::LiftProposal,
-    store::{DispatchFilter, DocumentRow, Reader, StoreError},
+    store::{DispatchFilter, DocumentRow, Reader, StoreError, if_readable},
 };
 
 /// A dispatch.
@@ -172,11 +172,8 @@ pub(super) fn lost(r: &Reader<'_>, row: &DocumentRow) -> Result<BTreeMap<String,
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut all = match entries(r, &row.document) {
-        // One document that rotted must not keep the others from being shown.
-        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => return Ok(BTreeMap::new()),
-        read => read?,
-    };
+    // One document that rotted must not keep the others from being shown.
+    let Some(mut all) = if_readable(entries(r, &row.document))? else { return Ok(BTreeMap::new()) };
     all.retain(|key, _| keys.contains(key.as_str()));
     Ok(all)
 }
@@ -270,11 +267,29 @@ pub(super) fn read_id(text: &str, what: &str) -> Result<DocumentId, Problem> {
         .map_err(|_| Problem::not_found(format!("there is no {what} {text:?}; an id has 32 hexadecimal digits")))
 }
 
-pub(super) fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
+fn detail(r: &Reader<'_>, id: &DocumentId) -> Result<Option<DispatchDetail>, StoreError> {
     let Some(view) = r.dispatch_view(id)? else { return Ok(None) };
     let decisions = r.decisions_of_dispatch(id)?.into_iter().map(|stored| stored.record.into()).collect();
     let (view, waits_since, lift_proposed) = (serde_json::to_value(view)?, r.waits_since(id)?, proposed(r, id)?);
     Ok(Some(DispatchDetail { id: *id, view, decisions, waits_since, lift_proposed, entries: entries(r, id)? }))
+}
+
+/// The dispatch that somebody wants to change: one that is there, of a depot that they see, and that has not changed since
+/// they looked. `what` names it for them.
+pub(super) fn to_change(
+    r: &Reader<'_>,
+    id: &DocumentId,
+    what: &str,
+    person: &Person,
+    headers: &HeaderMap,
+) -> Result<Result<DispatchView, Problem>, StoreError> {
+    let Some(view) = r.dispatch_view(id)? else {
+        return Ok(Err(Problem::not_found(format!("there is no {what}"))));
+    };
+    let found = detail(r, id)?;
+    let checked =
+        person.must_see(&view.site, what).and_then(|()| found.map_or(Ok(()), |found| must_match(headers, &found)));
+    Ok(checked.map(|()| view))
 }
 
 /// Every entry of a document as it was written.

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Done,
-    dispatches::{detail, read_id},
+    dispatches::{read_id, to_change},
     problem::Problem,
-    request::{Body, Person, Place, must_match},
+    request::{Body, Person, Place},
 };
 use crate::{
     auth::{Role, roles::Act},
@@ -104,16 +104,10 @@ async fn on_dispatch(
         .store
         .write(move |tx| {
             let what = format!("dispatch {id}");
-            let Some(view) = tx.dispatch_view(&id)? else {
-                return Ok(Err(Problem::not_found(format!("there is no {what}"))));
+            let view = match to_change(tx, &id, &what, &person, &headers)? {
+                Ok(view) => view,
+                Err(problem) => return Ok(Err(problem)),
             };
-            let found = detail(tx, &id)?;
-            let checked = person
-                .must_see(&view.site, &what)
-                .and_then(|()| found.map_or(Ok(()), |found| must_match(&headers, &found)));
-            if let Err(problem) = checked {
-                return Ok(Err(problem));
-            }
             let said = match say(tx, &id, &view, &person, word, &reason, now)? {
                 Ok(said) => said,
                 Err(why) => return Ok(Err(problem(person.role, &why))),

@@ -11,7 +11,7 @@ use gatehouse_common::{
     order::{LineQuantity, Order, OrderStatus},
 };
 
-use crate::store::{Reader, ReconFilter, StoreError};
+use crate::store::{Reader, ReconFilter, StoreError, if_readable};
 
 /// An amount of each order.
 pub type ByOrder = BTreeMap<OrderId, i64>;
@@ -57,11 +57,8 @@ fn not_issued(reader: &Reader<'_>, order: &Order) -> Result<Vec<LineQuantity>, S
     }
     let mut rest = order.quantities();
     let items = reader.recon_items(&ReconFilter { order: Some(order.id.clone()), ..ReconFilter::default() })?;
-    let dispatches = match reader.dispatches_of_order(&order.id) {
-        // What of it has left cannot be told: nothing of it is put back, and the ERP's news go on.
-        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => return Ok(Vec::new()),
-        read => read?,
-    };
+    // What of it has left cannot be told otherwise: nothing of it is put back, and the ERP's news go on.
+    let Some(dispatches) = if_readable(reader.dispatches_of_order(&order.id))? else { return Ok(Vec::new()) };
     for (id, view) in dispatches {
         let is_issued = items.iter().any(|item| item.dispatch == Some(id) && item.issued_at.is_some());
         for left in view.departed.iter().filter(|_| is_issued).flat_map(|departed| &departed.load) {

@@ -10,14 +10,13 @@ use gatehouse_common::{
     lease::LeaseUse,
     order::{LineQuantity, Order, OrderStatus},
 };
-use tracing::debug;
 
 use crate::{
     core::{
         leases::{Book, LeaseRow, Loan, Spending, needs},
         reconcile::ReconItem,
     },
-    store::{Reader, StoreError},
+    store::{Reader, StoreError, if_readable},
 };
 
 /// The lease that a gateway of a depot holds, as far as the hub knows: the newest of its own that it has not closed. One
@@ -28,19 +27,6 @@ pub(super) fn held(reader: &Reader<'_>, site: &SiteId, gateway: &DeviceId) -> Re
     Ok(reader.leases_outstanding_at(site)?.into_iter().rev().find(is_held))
 }
 
-/// What was read; nothing if it is damaged, which must not keep anyone from a lease by all that can be read. It is among
-/// what the hub shows as damaged; here each look would say it again.
-fn if_readable<T>(what: &str, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error @ (StoreError::Damaged { .. } | StoreError::Document(_))) => {
-            debug!(%error, "{what} cannot be read, and nothing is lent on it: {error}");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// What the orders of a depot need that neither left nor stand released.
 pub(super) fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, StoreError> {
     let mut open: Vec<(Order, Vec<LineQuantity>)> = Vec::new();
@@ -49,8 +35,7 @@ pub(super) fn needed_at(reader: &Reader<'_>, site: &SiteId) -> Result<LeaseUse, 
             continue;
         }
         // How much of it is still to leave cannot be told without all of them.
-        let read = reader.dispatches_of_order(&order.id);
-        let Some(dispatches) = if_readable(&format!("a dispatch of order {}", order.id), read)? else { continue };
+        let Some(dispatches) = if_readable(reader.dispatches_of_order(&order.id))? else { continue };
         let rest = uncovered(&order, &dispatches);
         open.push((order, rest));
     }
@@ -112,7 +97,7 @@ pub(super) fn book(reader: &Reader<'_>) -> Result<(Book, Vec<DecisionId>), Store
         // it was charged, so both are over, or issued, together.
         let issued_at = items.iter().filter_map(|item| item.issued_at).max();
         // One that cannot be read may be leaving, and weighs.
-        let void = if_readable(&format!("dispatch {dispatch}"), is_void(reader, &dispatch))?.unwrap_or(false);
+        let void = if_readable(is_void(reader, &dispatch))?.unwrap_or(false);
         for item in items {
             let (lease, used) = match (&item.charge, &item.order) {
                 (Some(charge), _) => (Some(charge.lease.clone()), charge.used.clone()),

@@ -121,6 +121,20 @@ pub enum StoreError {
     Sql(#[source] sql::Error),
 }
 
+/// What was read; nothing if it is damaged, for whoever goes on with the others. It is among what the hub shows as damaged.
+/// # Errors
+/// Whatever else went wrong.
+pub fn if_readable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Document(_))) => {
+            tracing::debug!(%error, "what is damaged is left out: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl From<sql::Error> for StoreError {
     fn from(error: sql::Error) -> Self {
         // A database that is away is no reason to leave anything out: whoever asked tries again.

@@ -13,7 +13,7 @@ use gatehouse_common::{
     fact::Report,
     id::Hash32,
     lease::Lease,
-    reading::{Reading, ReadingValue},
+    reading::Reading,
     sync::{Downward, exchange::SKEW_MAX_MS},
     time::{Moment, UtcMs},
 };
@@ -322,15 +322,8 @@ impl World {
             return;
         }
         let says = serde_json::from_slice(&message.payload).expect("devices speak JSON");
-        let measured = matches!(
-            reading.value,
-            ReadingValue::Position { .. }
-                | ReadingValue::Temperature { .. }
-                | ReadingValue::Ignition { .. }
-                | ReadingValue::Presence { .. }
-                | ReadingValue::Crossing { .. }
-        );
-        let waits = Waits { topic: message.topic.clone(), says, at: reading.at, received, once: !measured };
+        let once = !reading.value.goes_on();
+        let waits = Waits { topic: message.topic.clone(), says, at: reading.at, received, once };
         self.unfollowed.waits.entry(place).or_default().push(waits);
         self.book.note("readings taken for yet to come");
     }

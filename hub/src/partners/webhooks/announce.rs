@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Interest,
-    store::{Reader, StoreError, Tx, webhooks::HookEvent},
+    store::{Reader, StoreError, Tx, if_readable, webhooks::HookEvent},
 };
 
 /// The mark that this hub has begun to tell; what was so before is no news.
@@ -65,10 +65,7 @@ fn look(r: &Reader<'_>, id: &DocumentId) -> Result<Option<News>, StoreError> {
         Some((DocumentKind::Case, _)) => Ok(r.case_view(id)?.map(|view| of_case(id, &view))),
         None => Ok(None),
     };
-    match read() {
-        Err(StoreError::Damaged { .. } | StoreError::Document(_)) => Ok(None),
-        looked => looked,
-    }
+    Ok(if_readable(read())?.flatten())
 }
 
 /// A case comes to a state of which nobody is to be told.
